@@ -1,0 +1,126 @@
+// The waist: what a client asks of a shard. Plain data; HTTP is above it, shards, the simulator and the history checker are
+// below. Views in a call live until Shard::advance (or Mailbox::push, which copies) returns.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/time.h"
+
+namespace ursula::api {
+
+// Chosen by the asking loop; a shard only hands it back. Unique among a loop's open calls.
+using CallId = base::Id<struct CallIdTag, std::uint64_t>;
+
+// A stream's canonical name ("bucket/stream", "bucket/affinity/stream", "v1/a/b/c" for /v1/stream/a/b/c), already decoded and
+// checked, with the two hashes that the front computes once.
+struct StreamKey {
+    std::string_view name;
+    std::uint64_t hash = 0;  // keyed per process: for tables
+    base::GroupId group;     // by placement (src/api/placement.h): stable for ever
+};
+
+// Protocol digest 1.4. present == false: no producer headers.
+struct Producer {
+    bool present = false;
+    std::string_view id;
+    std::uint64_t epoch = 0;
+    std::uint64_t seq = 0;
+};
+
+// What a body is stored as: the leader validates and splits before it submits (DESIGN "JSON").
+// For JSON, stored bytes are the elements joined by commas plus one final comma; `elements` counts them.
+struct Payload {
+    base::Bytes bytes;          // what to store, without the final comma
+    std::uint32_t elements = 0; // JSON only
+    bool json = false;          // a comma is added behind `bytes` when stored
+    std::uint64_t stored_size() const { return bytes.size() + (json && elements > 0 ? 1 : 0); }
+};
+
+struct CreateCall {
+    StreamKey key;
+    std::string_view content_type;  // as given; default application/octet-stream filled in by the front
+    bool closed = false;
+    std::uint64_t bucket_id = 0;    // from ResolveBucketCall; 0 for the built-in namespace
+    base::Bytes body;               // raw; the shard validates JSON (it knows the mode from content_type)
+};
+
+struct AppendCall {
+    StreamKey key;
+    std::string_view content_type;  // empty: header absent
+    bool has_content_type = false;
+    bool close = false;
+    Producer producer;
+    std::string_view stream_seq;    // empty: absent
+    base::Bytes body;               // raw
+};
+
+struct RemoveCall {
+    StreamKey key;
+};
+
+struct HeadCall {
+    StreamKey key;
+};
+
+// Catch-up read, also the first step of every tail and of a tail that fell behind.
+struct ReadCall {
+    StreamKey key;
+    bool from_now = false;          // offset=now: no data, the tail only
+    std::uint64_t offset = 0;       // all appends whose end is beyond it
+    std::uint64_t bytes_max = 0;    // soft: one whole append is always returned
+};
+
+// A loop with live readers of a stream watches it once, whatever their number. The shard answers with a WatchReply (the
+// state now) and then one Post per turn in which the stream grew, closed or went away, until unwatched or gone.
+struct WatchCall {
+    StreamKey key;
+};
+struct UnwatchCall {
+    StreamKey key;
+    CallId watch;
+};
+
+// Buckets live in group 0 (DESIGN "Between groups"): these four go to its shard.
+struct CreateBucketCall {
+    std::string_view bucket;
+};
+struct RemoveBucketCall {
+    std::string_view bucket;
+};
+struct ResolveBucketCall {          // before a create: the bucket's id, or refused with bucket_not_found
+    std::string_view bucket;
+};
+struct ListBucketsCall {};
+
+// One shard's streams of a bucket, by name after `after`; the asking loop merges the shards' answers.
+struct ListStreamsCall {
+    std::string_view bucket;
+    std::string_view prefix;
+    std::string_view after;
+    std::uint32_t count_max = 0;
+};
+
+// A bucket's removal, from group 0's shard to every group: refuse creates for this bucket id from here on and say whether
+// the group holds a stream of it; or take that back.
+struct SealBucketCall {
+    base::GroupId group;
+    std::string_view bucket;
+    std::uint64_t bucket_id = 0;
+    bool seal = true;
+};
+
+using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
+                          CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
+                          ListStreamsCall, SealBucketCall>;
+
+struct Call {
+    CallId id;
+    base::ShardId from;  // the loop that asks
+    Verb verb;
+};
+
+}  // namespace ursula::api
