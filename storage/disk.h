@@ -1,6 +1,7 @@
-// Disk: the seam between storage and a data directory. Three implementations: io::UringDisk (real), MemoryDisk (a node
-// without a data directory: completes at once, keeps nothing) and tests/sim SimDisk (records writes and syncs, cuts power).
-// One Disk belongs to one shard and is used only by its loop. Names are relative to the shard's directory and have no '/'.
+// Disk: the seam between storage and a data directory. Three implementations: io::UringDisk (real),
+// MemoryDisk (a node without a data directory: completes at once, keeps nothing) and tests/sim
+// SimDisk (records writes and syncs, cuts power). One Disk belongs to one shard and is used only by
+// its loop. Names are relative to the shard's directory and have no '/'.
 #pragma once
 
 #include <cstdint>
@@ -13,37 +14,42 @@
 
 namespace ursula::storage {
 
-using FileId = base::Id<struct FileIdTag, std::uint32_t>;  // dense, reused after close; valid within one Disk
+using FileId =
+    base::Id<struct FileIdTag, std::uint32_t>;  // dense, reused after close; valid within one Disk
 
-// One operation, embedded in its owner. Owner, buffer and name stay alive and untouched from submit() until the op comes
-// back from take_completions(). Ops in flight together may complete in any order.
+// One operation, embedded in its owner. Owner, buffer and name stay alive and untouched from
+// submit() until the op comes back from take_completions(). Ops in flight together may complete in
+// any order.
 struct DiskOp {
     enum class Kind : std::uint8_t {
         open,       // name, flags -> file
         fill_zero,  // file, [position, position + size): allocate and write zeros; not synced
-        write,      // file, position, bytes; durable = on stable storage (this write's bytes) when it completes
-        read,       // file, position, buffer
-        sync,       // file: data and size (fsync)
-        rename,     // name -> new_name, replacing
-        remove,     // name
+        write,   // file, position, bytes; durable = on stable storage (this write's bytes) when it
+                 // completes
+        read,    // file, position, buffer
+        sync,    // file: data and size (fsync)
+        rename,  // name -> new_name, replacing
+        remove,  // name
         sync_directory,
-        close,      // file
+        close,  // file
     };
     Kind kind = Kind::write;
-    bool durable = false;     // write: RWF_DSYNC, or write + fdatasync; counts as done only then
-    bool create = false;      // open: create when missing
-    bool direct = false;      // open: O_DIRECT when the probe found it; positions, sizes, buffers aligned to alignment()
-    FileId file{};            // open: set on completion
+    bool durable = false;  // write: RWF_DSYNC, or write + fdatasync; counts as done only then
+    bool create = false;   // open: create when missing
+    bool direct = false;   // open: O_DIRECT when the probe found it; positions, sizes, buffers
+                           // aligned to alignment()
+    FileId file{};         // open: set on completion
     std::uint64_t position = 0;
-    std::uint64_t size = 0;   // fill_zero
-    base::Bytes bytes{};      // write
+    std::uint64_t size = 0;       // fill_zero
+    base::Bytes bytes{};          // write
     base::MutableBytes buffer{};  // read
     std::string name;
     std::string new_name;
-    // Result: bytes moved for read and write (a short write never shows: the Disk finishes it or fails), 0 for the others,
-    // -errno on failure. -ENOSPC is the only one a caller may survive for files that hold nothing acknowledged.
+    // Result: bytes moved for read and write (a short write never shows: the Disk finishes it or
+    // fails), 0 for the others, -errno on failure. -ENOSPC is the only one a caller may survive for
+    // files that hold nothing acknowledged.
     std::int64_t result = 0;
-    void* owner = nullptr;    // the caller's
+    void* owner = nullptr;  // the caller's
 };
 
 struct FileInfo {
@@ -59,7 +65,8 @@ struct Space {
 class Disk {
   public:
     virtual ~Disk() = default;
-    // Queues op; it starts at the latest with this turn's submit. Never blocks, never completes inside the call.
+    // Queues op; it starts at the latest with this turn's submit. Never blocks, never completes
+    // inside the call.
     virtual void submit(DiskOp& op) = 0;
     // Appends the ops that are done, in completion order. MemoryDisk: everything submitted so far.
     virtual void take_completions(std::vector<DiskOp*>& done) = 0;

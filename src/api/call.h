@@ -1,5 +1,6 @@
-// The waist: what a client asks of a shard. Plain data; HTTP is above it, shards, the simulator and the history checker are
-// below. Views in a call live until Shard::advance (or Mailbox::push, which copies) returns.
+// The waist: what a client asks of a shard. Plain data; HTTP is above it, shards, the simulator and
+// the history checker are below. Views in a call live until Shard::advance (or Mailbox::push, which
+// copies) returns.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ namespace ursula::api {
 // Chosen by the asking loop; a shard only hands it back. Unique among a loop's open calls.
 using CallId = base::Id<struct CallIdTag, std::uint64_t>;
 
-// A stream's canonical name ("bucket/stream", "bucket/affinity/stream", "v1/a/b/c" for /v1/stream/a/b/c), already decoded and
-// checked, with the two hashes that the front computes once.
+// A stream's canonical name ("bucket/stream", "bucket/affinity/stream", "v1/a/b/c" for
+// /v1/stream/a/b/c), already decoded and checked, with the two hashes that the front computes once.
 struct StreamKey {
     std::string_view name;
     std::uint64_t hash = 0;  // keyed per process: for tables
@@ -32,20 +33,22 @@ struct Producer {
 };
 
 // What a body is stored as: the leader validates and splits before it submits (DESIGN "JSON").
-// For JSON, stored bytes are the elements joined by commas plus one final comma; `elements` counts them.
+// For JSON, stored bytes are the elements joined by commas plus one final comma; `elements` counts
+// them.
 struct Payload {
-    base::Bytes bytes;          // what to store, without the final comma
-    std::uint32_t elements = 0; // JSON only
-    bool json = false;          // a comma is added behind `bytes` when stored
+    base::Bytes bytes;           // what to store, without the final comma
+    std::uint32_t elements = 0;  // JSON only
+    bool json = false;           // a comma is added behind `bytes` when stored
     std::uint64_t stored_size() const { return bytes.size() + (json && elements > 0 ? 1 : 0); }
 };
 
 struct CreateCall {
     StreamKey key;
-    std::string_view content_type;  // as given; default application/octet-stream filled in by the front
+    std::string_view
+        content_type;  // as given; default application/octet-stream filled in by the front
     bool closed = false;
-    std::uint64_t bucket_id = 0;    // from ResolveBucketCall; 0 for the built-in namespace
-    base::Bytes body;               // raw; the shard validates JSON (it knows the mode from content_type)
+    std::uint64_t bucket_id = 0;  // from ResolveBucketCall; 0 for the built-in namespace
+    base::Bytes body;  // raw; the shard validates JSON (it knows the mode from content_type)
 };
 
 struct AppendCall {
@@ -54,8 +57,8 @@ struct AppendCall {
     bool has_content_type = false;
     bool close = false;
     Producer producer;
-    std::string_view stream_seq;    // empty: absent
-    base::Bytes body;               // raw
+    std::string_view stream_seq;  // empty: absent
+    base::Bytes body;             // raw
 };
 
 struct RemoveCall {
@@ -69,13 +72,14 @@ struct HeadCall {
 // Catch-up read, also the first step of every tail and of a tail that fell behind.
 struct ReadCall {
     StreamKey key;
-    bool from_now = false;          // offset=now: no data, the tail only
-    std::uint64_t offset = 0;       // all appends whose end is beyond it
-    std::uint64_t bytes_max = 0;    // soft: one whole append is always returned
+    bool from_now = false;        // offset=now: no data, the tail only
+    std::uint64_t offset = 0;     // all appends whose end is beyond it
+    std::uint64_t bytes_max = 0;  // soft: one whole append is always returned
 };
 
-// A loop with live readers of a stream watches it once, whatever their number. The shard answers with a WatchReply (the
-// state now) and then one Post per turn in which the stream grew, closed or went away, until unwatched or gone.
+// A loop with live readers of a stream watches it once, whatever their number. The shard answers
+// with a WatchReply (the state now) and then one Post per turn in which the stream grew, closed or
+// went away, until unwatched or gone.
 struct WatchCall {
     StreamKey key;
 };
@@ -91,12 +95,13 @@ struct CreateBucketCall {
 struct RemoveBucketCall {
     std::string_view bucket;
 };
-struct ResolveBucketCall {          // before a create: the bucket's id, or refused with bucket_not_found
+struct ResolveBucketCall {  // before a create: the bucket's id, or refused with bucket_not_found
     std::string_view bucket;
 };
 struct ListBucketsCall {};
 
-// One shard's streams of a bucket, by name after `after`; the asking loop merges the shards' answers.
+// One shard's streams of a bucket, by name after `after`; the asking loop merges the shards'
+// answers.
 struct ListStreamsCall {
     std::string_view bucket;
     std::string_view prefix;
@@ -104,8 +109,8 @@ struct ListStreamsCall {
     std::uint32_t count_max = 0;
 };
 
-// A bucket's removal, from group 0's shard to every group: refuse creates for this bucket id from here on and say whether
-// the group holds a stream of it; or take that back.
+// A bucket's removal, from group 0's shard to every group: refuse creates for this bucket id from
+// here on and say whether the group holds a stream of it; or take that back.
 struct SealBucketCall {
     base::GroupId group;
     std::string_view bucket;
@@ -113,9 +118,9 @@ struct SealBucketCall {
     bool seal = true;
 };
 
-using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
-                          CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
-                          ListStreamsCall, SealBucketCall>;
+using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
+                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
+                          ListBucketsCall, ListStreamsCall, SealBucketCall>;
 
 struct Call {
     CallId id;

@@ -1,5 +1,6 @@
-// Stream name -> group -> shard. Pure and stable for ever: a data directory's streams are found by it, so the key below
-// never changes. "bucket/affinity/stream" is placed by "bucket/affinity"; everything else by its whole name.
+// Stream name -> group -> shard. Pure and stable for ever: a data directory's streams are found by
+// it, so the key below never changes. "bucket/affinity/stream" is placed by "bucket/affinity";
+// everything else by its whole name.
 #pragma once
 
 #include <cstdint>

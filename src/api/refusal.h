@@ -1,5 +1,5 @@
-// Every expected refusal, named for what the client did or what to do next. src/http/refusals.cc gives each its status,
-// code, title and hint in one table.
+// Every expected refusal, named for what the client did or what to do next. src/http/refusals.cc
+// gives each its status, code, title and hint in one table.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,18 @@ enum class Refusal : std::uint8_t {
     content_type_mismatch,
     empty_append,
     stream_seq_not_increasing,
-    producer_epoch_stale,       // numbers: current epoch
+    producer_epoch_stale,  // numbers: current epoch
     producer_epoch_must_start_at_zero,
-    producer_gap,               // numbers: expected, received
+    producer_gap,  // numbers: expected, received
     json_invalid,
     json_empty_array,
     json_too_deep,
-    overloaded,                 // 503 + Retry-After
-    disk_full,                  // 507 + Retry-After
-    memory_full,                // 507 + Retry-After: a node without a data directory, at storage.hot_bytes
-    too_many_tails,             // 503 + Retry-After
-    data_damaged,               // 500: bytes on disk fail their checksum; never served
-    read_failed,                // 500
+    overloaded,      // 503 + Retry-After
+    disk_full,       // 507 + Retry-After
+    memory_full,     // 507 + Retry-After: a node without a data directory, at storage.hot_bytes
+    too_many_tails,  // 503 + Retry-After
+    data_damaged,    // 500: bytes on disk fail their checksum; never served
+    read_failed,     // 500
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,

@@ -1,4 +1,5 @@
-// What a shard answers. Slices in a reply are core-local; Mailbox copies them when the asking loop is another.
+// What a shard answers. Slices in a reply are core-local; Mailbox copies them when the asking loop
+// is another.
 #pragma once
 
 #include <cstdint>
@@ -15,27 +16,31 @@ namespace ursula::api {
 
 struct Refused {
     Refusal why = Refusal::none;
-    std::uint64_t tail = 0;         // stream_closed: the final offset
+    std::uint64_t tail = 0;  // stream_closed: the final offset
     bool closed = false;
     std::uint64_t numbers[2] = {};  // by refusal, see api/refusal.h
     std::uint64_t producer_epoch = 0;
 };
 
 struct CreateReply {
-    bool created = false;           // false: it existed with the same configuration
+    bool created = false;  // false: it existed with the same configuration
     bool closed = false;
     std::uint64_t tail = 0;
     base::Slice content_type;
 };
 
 struct AppendReply {
-    enum class Kind : std::uint8_t { appended, duplicate, closed };  // closed: a close without data, or repeated
+    enum class Kind : std::uint8_t {
+        appended,
+        duplicate,
+        closed
+    };  // closed: a close without data, or repeated
     Kind kind = Kind::appended;
-    bool closed = false;            // this call closed it, or a repeated close: say Stream-Closed
-    bool producer = false;          // echo epoch and seq
+    bool closed = false;    // this call closed it, or a repeated close: say Stream-Closed
+    bool producer = false;  // echo epoch and seq
     std::uint64_t tail = 0;
     std::uint64_t producer_epoch = 0;
-    std::uint64_t producer_seq = 0; // the highest accepted
+    std::uint64_t producer_seq = 0;  // the highest accepted
 };
 
 struct RemoveReply {};
@@ -50,10 +55,10 @@ struct HeadReply {
 struct ReadReply {
     base::Incarnation incarnation;
     bool json = false;
-    bool closed = false;            // closed and `next` is the final offset
-    bool up_to_date = false;        // `next` was the tail
-    std::uint64_t from = 0;         // where the first returned append starts
-    std::uint64_t next = 0;         // an append boundary
+    bool closed = false;      // closed and `next` is the final offset
+    bool up_to_date = false;  // `next` was the tail
+    std::uint64_t from = 0;   // where the first returned append starts
+    std::uint64_t next = 0;   // an append boundary
     base::Slice content_type;
     std::vector<base::Slice> pieces;  // the stored bytes [from, next), in order
 };
@@ -66,28 +71,29 @@ struct WatchReply {
 
 // What one turn did to a watched stream. Its bytes, tail and closed flag are one snapshot.
 struct Post {
-    bool removed = false;           // the stream is gone; the watch is over
+    bool removed = false;  // the stream is gone; the watch is over
     bool closed = false;
     std::uint64_t from = 0;
     std::uint64_t to = 0;
-    // The stored bytes [from, to), or nothing when they exceed limits::tail_post_bytes_max: readers then catch up by reads.
+    // The stored bytes [from, to), or nothing when they exceed limits::tail_post_bytes_max: readers
+    // then catch up by reads.
     std::vector<base::Slice> pieces;
 };
 
-struct BucketReply {                // create, resolve, remove
+struct BucketReply {  // create, resolve, remove
     bool created = false;
     std::uint64_t bucket_id = 0;
 };
 struct SealReply {
     bool empty = false;
 };
-struct ListReply {                  // names separated by '\n', sorted; more = count_max cut it
+struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
     std::string names;
     bool more = false;
 };
 
-using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply, Post,
-                            BucketReply, SealReply, ListReply>;
+using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
+                            WatchReply, Post, BucketReply, SealReply, ListReply>;
 
 struct Reply {
     CallId id;

@@ -1,4 +1,5 @@
-// CRC-32C (Castagnoli, RFC 3720 appendix B.4), by the CPU's instruction. crc32c(a+b) = crc32c(b, crc32c(a)).
+// CRC-32C (Castagnoli, RFC 3720 appendix B.4), by the CPU's instruction. crc32c(a+b) = crc32c(b,
+// crc32c(a)).
 #pragma once
 
 #include <cstdint>

@@ -17,10 +17,11 @@ struct Id {
 };
 
 using Term = Id<struct TermTag, std::uint64_t>;
-using LogIndex = Id<struct LogIndexTag, std::uint64_t>;  // first entry is 1; 0 means "before the log"
-using GroupId = Id<struct GroupIdTag, std::uint32_t>;    // 0 .. groups-1
-using NodeId = Id<struct NodeIdTag, std::uint32_t>;      // 1 .. ; 0 means "none"
-using ShardId = Id<struct ShardIdTag, std::uint32_t>;    // 0 .. shards-1 of this node
+using LogIndex =
+    Id<struct LogIndexTag, std::uint64_t>;             // first entry is 1; 0 means "before the log"
+using GroupId = Id<struct GroupIdTag, std::uint32_t>;  // 0 .. groups-1
+using NodeId = Id<struct NodeIdTag, std::uint32_t>;    // 1 .. ; 0 means "none"
+using ShardId = Id<struct ShardIdTag, std::uint32_t>;  // 0 .. shards-1 of this node
 
 // An entry is named by its term and index (Raft thesis 3.5).
 struct EntryId {

@@ -1,5 +1,5 @@
-// Every bound of the server, by name, with its reason. Units come last in a name. Those a user may change are
-// configuration keys (INTERFACE.md) whose default or ceiling stands here.
+// Every bound of the server, by name, with its reason. Units come last in a name. Those a user may
+// change are configuration keys (INTERFACE.md) whose default or ceiling stands here.
 #pragma once
 
 #include <cstddef>
@@ -11,54 +11,61 @@ constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
 // --- HTTP (notes/reliability-anchors.md 6.3 as DESIGN amends it) ---
-constexpr std::size_t request_line_bytes_max = 8 * kib;      // 414 above
-constexpr std::size_t header_bytes_max = 32 * kib;           // whole head; 431 above
-constexpr std::size_t header_field_bytes_max = 16 * kib;     // one field; 431 above
-constexpr std::size_t header_count_max = 100;                // 431 above
-constexpr std::size_t chunk_line_bytes_max = 256;            // chunk size line; 400 above
-constexpr std::size_t chunk_extension_bytes_max = 1 * kib;   // all extensions of a body; 400 above
-constexpr std::size_t body_bytes_default = 16 * mib;         // server.max_body; 413 above
-constexpr std::size_t pipeline_requests_max = 64;            // parsed ahead per connection; then reading stops
-constexpr std::size_t output_bytes_max = 256 * kib;          // queued per connection; then producers pause
-constexpr std::size_t drain_bytes_max = 64 * mib;            // read and dropped after an early refusal
-constexpr std::int64_t header_timeout_ms = 10'000;           // first byte of a head to its end
-constexpr std::int64_t body_idle_timeout_ms = 60'000;        // without one body byte
-constexpr std::int64_t keep_alive_timeout_ms = 75'000;       // idle between requests
-constexpr std::int64_t send_stall_timeout_ms = 30'000;       // peer takes no byte
+constexpr std::size_t request_line_bytes_max = 8 * kib;     // 414 above
+constexpr std::size_t header_bytes_max = 32 * kib;          // whole head; 431 above
+constexpr std::size_t header_field_bytes_max = 16 * kib;    // one field; 431 above
+constexpr std::size_t header_count_max = 100;               // 431 above
+constexpr std::size_t chunk_line_bytes_max = 256;           // chunk size line; 400 above
+constexpr std::size_t chunk_extension_bytes_max = 1 * kib;  // all extensions of a body; 400 above
+constexpr std::size_t body_bytes_default = 16 * mib;        // server.max_body; 413 above
+constexpr std::size_t pipeline_requests_max =
+    64;  // parsed ahead per connection; then reading stops
+constexpr std::size_t output_bytes_max = 256 * kib;  // queued per connection; then producers pause
+constexpr std::size_t drain_bytes_max = 64 * mib;    // read and dropped after an early refusal
+constexpr std::int64_t header_timeout_ms = 10'000;   // first byte of a head to its end
+constexpr std::int64_t body_idle_timeout_ms = 60'000;          // without one body byte
+constexpr std::int64_t keep_alive_timeout_ms = 75'000;         // idle between requests
+constexpr std::int64_t send_stall_timeout_ms = 30'000;         // peer takes no byte
 constexpr std::size_t bodies_in_flight_bytes_max = 256 * mib;  // per process; 503 above
 
 // --- names and headers of the protocol ---
-constexpr std::size_t path_bytes_max = 1024;          // decoded stream path; 400 above
-constexpr std::size_t path_segments_max = 64;         // under /v1/stream
-constexpr std::size_t bucket_name_bytes_max = 64;     // a-z 0-9 _ - .
+constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above
+constexpr std::size_t path_segments_max = 64;      // under /v1/stream
+constexpr std::size_t bucket_name_bytes_max = 64;  // a-z 0-9 _ - .
 constexpr std::size_t bucket_name_bytes_min = 1;
 constexpr std::size_t content_type_bytes_max = 256;
 constexpr std::size_t producer_id_bytes_max = 256;
 constexpr std::size_t stream_seq_bytes_max = 256;
 constexpr std::uint64_t producer_number_max = (1ull << 53) - 1;
-constexpr std::size_t producers_per_stream_max = 1'000'000;  // beyond: least recently used is forgotten by a command
+constexpr std::size_t producers_per_stream_max =
+    1'000'000;  // beyond: least recently used is forgotten by a command
 constexpr std::size_t json_depth_max = 512;
 
 // --- replication and log ---
 constexpr std::uint32_t groups_default = 64;
 constexpr std::uint32_t groups_max = 4096;
 constexpr std::uint32_t shards_max = 64;
-constexpr std::size_t wal_batch_bytes_max = 1 * mib;      // one write
-constexpr std::size_t wal_piece_bytes_max = 256 * kib;    // larger payload goes in pieces
-constexpr std::size_t wal_writes_in_flight_max = 2;       // two is the knee (performance-anchors 2.5)
-constexpr std::size_t wal_staged_bytes_max = 64 * mib;    // per shard, staged and not yet durable; 503 above
-constexpr std::size_t uncommitted_bytes_max = 16 * mib;   // per group; admits one entry of any size when empty
+constexpr std::size_t wal_batch_bytes_max = 1 * mib;    // one write
+constexpr std::size_t wal_piece_bytes_max = 256 * kib;  // larger payload goes in pieces
+constexpr std::size_t wal_writes_in_flight_max = 2;     // two is the knee (performance-anchors 2.5)
+constexpr std::size_t wal_staged_bytes_max =
+    64 * mib;  // per shard, staged and not yet durable; 503 above
+constexpr std::size_t uncommitted_bytes_max =
+    16 * mib;  // per group; admits one entry of any size when empty
 constexpr std::size_t segment_bytes_default = 64 * mib;
-constexpr std::size_t read_chunk_bytes_default = 1 * mib;  // soft: one whole append is always returned
-constexpr std::size_t cold_reads_bytes_max = 64 * mib;     // per shard, being read back for clients
+constexpr std::size_t read_chunk_bytes_default =
+    1 * mib;                                            // soft: one whole append is always returned
+constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read back for clients
 
 // --- tails ---
-constexpr std::size_t tail_post_bytes_max = 256 * kib;   // payload carried in a post; above, readers catch up by reads
+constexpr std::size_t tail_post_bytes_max =
+    256 * kib;  // payload carried in a post; above, readers catch up by reads
 constexpr std::size_t tails_per_core_max = 50'000;
 
 // --- cores ---
-constexpr std::size_t mailbox_bytes = 1 * mib;           // one direction of one pair of cores
-constexpr std::size_t mailbox_inline_bytes_max = 64 * kib;  // larger bodies travel as an owned heap block
+constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores
+constexpr std::size_t mailbox_inline_bytes_max =
+    64 * kib;  // larger bodies travel as an owned heap block
 constexpr std::size_t calls_per_turn_max = 4096;
 
 static_assert(header_field_bytes_max <= header_bytes_max);

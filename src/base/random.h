@@ -1,4 +1,5 @@
-// Seeded randomness held as state (xoshiro256**, splitmix64 seeding). Never std distributions: they differ by library.
+// Seeded randomness held as state (xoshiro256**, splitmix64 seeding). Never std distributions: they
+// differ by library.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,12 @@ class Random {
     // Uniform in [0, bound); bound > 0. The modulo bias is below 2^-32 for the bounds used here.
     std::uint64_t below(std::uint64_t bound) { return next() % bound; }
     // Uniform in [low, high].
-    std::uint64_t between(std::uint64_t low, std::uint64_t high) { return low + below(high - low + 1); }
-    bool chance(std::uint64_t numerator, std::uint64_t denominator) { return below(denominator) < numerator; }
+    std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+        return low + below(high - low + 1);
+    }
+    bool chance(std::uint64_t numerator, std::uint64_t denominator) {
+        return below(denominator) < numerator;
+    }
 
   private:
     static std::uint64_t rotate(std::uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }

@@ -1,5 +1,5 @@
-// A failing environment (disk, socket, file) is a Result. A bug is VERIFY. An expected refusal is an
-// api::Refusal in the reply. tl::expected until std::expected is on both compilers.
+// A failing environment (disk, socket, file) is a Result. A bug is VERIFY. An expected refusal is
+// an api::Refusal in the reply. tl::expected until std::expected is on both compilers.
 #pragma once
 
 #include <string>
@@ -24,10 +24,10 @@ using Result = tl::expected<T, Error>;
 }  // namespace ursula::base
 
 // Returns the error of a Result-valued expression from the enclosing function.
-#define TRY(expression)                                        \
-    do {                                                       \
-        auto try_result_ = (expression);                       \
-        if (!try_result_) {                                    \
+#define TRY(expression)                                            \
+    do {                                                           \
+        auto try_result_ = (expression);                           \
+        if (!try_result_) {                                        \
             return tl::unexpected(std::move(try_result_.error())); \
-        }                                                      \
+        }                                                          \
     } while (false)

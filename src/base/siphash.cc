@@ -25,8 +25,8 @@ struct State {
 }  // namespace
 
 std::uint64_t siphash(HashKey key, Bytes bytes) {
-    State s{key.k0 ^ 0x736f6d6570736575u, key.k1 ^ 0x646f72616e646f6du, key.k0 ^ 0x6c7967656e657261u,
-            key.k1 ^ 0x7465646279746573u};
+    State s{key.k0 ^ 0x736f6d6570736575u, key.k1 ^ 0x646f72616e646f6du,
+            key.k0 ^ 0x6c7967656e657261u, key.k1 ^ 0x7465646279746573u};
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size();
     for (; left >= 8; left -= 8, at += 8) {

@@ -1,4 +1,5 @@
-// SipHash-1-3 (Aumasson, Bernstein 2012; reduced rounds as in hash tables elsewhere) for keys a client chooses.
+// SipHash-1-3 (Aumasson, Bernstein 2012; reduced rounds as in hash tables elsewhere) for keys a
+// client chooses.
 #pragma once
 
 #include <cstdint>

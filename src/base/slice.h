@@ -1,6 +1,7 @@
-// Slice: a counted reference to part of a byte block. Core-local: the count is not atomic, a Slice never crosses loops
-// (what crosses cores is moved or copied, DESIGN section 3). The block may still be written behind the part a Slice
-// shows (stream::HotTail appends into the rest of its block); bytes a Slice shows never change.
+// Slice: a counted reference to part of a byte block. Core-local: the count is not atomic, a Slice
+// never crosses loops (what crosses cores is moved or copied, DESIGN section 3). The block may
+// still be written behind the part a Slice shows (stream::HotTail appends into the rest of its
+// block); bytes a Slice shows never change.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +13,12 @@
 
 namespace ursula::base {
 
-// Header of a counted block; the bytes follow it. Made by Block::make, freed with the last reference.
+// Header of a counted block; the bytes follow it. Made by Block::make, freed with the last
+// reference.
 class Block {
   public:
-    static Block* make(std::size_t capacity);  // one reference, owned by the caller; aborts when memory is gone
+    static Block* make(
+        std::size_t capacity);  // one reference, owned by the caller; aborts when memory is gone
     std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
     std::size_t capacity() const { return capacity_; }
     void retain() { ++references_; }

@@ -7,11 +7,11 @@ namespace ursula::base {
 [[noreturn]] void verify_failed(const char* expression, const char* file, int line) noexcept;
 }  // namespace ursula::base
 
-#define VERIFY(condition)                                                     \
-    do {                                                                      \
-        if (!(condition)) [[unlikely]] {                                      \
-            ::ursula::base::verify_failed(#condition, __FILE__, __LINE__);    \
-        }                                                                     \
+#define VERIFY(condition)                                                  \
+    do {                                                                   \
+        if (!(condition)) [[unlikely]] {                                   \
+            ::ursula::base::verify_failed(#condition, __FILE__, __LINE__); \
+        }                                                                  \
     } while (false)
 
 #if defined(URSULA_CHECKED)

@@ -1,5 +1,5 @@
-// Little-endian encoding for every format of ours. Writers never overrun (VERIFY); readers turn bad and stay bad
-// (ok() == false, zeros returned), so a decoder checks once at the end.
+// Little-endian encoding for every format of ours. Writers never overrun (VERIFY); readers turn bad
+// and stay bad (ok() == false, zeros returned), so a decoder checks once at the end.
 #pragma once
 
 #include <bit>
