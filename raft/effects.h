@@ -1,14 +1,14 @@
-// What steps ask to be done. One Effects may gather the steps of a whole turn; it is carried out once, from the top to
-// the bottom, in the order of the fields:
+// What steps ask to be done. One Effects may gather the steps of a whole turn; it is carried out
+// once, from the top to the bottom, in the order of the fields:
 //
-//  1. hard_state        into the WAL batch, ahead of the entries: entries of a term never outlive their term
-//  2. entries_to_write  into the same batch, in order
-//  3. commit_to         apply up to there. May name entries of 2 that are not on disk here (a quorum of others has
-//                       them); with one voter it never does
-//  4. reads_ready       after applying up to its index
-//  5. reads_refused, refused_submits, role_change   answered or noted at once
+//  1. hard_state: into the WAL batch, ahead of the entries, so no entry outlives its term.
+//  2. entries_to_write: into the same batch, in order.
+//  3. commit_to: apply up to there. With one voter all of that is on disk.
+//  4. reads_ready: after applying up to its index.
+//  5. reads_refused, refused_submits, role_change: answered or noted at once.
 //
-// When the batch is durable the shard answers with a Persisted input. Nothing here waits for it, except by that answer.
+// When the batch is durable the shard answers with a Persisted input. Nothing here waits for it,
+// except by that answer.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +37,16 @@ struct RefusedSubmit {
     constexpr auto operator<=>(const RefusedSubmit&) const = default;
 };
 
-// Every read asked with a context up to this one may be answered from the state applied up to `index`.
+// Every read asked with a context up to this one may be answered from the state applied up to
+// `index`.
 struct ReadsReady {
     ReadContext context;
     LogIndex index;
     constexpr auto operator<=>(const ReadsReady&) const = default;
 };
 
-// The role after the last step. Two changes gathered in one Effects show as the last; its term tells.
+// The role after the last step. Two changes gathered in one Effects show as the last; its term
+// tells.
 struct RoleChange {
     Role role = Role::follower;
     Term term;
@@ -57,7 +59,7 @@ struct Effects {
     std::vector<EntryToWrite> entries_to_write;
     LogIndex commit_to;  // 0 = did not move
     std::optional<ReadsReady> reads_ready;
-    std::optional<ReadContext> reads_refused;  // every open read up to this context: no leader here, ask again later
+    std::optional<ReadContext> reads_refused;  // all up to this: no leader here, ask again later
     std::vector<RefusedSubmit> refused_submits;
     std::optional<RoleChange> role_change;
 

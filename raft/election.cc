@@ -34,7 +34,8 @@ void Group::count_votes(Effects& effects) {
 void Group::lead(Effects& effects) {
     become(Role::leader, self_, effects);
     self_voter().match = log_.persisted();
-    // 6.4: entries of earlier terms commit with the first one of the leader's own, so it writes one at once.
+    // 6.4: entries of earlier terms commit with the first one of the leader's own, so it writes one
+    // at once.
     term_start_ = log_.last().next();
     append(EntryKind::noop, SubmitTicket{}, 0, effects);
 }

@@ -14,14 +14,17 @@ void Group::step(const Input& input, Now now, Effects& effects) {
 
 void Group::on(const Start& start, Now now, Effects& effects) {
     VERIFY(!started_);
-    // Voters have no messages to each other yet, so a membership of several could never elect or commit.
+    // Voters have no messages to each other yet, so a membership of several could never elect or
+    // commit.
     VERIFY(start.voters.size() == 1 && start.voters.front() == self_);
     started_ = true;
     hard_state_ = start.hard_state;
     hard_state_persisted_ = start.hard_state;
-    // A hint beyond the log's end comes from a batch whose entries were torn away: nothing of it was acknowledged.
-    const LogIndex hint = std::min(start.commit_hint, start.last);
-    log_.restore(start.snapshot, start.log_terms, start.last, std::max(hint, start.snapshot.index));
+    // The only voter commits what is on its disk: a log that ends below the hint has lost entries,
+    // and recovery refuses such a directory.
+    VERIFY(start.commit_hint <= start.last);
+    log_.restore(start.snapshot, start.log_terms, start.last,
+                 std::max(start.commit_hint, start.snapshot.index));
     // 3.3: a server's term is at least that of its log.
     VERIFY(hard_state_.term >= log_.last_id().term);
     for (const NodeId voter : start.voters) {
@@ -30,7 +33,8 @@ void Group::on(const Start& start, Now now, Effects& effects) {
     if (log_.committed() > start.snapshot.index) {
         effects.commit_to = log_.committed();
     }
-    // Election timeouts are there to hear from a leader (3.4). The only voter has nobody to hear from.
+    // Election timeouts are there to hear from a leader (3.4). The only voter has nobody to hear
+    // from.
     deadline_ = now.mono;
 }
 
@@ -44,7 +48,8 @@ void Group::on(const Persisted& persisted, Now /*now*/, Effects& effects) {
         case Role::follower:
             break;
         case Role::candidate:
-            // Only a vote that survives a crash is a vote (3.8): else a restarted node could give its vote twice.
+            // Only a vote that survives a crash is a vote (3.8): else a restarted node could give
+            // its vote twice.
             if (hard_state_persisted_ == hard_state_) {
                 self_voter().granted = true;
                 count_votes(effects);

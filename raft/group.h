@@ -1,12 +1,15 @@
-// Group: one replica of one replicated log, as a value. It has no socket, file, clock or payload: what happens comes in
-// through step(), what is to be done comes out in Effects, and a copy of a Group is a second one in the same state.
+// Group: one replica of one replicated log, as a value. It has no socket, file, clock or payload:
+// what happens comes in through step(), what is to be done comes out in Effects, and a copy of a
+// Group is a second one in the same state.
 //
-// Life: constructed, one Start, then any inputs in any order. Owned by one shard and used on its core only. After a
-// crash a new Group gets what the WAL kept as Start; nothing else of a Group outlives the process.
+// Life: constructed, one Start, then any inputs in any order. Owned by one shard and used on its
+// core only. After a crash a new Group gets what the WAL kept as Start; nothing else of a Group
+// outlives the process.
 //
-// A cluster of one is a membership of one voter on the general rules: it campaigns, its vote counts when its hard state
-// is durable, its log counts towards commit when its write is durable, and it commits by entries of its own term only.
-// Files: group.cc dispatch and terms, election.cc (3.4), replication.cc (3.5, 3.6), read_index.cc (6.4).
+// A cluster of one is a membership of one voter on the general rules: it campaigns, its vote counts
+// when its hard state is durable, its log counts towards commit when its write is durable, and it
+// commits by entries of its own term only. Files: group.cc dispatch and terms, election.cc (3.4),
+// replication.cc (3.5, 3.6), read_index.cc (6.4).
 #pragma once
 
 #include <cstdint>
@@ -23,9 +26,9 @@ namespace ursula::raft {
 // What a node knows of one voter, itself included. Reset at each election.
 struct Voter {
     NodeId id;
-    LogIndex match;             // leader: its log is durable up to here and equal to ours
+    LogIndex match;              // leader: its log is durable up to here and equal to ours
     ReadContext read_confirmed;  // leader: it recognised our leadership after this read was asked
-    bool granted = false;       // candidate: its vote for us is durable
+    bool granted = false;        // candidate: its vote for us is durable
     constexpr auto operator<=>(const Voter&) const = default;
 };
 
@@ -56,7 +59,8 @@ class Group {
     // `self` is this node, at least 1.
     Group(GroupId id, NodeId self) : id_(id), self_(self) {}
 
-    // Takes one input and adds what it asks for to effects (which may hold those of earlier steps of the turn).
+    // Takes one input and adds what it asks for to effects (which may hold those of earlier steps
+    // of the turn).
     void step(const Input& input, Now now, Effects& effects);
     // When a Timeout input is due; Instant::never() when the group waits for nothing but inputs.
     Instant deadline() const { return deadline_; }
@@ -104,8 +108,8 @@ class Group {
     Instant deadline_ = Instant::never();
     IdLog log_;
     std::vector<Voter> voters_;
-    LogIndex term_start_;         // leader: index of the noop that opened its term
-    ReadContext reads_asked_;     // the newest read, and the newest that was answered or refused
+    LogIndex term_start_;      // leader: index of the noop that opened its term
+    ReadContext reads_asked_;  // the newest read, and the newest that was answered or refused
     ReadContext reads_answered_;
 };
 

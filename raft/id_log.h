@@ -1,8 +1,8 @@
-// The log without its payload: which term each index has, how many bytes are not committed yet, and the marks that
-// Raft moves. Payload and locations are the WAL's and the shard's.
+// The log without its payload: which term each index has, how many bytes are not committed yet, and
+// the marks that Raft moves. Payload and locations are the WAL's and the shard's.
 //
-// Memory: one TermRun per change of leader still in the log, 8 bytes per uncommitted entry; a million entries of a few
-// terms cost what ten do.
+// Memory: one TermRun per change of leader still in the log, 8 bytes per uncommitted entry; a
+// million entries of a few terms cost what ten do.
 //
 // Invariants: snapshot.index <= applied <= committed <= last, snapshot.index <= persisted <= last.
 #pragma once
@@ -17,10 +17,14 @@ namespace ursula::raft {
 
 class IdLog {
   public:
-    // From recovery. Everything up to `last` is persisted. `committed` lies in [snapshot.index, last].
-    void restore(EntryId snapshot, std::span<const TermRun> runs, LogIndex last, LogIndex committed);
+    // From recovery. Everything up to `last` is persisted. `committed` lies in [snapshot.index,
+    // last].
+    void restore(EntryId snapshot, std::span<const TermRun> runs, LogIndex last,
+                 LogIndex committed);
 
-    EntryId snapshot() const { return snapshot_; }  // the last id that was compacted away, {0, 0} if none
+    EntryId snapshot() const {
+        return snapshot_;
+    }  // the last id that was compacted away, {0, 0} if none
     LogIndex first() const { return snapshot_.index.next(); }
     LogIndex last() const { return last_; }
     EntryId last_id() const { return {term_at(last_), last_}; }
@@ -28,10 +32,11 @@ class IdLog {
     LogIndex committed() const { return committed_; }
     LogIndex applied() const { return applied_; }
 
-    // Payload of the entries in (committed, last] that were appended since the start, each with entry_overhead_bytes
-    // unless it is empty (a noop).
+    // Payload of the entries in (committed, last] that were appended since the start, each with
+    // entry_overhead_bytes unless it is empty (a noop).
     std::uint64_t uncommitted_bytes() const { return uncommitted_bytes_; }
-    // What `bytes` of payload count in uncommitted_bytes(): never nothing, so that the number of entries is bounded too.
+    // What `bytes` of payload count in uncommitted_bytes(): never nothing, so that the number of
+    // entries is bounded too.
     static constexpr std::uint64_t entry_overhead_bytes = 64;
 
     // Term of an index in [snapshot().index, last()].
@@ -57,10 +62,11 @@ class IdLog {
     LogIndex persisted_;
     LogIndex committed_;
     LogIndex applied_;
-    std::vector<TermRun> runs_;  // of the entries in (snapshot, last], in order; terms rise strictly
+    std::vector<TermRun>
+        runs_;  // of the entries in (snapshot, last], in order; terms rise strictly
 
-    // Counted bytes of the newest entries, oldest first: sizes_[sizes_head_ ..] end at last_. Entries recovered at start
-    // are not among them.
+    // Counted bytes of the newest entries, oldest first: sizes_[sizes_head_ ..] end at last_.
+    // Entries recovered at start are not among them.
     std::vector<std::uint64_t> sizes_;
     std::size_t sizes_head_ = 0;
     std::uint64_t uncommitted_bytes_ = 0;

@@ -9,26 +9,28 @@
 
 namespace ursula::raft {
 
-// The first input of a Group's life, once: what recovery found. All of it is durable (recovery synced the files).
-// The spans are read during the step only.
+// The first input of a Group's life, once: what recovery found. All of it is durable (recovery
+// synced the files). The spans are read during the step only.
 struct Start {
     HardState hard_state;
-    EntryId snapshot;                    // the last entry the snapshot covers; {0, 0} without one
-    std::span<const TermRun> log_terms;  // of the entries after the snapshot, in order; empty when there are none
-    LogIndex last;                       // last entry of the log; snapshot.index when it is empty
-    LogIndex commit_hint;                // known committed when this was written; 0 is always right
-    std::span<const NodeId> voters;      // distinct, this node among them
+    EntryId snapshot;  // the last entry the snapshot covers; {0, 0} without one
+    std::span<const TermRun>
+        log_terms;         // of the entries after the snapshot, in order; empty when there are none
+    LogIndex last;         // last entry of the log; snapshot.index when it is empty
+    LogIndex commit_hint;  // known committed when this was written; 0 is always right
+    std::span<const NodeId> voters;  // distinct, this node among them
 };
 
-// A command that wants to become the next entry. Answered by an EntryToWrite or a RefusedSubmit with its ticket.
+// A command that wants to become the next entry. Answered by an EntryToWrite or a RefusedSubmit
+// with its ticket.
 struct Submit {
     SubmitTicket ticket;
     std::uint64_t bytes = 0;  // payload, for the bound on uncommitted bytes
 };
 
-// The WAL says what is durable now. `log` names an entry this group asked to write: it and all before it are on disk.
-// Carries the term, so a late answer for an overwritten entry counts for nothing (reliability-anchors 3.4
-// raft.append_aba). `hard_state` is the newest one on disk.
+// The WAL says what is durable now. `log` names an entry this group asked to write: it and all
+// before it are on disk. Carries the term, so a late answer for an overwritten entry counts for
+// nothing (reliability-anchors 3.4 raft.append_aba). `hard_state` is the newest one on disk.
 struct Persisted {
     EntryId log;
     HardState hard_state;
@@ -37,8 +39,9 @@ struct Persisted {
 // deadline() has been reached. Ignored when it has not.
 struct Timeout {};
 
-// Asks for an index such that a read of the applied state there is linearizable (6.4). Contexts rise: an answer for one
-// answers every earlier one. Answered by Effects::reads_ready or reads_refused.
+// Asks for an index such that a read of the applied state there is linearizable (6.4). Contexts
+// rise: an answer for one answers every earlier one. Answered by Effects::reads_ready or
+// reads_refused.
 struct ReadIndex {
     ReadContext context;
 };
@@ -48,7 +51,8 @@ struct Applied {
     LogIndex index;
 };
 
-// A durable snapshot covers the log up to and including `last` (applied before): the ids up to there are forgotten.
+// A durable snapshot covers the log up to and including `last` (applied before): the ids up to
+// there are forgotten.
 struct SnapshotTaken {
     EntryId last;
 };

@@ -1,5 +1,5 @@
-// Linearizable reads without log entries (thesis 6.4). Contexts rise, so the open reads of a group are two numbers,
-// whatever their count: the newest asked and the newest answered.
+// Linearizable reads without log entries (thesis 6.4). Contexts rise, so the open reads of a group
+// are two numbers, whatever their count: the newest asked and the newest answered.
 #include <array>
 
 #include "base/verify.h"
@@ -22,7 +22,8 @@ void Group::on(const ReadIndex& read, Now /*now*/, Effects& effects) {
 }
 
 void Group::answer_reads(Effects& effects) {
-    // 6.4 step 1: until an entry of its own term is committed a leader does not know how far its log is.
+    // 6.4 step 1: until an entry of its own term is committed a leader does not know how far its
+    // log is.
     if (log_.committed() < term_start_) {
         return;
     }

@@ -15,7 +15,8 @@ void Group::on(const Submit& submit, Now /*now*/, Effects& effects) {
     }
     const std::uint64_t counted = submit.bytes + IdLog::entry_overhead_bytes;
     const std::uint64_t open = log_.uncommitted_bytes();
-    // An entry that is alone may have any size: else one larger than the bound could never be written.
+    // An entry that is alone may have any size: else one larger than the bound could never be
+    // written.
     if (open != 0 && open + counted > base::limits::uncommitted_bytes_max) {
         effects.refused_submits.push_back({submit.ticket, SubmitRefusal::uncommitted_full});
         return;
@@ -35,8 +36,8 @@ void Group::advance_commit(Effects& effects) {
         matches[i] = voters_[i].match.value;
     }
     const LogIndex reached(reached_by_majority({matches.data(), voters_.size()}));
-    // 3.6.2, figure 3.7: an entry of an earlier term on a majority may still be overwritten. Only one of the leader's
-    // own term commits by being counted; those before it commit with it.
+    // 3.6.2, figure 3.7: an entry of an earlier term on a majority may still be overwritten. Only
+    // one of the leader's own term commits by being counted; those before it commit with it.
     if (reached <= log_.committed() || log_.term_at(reached) != hard_state_.term) {
         return;
     }

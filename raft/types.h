@@ -1,5 +1,5 @@
-// The nouns of replication. Thesis: D. Ongaro, "Consensus: Bridging Theory and Practice", 2014; section numbers in
-// this folder are its.
+// The nouns of replication. Thesis: D. Ongaro, "Consensus: Bridging Theory and Practice", 2014;
+// section numbers in this folder are its.
 #pragma once
 
 #include <compare>
@@ -21,17 +21,20 @@ using base::Term;
 
 enum class Role : std::uint8_t { follower, candidate, leader };
 
-// What an entry carries: nothing (a new leader's first entry, 6.4 step 1), or commands of the stream machine.
+// What an entry carries: nothing (a new leader's first entry, 6.4 step 1), or commands of the
+// stream machine.
 enum class EntryKind : std::uint8_t { noop, command };
 
-// What a voter must never forget (3.2, figure 3.1 "persistent state"): on disk before anything that depends on it.
+// What a voter must never forget (3.2, figure 3.1 "persistent state"): on disk before anything that
+// depends on it.
 struct HardState {
     Term term;
     NodeId vote;  // in `term`; 0 = none given
     constexpr auto operator<=>(const HardState&) const = default;
 };
 
-// A stretch of the log whose entries have one term: from `first` up to the next run or the log's end.
+// A stretch of the log whose entries have one term: from `first` up to the next run or the log's
+// end.
 struct TermRun {
     LogIndex first;
     Term term;
@@ -44,7 +47,8 @@ constexpr std::size_t voters_max = 15;
 // Named by the shard, in rising order during a Group's life; see input.h ReadIndex.
 using ReadContext = base::Id<struct ReadContextTag, std::uint64_t>;
 
-// Named by the shard: ties a Submit to the entry or the refusal it leads to. The group only hands it back.
+// Named by the shard: ties a Submit to the entry or the refusal it leads to. The group only hands
+// it back.
 using SubmitTicket = base::Id<struct SubmitTicketTag, std::uint64_t>;
 
 }  // namespace ursula::raft
