@@ -1,0 +1,197 @@
+#include "config_file.h"
+
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+
+namespace ursula {
+
+namespace {
+
+// Enough for a person to see; what follows so many syntax errors is rarely a configuration.
+constexpr std::size_t syntax_errors_max = 20;
+
+ConfigPlace place_of(const toml::source_region& region) {
+    ConfigPlace place;
+    place.source = ConfigSource::file;
+    place.line = region.begin.line;
+    place.column = std::max<std::uint32_t>(1, region.begin.column);
+    const bool one_line = region.end.line == region.begin.line;
+    place.width = one_line && region.end.column > region.begin.column
+                      ? region.end.column - region.begin.column
+                      : 1;
+    return place;
+}
+
+ConfigValue value_of(const toml::node& node) {
+    ConfigValue value;
+    value.place = place_of(node.source());
+    if (const auto* text = node.as_string()) {
+        value.kind = ConfigValue::Kind::text;
+        value.text = text->get();
+    } else if (const auto* integer = node.as_integer()) {
+        value.kind = ConfigValue::Kind::integer;
+        value.integer = integer->get();
+    } else if (const auto* boolean = node.as_boolean()) {
+        value.kind = ConfigValue::Kind::boolean;
+        value.boolean = boolean->get();
+    } else if (const auto* array = node.as_array()) {
+        value.kind = ConfigValue::Kind::array;
+        for (const toml::node& item : *array) {
+            value.items.push_back(value_of(item));
+        }
+    } else {
+        value.kind = ConfigValue::Kind::other;
+        value.text = node.is_table()            ? "a table"
+                     : node.is_floating_point() ? "a fraction"
+                                                : "a date or time";
+    }
+    return value;
+}
+
+struct Lines {
+    std::string text;
+    std::string_view line(std::uint32_t number) const {
+        const std::size_t begin = begin_of(number);
+        return std::string_view(text).substr(begin, text.find('\n', begin) - begin);
+    }
+    // Keeps the line's place, so that what follows keeps its numbers.
+    void blank(std::uint32_t number) {
+        const std::size_t begin = begin_of(number);
+        for (std::size_t i = begin; i < text.size() && text[i] != '\n'; ++i) {
+            text[i] = ' ';
+        }
+    }
+
+  private:
+    std::size_t begin_of(std::uint32_t number) const {
+        std::size_t begin = 0;
+        for (std::uint32_t line = 1; line < number; ++line) {
+            const std::size_t end = text.find('\n', begin);
+            if (end == std::string::npos) {
+                return text.size();
+            }
+            begin = end + 1;
+        }
+        return begin;
+    }
+};
+
+std::string_view trim(std::string_view text) {
+    const std::size_t begin = text.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos) {
+        return {};
+    }
+    return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
+}
+
+// "Error while parsing key-value pair: cannot redefine ..." says the same without its head.
+std::string shorten(std::string_view description) {
+    const std::size_t head = description.find(": ");
+    if (description.starts_with("Error while parsing ") && head != std::string_view::npos) {
+        description.remove_prefix(head + 2);
+    }
+    return std::string(description);
+}
+
+bool is_assignment(std::string_view line) {
+    return !line.starts_with('[') && !line.starts_with('#') &&
+           line.find('=') != std::string_view::npos;
+}
+
+bool parses_alone(std::string_view line) { return static_cast<bool>(toml::parse(line)); }
+
+// What to write instead of a line that TOML does not take. The usual mistake by far is text without quotes.
+std::string syntax_hint(std::string_view line) {
+    if (line.starts_with('[')) {
+        return "a section is written as [server]";
+    }
+    const std::size_t equals = line.find('=');
+    if (equals == std::string_view::npos) {
+        return "a line is key = value, a [section] or a # comment";
+    }
+    const std::string_view key = trim(line.substr(0, equals));
+    std::string_view value = trim(line.substr(equals + 1));
+    value = trim(value.substr(0, value.find('#')));
+    if (value.empty()) {
+        return "write a value, or leave the key out to get its default";
+    }
+    if (value.find_first_of("\"'[{\\") == std::string_view::npos) {
+        const std::string fixed = std::string(key) + " = \"" + std::string(value) + '"';
+        if (parses_alone(fixed)) {
+            return "text needs quotes: " + fixed;
+        }
+    }
+    return "values are \"text\", numbers, true, false or [lists]";
+}
+
+ConfigFile take_tables(const toml::table& root) {
+    ConfigFile file;
+    for (const auto& [key, node] : root) {
+        const toml::table* section = node.as_table();
+        if (section == nullptr) {
+            file.entries.push_back({"", std::string(key.str()), place_of(key.source()),
+                                    value_of(node)});
+            continue;
+        }
+        file.sections.push_back({std::string(key.str()), place_of(key.source())});
+        for (const auto& [name, value] : *section) {
+            file.entries.push_back({std::string(key.str()), std::string(name.str()),
+                                    place_of(name.source()), value_of(value)});
+        }
+    }
+    return file;
+}
+
+}  // namespace
+
+ConfigFile read_config_text(std::string_view text, ConfigProblems& problems) {
+    Lines lines{std::string(text)};
+    std::uint32_t last_line = 0;
+    for (std::size_t errors = 0; errors < syntax_errors_max; ++errors) {
+        const toml::parse_result parsed = toml::parse(lines.text);
+        if (parsed) {
+            return take_tables(parsed.table());
+        }
+        const toml::parse_error& error = parsed.error();
+        const ConfigPlace place = place_of(error.source());
+        if (place.line <= last_line) {
+            break;  // leaving a line out did not help
+        }
+        last_line = place.line;
+        const std::string_view line = trim(lines.line(place.line));
+        const std::string description = shorten(error.description());
+        const bool twice = description.find("redefine") != std::string::npos;
+        const bool alone = parses_alone(line);
+        problems.error(place, description,
+                       twice ? "remove one of the two"
+                       : alone ? "is a quote or bracket above left open?"
+                               : syntax_hint(line));
+        // Only what is wrong by itself can be left out: a line that is good alone is wrong because of lines above.
+        if (!is_assignment(line) || (alone && !twice)) {
+            break;
+        }
+        lines.blank(place.line);
+    }
+    return {};
+}
+
+bool read_config_value(std::string_view text, const ConfigPlace& place, ConfigValue& value) {
+    if (text.find('\n') != std::string_view::npos) {
+        return false;
+    }
+    const toml::parse_result parsed = toml::parse("value = " + std::string(text));
+    if (!parsed || parsed.table().size() != 1) {
+        return false;
+    }
+    value = value_of(*parsed.table().get("value"));
+    value.place = place;
+    for (ConfigValue& item : value.items) {
+        item.place = place;
+    }
+    return true;
+}
+
+}  // namespace ursula
