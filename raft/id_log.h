@@ -22,9 +22,8 @@ class IdLog {
     void restore(EntryId snapshot, std::span<const TermRun> runs, LogIndex last,
                  LogIndex committed);
 
-    EntryId snapshot() const {
-        return snapshot_;
-    }  // the last id that was compacted away, {0, 0} if none
+    // The last id that was compacted away, {0, 0} if none.
+    EntryId snapshot() const { return snapshot_; }
     LogIndex first() const { return snapshot_.index.next(); }
     LogIndex last() const { return last_; }
     EntryId last_id() const { return {term_at(last_), last_}; }

@@ -13,12 +13,16 @@ namespace ursula::raft {
 // synced the files). The spans are read during the step only.
 struct Start {
     HardState hard_state;
-    EntryId snapshot;  // the last entry the snapshot covers; {0, 0} without one
-    std::span<const TermRun>
-        log_terms;         // of the entries after the snapshot, in order; empty when there are none
-    LogIndex last;         // last entry of the log; snapshot.index when it is empty
-    LogIndex commit_hint;  // known committed when this was written; 0 is always right
-    std::span<const NodeId> voters;  // distinct, this node among them
+    // The last entry the snapshot covers; {0, 0} without one.
+    EntryId snapshot;
+    // Of the entries after the snapshot, in order; empty when there are none.
+    std::span<const TermRun> log_terms;
+    // Last entry of the log; snapshot.index when it is empty.
+    LogIndex last;
+    // Known committed when this was written, so not beyond `last`; 0 is always right.
+    LogIndex commit_hint;
+    // Distinct, this node among them.
+    std::span<const NodeId> voters;
 };
 
 // A command that wants to become the next entry. Answered by an EntryToWrite or a RefusedSubmit
