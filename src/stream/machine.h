@@ -1,0 +1,187 @@
+// The replicated state machine of one group: it alone decides offsets, duplicates, closure and
+// conflicts. Deterministic: no clock, no randomness, no dependence on addresses or on the process's
+// hash key. All payload stays outside; beside each stream the machine keeps this replica's local
+// companions (where the bytes are, which are in memory), which it only frees.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/refusal.h"
+#include "base/ids.h"
+#include "base/siphash.h"
+#include "stream/command.h"
+#include "stream/stream.h"
+
+namespace ursula::stream {
+
+class ImageWriter;
+
+// What all machines of one shard share and never replicate.
+struct Local {
+    HotMemory hot;
+    SegmentLoad segments;
+};
+
+struct Bucket {
+    std::uint64_t id = 0;
+    bool closing = false;
+};
+
+enum class Did : std::uint8_t {
+    refused,          // `why`, and by refusal: tail, closed, numbers, producer_epoch
+    created,          // stream, from = 0, to = tail
+    existed,          // stream
+    appended,         // stream, from, to; closed: this command closed it as well
+    duplicate,        // stream, tail; closed: it was the closing triple again
+    closed,           // stream, tail: closed without data, now or before (`changed` tells)
+    removed,          // watch, incarnation
+    bucket_created,   // bucket_id
+    bucket_existed,   // bucket_id
+    bucket_closing,   // bucket_id: now or before
+    bucket_removed,   // bucket_id
+    bucket_reopened,  // bucket_id
+    sealed,           // empty: the group holds no stream of the bucket id
+    unsealed,
+    forgotten,  // stream
+};
+
+// A command's answer; maps one to one onto api answers.
+struct Outcome {
+    Did did = Did::refused;
+    api::Refusal why = api::Refusal::none;
+    bool changed = false;           // replicated state other than the applied index changed
+    bool closed = false;            // say Stream-Closed (see Did)
+    bool producer = false;          // echo epoch and seq
+    bool empty = false;             // sealed
+    std::uint32_t watch = 0;        // removed: what Stream::watch was
+    Stream* stream = nullptr;       // the stream after the command; null when there is none
+    base::Incarnation incarnation;  // of `stream`, or of the one removed
+    std::uint64_t from = 0;         // created, appended: the range that the payload got
+    std::uint64_t to = 0;
+    std::uint64_t tail = 0;         // after the command
+    std::uint64_t numbers[2] = {};  // by refusal, see api/refusal.h
+    std::uint64_t producer_epoch = 0;
+    std::uint64_t producer_seq = 0;  // the highest accepted
+    std::uint64_t bucket_id = 0;
+
+    bool grew() const { return to > from; }
+};
+
+class Machine {
+  public:
+    using Buckets = std::map<std::string, Bucket, std::less<>>;
+
+    // `key`: the process's table key, the one api::StreamKey::hash is made with. `local` outlives
+    // the machine.
+    Machine(base::GroupId group, base::HashKey key, Local& local);
+    ~Machine();
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+
+    base::GroupId group() const { return group_; }
+    base::EntryId applied() const { return applied_; }  // last entry entered
+    std::int64_t time_ms() const { return time_ms_; }   // group time; never goes back
+
+    // Before an entry's commands, and for entries without any (time_ms 0). Indices grow (VERIFY).
+    void enter(base::EntryId id, std::int64_t time_ms);
+
+    // What apply would answer now. Pure.
+    Outcome decide(const Command& command) const;
+    // Decides and carries out. `id` is the entered entry, `ordinal` the command's place in it.
+    // Frees the local companions of what it removes.
+    Outcome apply(const Command& command, base::EntryId id, std::uint32_t ordinal);
+
+    // Local companions of payload just committed: outcome.grew(), `stored` the command's stored
+    // bytes, `places` where they are on disk. Recovery has no use for memory and passes empty
+    // `stored`.
+    void keep(const Outcome& outcome, base::Bytes stored, std::span<const Place> places);
+
+    std::uint64_t hash_of(std::string_view name) const {
+        return base::siphash(key_, base::as_bytes(name));
+    }
+    // hash: api::StreamKey::hash, or hash_of(name).
+    Stream* find(std::string_view name, std::uint64_t hash) const;
+    Stream* first() const { return first_; }  // creation order; walk with ->next()
+    std::size_t streams() const { return table_.size(); }
+
+    // Group 0 only; others have none.
+    const Buckets& buckets() const { return buckets_; }
+    const Bucket* find_bucket(std::string_view name) const;
+    std::uint64_t streams_of_bucket(std::uint64_t bucket_id) const;
+    bool is_sealed(std::uint64_t bucket_id) const;
+
+    // Hash of the whole replicated state; equal on every replica that applied the same entries.
+    // Walks all streams.
+    std::uint64_t state_hash() const;
+
+    std::size_t memory_bytes()
+        const;  // estimate of the heap held by replicated state and locations
+    Local& local() const { return local_; }
+
+  private:
+    friend class ImageWriter;
+    friend class ImageReader;
+    friend class LocationReader;
+
+    // A closed interval of sealed bucket ids. Ids are a counter, so the set of removed buckets
+    // stays a few intervals.
+    struct Sealed {
+        std::uint64_t first;
+        std::uint64_t last;
+    };
+    // What decide() found on its way, for apply() to act on.
+    struct Found {
+        Stream* stream = nullptr;
+        ProducerState* producer = nullptr;
+        std::uint64_t name_hash = 0;
+        std::uint64_t producer_hash = 0;
+    };
+
+    Outcome judge(const Command& command, Found& found) const;
+    Outcome judge_create(const Command& command, Found& found) const;
+    Outcome judge_append(const Command& command, Found& found) const;
+    bool judge_producer(const Command& command, const Found& found, Outcome& outcome) const;
+    Outcome judge_bucket(const Command& command) const;
+
+    void create(const Command& command, const Found& found, std::uint32_t ordinal,
+                Outcome& outcome);
+    void append(const Command& command, const Found& found, const Outcome& outcome);
+    void remove(Stream* stream, Outcome& outcome);
+    void change_bucket(const Command& command, Outcome& outcome);
+    void seal(std::uint64_t bucket_id);
+    void unseal(std::uint64_t bucket_id);
+
+    Stream* add_stream(std::string_view name, std::uint64_t hash, std::string_view content_type,
+                       std::uint64_t bucket_id);
+    void free_stream(Stream* stream);
+    void before_change(Stream* stream);  // the image being taken may want the old state first
+    StreamExtra& extra_of(Stream* stream);
+
+    base::GroupId group_;
+    base::HashKey key_;
+    Local& local_;
+    base::EntryId applied_;
+    std::int64_t time_ms_ = 0;
+
+    PointerTable<Stream> table_;
+    Stream* first_ = nullptr;
+    Stream* last_ = nullptr;
+    PointerTable<ContentType> content_types_;
+    PointerTable<BucketUse> bucket_uses_;
+
+    Buckets buckets_;
+    std::uint64_t next_bucket_id_ = 1;
+    std::vector<Sealed> sealed_;  // sorted, disjoint, not adjacent
+
+    ImageWriter* image_ = nullptr;  // the image being taken, or null
+    std::size_t names_bytes_ = 0;
+};
+
+}  // namespace ursula::stream

@@ -1,0 +1,112 @@
+// One stream: its replicated state and, beside it, what only this replica knows. One allocation,
+// the name inline, what few streams have out of line: an idle stream costs well under 256 bytes
+// (tests/unit/stream/memory_test.cc).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/slice.h"
+#include "stream/hot_tail.h"
+#include "stream/locations.h"
+#include "stream/pointer_table.h"
+#include "stream/producers.h"
+
+namespace ursula::stream {
+
+// A content type as given, shared by the streams of a machine that have it.
+struct ContentType {
+    std::uint32_t hash = 0;
+    std::uint32_t streams = 0;
+    bool json = false;
+    base::Slice text;
+};
+
+// The streams of one bucket in one machine.
+struct BucketUse {
+    std::uint32_t hash = 0;
+    std::uint64_t id = 0;
+    std::uint64_t streams = 0;
+};
+
+// The triple that closed a stream: a retry of exactly it is a duplicate, every other write is
+// refused.
+struct ClosingProducer {
+    std::string id;
+    std::uint64_t epoch = 0;
+    std::uint64_t seq = 0;
+};
+
+// Replicated state that most streams do not have.
+struct StreamExtra {
+    std::string stream_seq;  // the last one accepted; empty: none yet
+    Producers producers;
+    std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
+};
+
+// Owned by the machine, at one address from create to remove. Its readers use the accessors; only
+// the machine changes the replicated part. The local part is the shard's.
+class Stream {
+  public:
+    std::string_view name() const { return {name_, name_size_}; }
+    std::string_view bucket() const { return name().substr(0, name().find('/')); }
+    base::Incarnation incarnation(base::GroupId group) const {
+        return {group, created_, created_ordinal_};
+    }
+    std::uint64_t tail() const { return tail_; }
+    bool closed() const { return closed_; }
+    bool json() const { return content_type_->json; }
+    std::uint64_t records_first() const { return 0; }  // retention does not exist yet
+    std::uint64_t records_next() const {
+        return records_;
+    }  // elements ever stored; 0 unless json()
+    std::string_view content_type() const { return base::as_text(content_type_->text.bytes()); }
+    const base::Slice& content_type_slice() const {
+        return content_type_->text;
+    }  // for replies: no copy
+    std::uint64_t bucket_id() const { return bucket_->id; }
+    const StreamExtra* extra() const { return extra_.get(); }
+    std::size_t producers() const { return extra_ ? extra_->producers.size() : 0; }
+    // Creation order, which is the canonical order of everything.
+    Stream* next() const { return next_; }
+
+    // --- local, never hashed, never sent ---
+    Locations locations;
+    std::uint32_t watch = 0;  // the shard's: whom to tell; 0 nobody
+    HotTail hot;
+
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+  private:
+    friend class Machine;
+    friend class ImageWriter;
+    friend class ImageReader;
+    friend class PointerTable<Stream>;
+    static Stream* make(std::string_view name);
+    static void destroy(Stream* stream);
+    Stream() = default;
+    ~Stream() = default;
+
+    Stream* next_ = nullptr;
+    Stream* previous_ = nullptr;
+    base::LogIndex created_;
+    std::uint64_t tail_ = 0;
+    std::uint64_t records_ = 0;
+    std::unique_ptr<StreamExtra> extra_;
+    ContentType* content_type_ = nullptr;
+    BucketUse* bucket_ = nullptr;
+    std::uint32_t created_ordinal_ = 0;
+    std::uint32_t hash = 0;  // lower half of the process's keyed hash of the name: never replicated
+    std::uint16_t name_size_ = 0;
+    bool closed_ : 1 = false;
+    bool imaged_ : 1 = false;  // handed over to the image being taken, ahead of its turn
+    char name_[1] = {};        // name_size_ bytes
+};
+
+}  // namespace ursula::stream
