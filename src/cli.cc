@@ -108,6 +108,10 @@ CommandLine print(std::string text) {
 
 CommandLine refuse_unknown(const std::string& word) {
     const bool is_flag = word.starts_with('-');
+    if (!is_flag && word.ends_with(".toml")) {
+        return wrong_usage("unexpected " + in_quotes(word) + "; name the file with --config " +
+                           word);
+    }
     const std::string name = word.substr(0, word.find('='));
     const std::string_view near = nearest_name(name, is_flag ? flags : commands);
     return wrong_usage((is_flag ? "unknown option " : "unknown command ") +
@@ -154,20 +158,28 @@ std::string take_settings(const Arguments& arguments, std::vector<Setting>& sett
     return {};
 }
 
-// --config, --data-dir and --shards have one value; two different ones are more likely a mistake than a wish.
-std::string find_repeated(const Arguments& arguments) {
-    struct Single {
+// What the parser lets pass and a person did not mean. Nonempty: what is wrong.
+std::string find_mistake(const Arguments& arguments) {
+    struct Option {
         const char* name;
         const std::vector<std::string>* values;
+        bool once;  // two different values are more likely a mistake than a wish
     };
-    const Single singles[] = {{"--config", &arguments.config},
-                              {"--data-dir", &arguments.data_dir},
-                              {"--shards", &arguments.shards},
-                              {"--stop-after", &arguments.stop_after}};
-    for (const Single& single : singles) {
-        if (single.values->size() > 1) {
-            return std::string(single.name) + " is given " +
-                   std::to_string(single.values->size()) + " times; give it once";
+    const Option options[] = {{"--config", &arguments.config, true},
+                              {"--listen", &arguments.listen, false},
+                              {"--data-dir", &arguments.data_dir, true},
+                              {"--shards", &arguments.shards, true},
+                              {"--set", &arguments.set, false},
+                              {"--stop-after", &arguments.stop_after, true}};
+    for (const Option& option : options) {
+        for (const std::string& value : *option.values) {
+            if (value.starts_with("--")) {
+                return std::string(option.name) + " needs a value before " + in_quotes(value);
+            }
+        }
+        if (option.once && option.values->size() > 1) {
+            return std::string(option.name) + " is given " +
+                   std::to_string(option.values->size()) + " times; give it once";
         }
     }
     return {};
@@ -180,11 +192,11 @@ CommandLine judge(const Arguments& arguments, const char* const* environment) {
     if (arguments.version) {
         return print("ursula " + std::string(version()) + "\n");
     }
+    if (std::string mistake = find_mistake(arguments); !mistake.empty()) {
+        return wrong_usage(std::move(mistake));
+    }
     if (!arguments.unknown.empty()) {
         return refuse_unknown(arguments.unknown.front());
-    }
-    if (std::string repeated = find_repeated(arguments); !repeated.empty()) {
-        return wrong_usage(std::move(repeated));
     }
     CommandLine result;
     if (!arguments.config.empty()) {
@@ -235,8 +247,12 @@ CommandLine parse_command_line(int argc, const char* const* argv,
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        // What is left to the parser: a flag without its value, or a value for a flag that takes none.
-        return wrong_usage(error.what());
+        // All that is left to the parser is a flag without its value: "--shards: 1 required TEXT missing".
+        const std::string text = error.what();
+        const std::size_t colon = text.find(':');
+        return wrong_usage(text.starts_with("--") && colon != std::string::npos
+                               ? text.substr(0, colon) + " needs a value"
+                               : text);
     }
     arguments.unknown = app.remaining();
     // `check` may stand anywhere among the flags; the first word that is no flag is the command.

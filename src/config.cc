@@ -42,12 +42,20 @@ constexpr std::uint64_t reserve_bytes_max = 1ull << 50;
 constexpr std::uint32_t reserve_share_max = 9'000;
 constexpr std::string_view environment_prefix = "URSULA_";
 
-std::string no_case_upper(std::string_view text) {
+std::string upper_case(std::string_view text) {
     std::string upper(text);
     for (char& c : upper) {
         c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     }
     return upper;
+}
+
+std::string lower_case(std::string_view text) {
+    std::string lower(text);
+    for (char& c : lower) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return lower;
 }
 
 std::string_view kind_name(const ConfigValue& value) {
@@ -216,7 +224,10 @@ struct Reader {
     void reserve(Reserve& field) const {
         const std::string choices = "write a share such as \"5%\" or a size such as \"10GiB\"";
         if (value.kind == ConfigValue::Kind::integer) {
-            return wrong_type("a share or a size", choices);
+            const bool share = value.integer >= 0 && value.integer * 100 <= reserve_share_max;
+            return wrong_type("a share or a size",
+                              share ? "did you mean \"" + std::to_string(value.integer) + "%\"?"
+                                    : choices);
         }
         if (!is_text(value)) {
             return wrong_type("text", choices);
@@ -462,8 +473,8 @@ struct Key {
 
     std::string full() const { return std::string(section) + "." + std::string(name); }
     std::string environment_name() const {
-        return std::string(environment_prefix) + no_case_upper(section) + "__" +
-               no_case_upper(name);
+        return std::string(environment_prefix) + upper_case(section) + "__" +
+               upper_case(name);
     }
 };
 
@@ -553,6 +564,16 @@ std::vector<std::string_view> key_names(std::string_view section) {
     return names;
 }
 
+// "server_listen": a key whose two parts are joined by one underscore.
+const Key* find_single_underscore(std::string_view written) {
+    for (const Key& key : keys) {
+        if (written == std::string(key.section) + "_" + std::string(key.name)) {
+            return &key;
+        }
+    }
+    return nullptr;
+}
+
 // What other servers call it.
 struct OtherName {
     std::string_view written;
@@ -571,36 +592,36 @@ constexpr std::array<OtherName, 9> other_names = {{
     {"dir", "storage", "path"},
 }};
 
-// The key meant by an unknown one, as it would be written there; empty: no idea.
-std::string suggest_key(std::string_view section, std::string_view name) {
-    const std::string_view near = nearest_name(name, key_names(section));
-    if (!near.empty()) {
-        return '"' + std::string(near) + '"';
+// The key meant by an unknown one; null: no idea.
+const Key* suggest_key(std::string_view section, std::string_view name) {
+    if (const Key* near = find_key(section, nearest_name(name, key_names(section)))) {
+        return near;
+    }
+    const std::string_view near_section = nearest_name(section, section_names());
+    if (const Key* near = find_key(near_section, nearest_name(name, key_names(near_section)))) {
+        return near;
     }
     for (const std::string_view other : section_names()) {
-        if (other != section && find_key(other, name) != nullptr) {
-            return '"' + std::string(name) + "\" in [" + std::string(other) + "]";
+        if (const Key* elsewhere = find_key(other, name)) {
+            return elsewhere;
         }
     }
     for (const OtherName& other : other_names) {
         if (other.written == name) {
-            return '"' + std::string(other.name) + "\" in [" + std::string(other.section) + "]";
+            return find_key(other.section, other.name);
         }
     }
     for (const std::string_view other : section_names()) {
-        const std::string_view there = nearest_name(name, key_names(other));
-        if (other != section && !there.empty()) {
-            return '"' + std::string(there) + "\" in [" + std::string(other) + "]";
+        if (const Key* elsewhere = find_key(other, nearest_name(name, key_names(other)))) {
+            return elsewhere;
         }
     }
-    return {};
+    return nullptr;
 }
 
 constexpr std::string_view no_idea = "remove it; `ursula --help` lists the keys";
 
-std::string did_you_mean(const std::string& suggestion) {
-    return suggestion.empty() ? std::string(no_idea) : "did you mean " + suggestion + "?";
-}
+std::string did_you_mean(const std::string& text) { return "did you mean " + text + "?"; }
 
 // --- the sources, one after another -----------------------------------------------------------------------------
 
@@ -644,7 +665,7 @@ struct Builder {
             } else if (known(entry.section)) {
                 problems.error(entry.key_place,
                                "unknown key " + in_quotes(entry.key) + " in [" + entry.section + "]",
-                               did_you_mean(suggest_key(entry.section, entry.key)));
+                               hint_in_file(entry.section, entry.key));
             }
         }
     }
@@ -657,7 +678,18 @@ struct Builder {
             return;
         }
         problems.error(entry.key_place, "unknown key " + in_quotes(entry.key) + " outside any section",
-                       did_you_mean(suggest_key("", entry.key)));
+                       hint_in_file("", entry.key));
+    }
+
+    static std::string hint_in_file(const std::string& section, const std::string& name) {
+        const Key* meant = suggest_key(section, name);
+        if (meant == nullptr) {
+            return std::string(no_idea);
+        }
+        const std::string key = '"' + std::string(meant->name) + '"';
+        return did_you_mean(meant->section == section
+                                ? key
+                                : key + " in [" + std::string(meant->section) + "]");
     }
 
     void take_settings(const std::vector<Setting>& settings, ConfigSource source) {
@@ -670,15 +702,23 @@ struct Builder {
             const std::string section = setting.key.substr(0, dot);
             const std::string name =
                 dot == std::string::npos ? std::string() : setting.key.substr(dot + 1);
-            const Key* key = find_key(section, name);
-            if (key != nullptr) {
+            if (const Key* key = find_key(section, name)) {
                 take_text(*key, setting.value, place);
-            } else if (from_environment) {
+                continue;
+            }
+            const Key* meant = name.empty() ? find_single_underscore(section) : nullptr;
+            if (meant == nullptr) {
+                meant = suggest_key(section, name.empty() ? section : name);
+            }
+            const std::string none = "`ursula --help` lists the keys";
+            if (from_environment) {
                 // Not an error: the environment is shared, and an older server must run in a newer one's.
-                problems.warning(place, "is not a key of ours and was ignored",
-                                 suggest_environment(setting.key));
+                problems.warning(
+                    place, "is not a key of ours and was ignored",
+                    meant == nullptr ? none : did_you_mean(meant->environment_name()));
             } else {
-                refuse_setting(place, section, name);
+                problems.error(place, "unknown key " + in_quotes(setting.key),
+                               meant == nullptr ? none : did_you_mean(meant->full()));
             }
         }
     }
@@ -697,44 +737,6 @@ struct Builder {
         take(key, value);
     }
 
-    void refuse_setting(const ConfigPlace& place, const std::string& section,
-                        const std::string& name) {
-        const std::vector<std::string_view> sections = section_names();
-        const std::string full = name.empty() ? section : section + "." + name;
-        const std::vector<std::string> all = full_names();
-        const std::string_view near = nearest_name(full, {all.begin(), all.end()});
-        std::string hint;
-        if (!near.empty()) {
-            hint = "did you mean " + std::string(near) + "?";
-        } else {
-            const std::string other = suggest_key(section, name.empty() ? section : name);
-            hint = other.empty() ? "`ursula --help` lists the keys" : "did you mean " + other + "?";
-        }
-        problems.error(place, "unknown key " + in_quotes(full), std::move(hint));
-    }
-
-    static std::vector<std::string> full_names() {
-        std::vector<std::string> names;
-        for (const Key& key : keys) {
-            names.push_back(key.full());
-        }
-        return names;
-    }
-
-    static std::string suggest_environment(const std::string& written) {
-        std::vector<std::string> names;
-        for (const Key& key : keys) {
-            names.push_back(key.full());
-        }
-        const std::string_view near = nearest_name(written, {names.begin(), names.end()});
-        if (near.empty()) {
-            return "`ursula --help` lists the keys";
-        }
-        const std::size_t dot = near.find('.');
-        return "did you mean " +
-               find_key(near.substr(0, dot), near.substr(dot + 1))->environment_name() + "?";
-    }
-
     // --- rules between keys; silent about a key whose own error already stands ---
 
     const ConfigPlace& place_of(std::string_view key) { return places[std::string(key)]; }
@@ -747,7 +749,10 @@ struct Builder {
                 problems.error(place_of("server.listen"),
                                "server.listen = \"" + address.text() +
                                    "\" lets other machines in, without TLS and tokens",
-                               "set server.insecure = true to allow that, or listen on 127.0.0.1");
+                               (place_of("server.listen").source == ConfigSource::command_line
+                                    ? "add --set server.insecure=true"
+                                    : "set server.insecure = true") +
+                                   std::string(" to allow that, or listen on 127.0.0.1"));
                 break;
             }
         }
@@ -871,26 +876,12 @@ std::vector<Setting> environment_settings(const char* const* environment) {
         }
         const std::string_view name = entry.substr(0, equals);
         const std::string_view written = name.substr(environment_prefix.size());
-        const std::size_t middle = written.find("__");
-        std::string key;
-        if (middle != std::string_view::npos) {
-            for (const char c : written) {
-                key += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-            }
+        std::string key = lower_case(written);
+        const std::size_t middle = key.find("__");
+        if (middle != std::string::npos) {
             key.replace(middle, 2, ".");
-        } else {
-            // URSULA_SERVER_LISTEN is almost a key of ours; URSULA_HOME is somebody else's.
-            const bool near = std::any_of(keys.begin(), keys.end(), [name](const Key& candidate) {
-                std::string single = candidate.environment_name();
-                single.replace(single.find("__"), 2, "_");
-                return single == name;
-            });
-            if (!near) {
-                continue;
-            }
-            for (const char c : written) {
-                key += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-            }
+        } else if (find_single_underscore(key) == nullptr) {
+            continue;  // URSULA_SERVER_LISTEN is almost a key of ours; URSULA_HOME is somebody else's
         }
         settings.push_back(
             Setting{"environment " + std::string(name), std::move(key),

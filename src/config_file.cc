@@ -103,28 +103,76 @@ bool is_assignment(std::string_view line) {
 
 bool parses_alone(std::string_view line) { return static_cast<bool>(toml::parse(line)); }
 
-// What to write instead of a line that TOML does not take. The usual mistake by far is text without quotes.
-std::string syntax_hint(std::string_view line) {
-    if (line.starts_with('[')) {
-        return "a section is written as [server]";
-    }
-    const std::size_t equals = line.find('=');
-    if (equals == std::string_view::npos) {
-        return "a line is key = value, a [section] or a # comment";
-    }
-    const std::string_view key = trim(line.substr(0, equals));
-    std::string_view value = trim(line.substr(equals + 1));
-    value = trim(value.substr(0, value.find('#')));
-    if (value.empty()) {
-        return "write a value, or leave the key out to get its default";
-    }
-    if (value.find_first_of("\"'[{\\") == std::string_view::npos) {
-        const std::string fixed = std::string(key) + " = \"" + std::string(value) + '"';
-        if (parses_alone(fixed)) {
-            return "text needs quotes: " + fixed;
+// Spellings of true and false in other languages.
+std::string_view meant_boolean(std::string_view value) {
+    for (const std::string_view yes : {"True", "TRUE", "yes", "Yes", "on", "On"}) {
+        if (value == yes) {
+            return "true";
         }
     }
-    return "values are \"text\", numbers, true, false or [lists]";
+    for (const std::string_view no : {"False", "FALSE", "no", "No", "off", "Off"}) {
+        if (value == no) {
+            return "false";
+        }
+    }
+    return {};
+}
+
+std::uint32_t code_points(std::string_view text) {
+    return static_cast<std::uint32_t>(std::count_if(text.begin(), text.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u;
+    }));
+}
+
+// `part` lies inside `line`, which is a whole line.
+ConfigPlace place_of_part(ConfigPlace place, std::string_view line, std::string_view part) {
+    const auto offset = static_cast<std::size_t>(part.data() - line.data());
+    place.column = code_points(line.substr(0, offset)) + 1;
+    place.width = code_points(part);
+    return place;
+}
+
+// TOML's own words are for those who know its grammar; the usual mistakes get ours.
+ConfigProblem explain(const ConfigPlace& place, std::string_view whole_line,
+                      std::string description, bool twice, bool alone) {
+    const std::string_view line = trim(whole_line);
+    const bool is_header = line.starts_with('[');
+    const std::size_t equals = whole_line.find('=');
+    if (twice && is_header) {
+        return {place_of_part(place, whole_line, line),
+                std::string(line) + " is written twice", "put the keys of both under one"};
+    }
+    if (is_header && !alone) {
+        return {place, std::move(description), "a section is written as [server]"};
+    }
+    if (equals == std::string_view::npos) {
+        return {place, std::move(description),
+                "a line is key = value, a [section] or a # comment"};
+    }
+    const std::string_view key = trim(whole_line.substr(0, equals));
+    if (twice) {
+        return {place_of_part(place, whole_line, key), in_quotes(key) + " is set twice",
+                "remove one of the two"};
+    }
+    if (alone) {
+        return {place_of_part(place, whole_line, line), "this line is not expected here",
+                "is a quote or bracket above left open?"};
+    }
+    std::string_view value = whole_line.substr(equals + 1);
+    value = trim(value.substr(0, value.find('#')));
+    if (value.empty()) {
+        return {place_of_part(place, whole_line, key), in_quotes(key) + " has no value",
+                "write one, or leave the key out to get its default"};
+    }
+    const std::string fixed = std::string(key) + " = \"" + std::string(value) + '"';
+    if (value.find_first_of("\"'[{\\") != std::string_view::npos || !parses_alone(fixed)) {
+        return {place, std::move(description),
+                "values are \"text\", numbers, true, false or [lists]"};
+    }
+    const std::string_view boolean = meant_boolean(value);
+    return {place_of_part(place, whole_line, value), in_quotes(value) + " is no TOML value",
+            boolean.empty() ? "text needs quotes: " + fixed
+                            : "did you mean " + std::string(boolean) + "?"};
 }
 
 ConfigFile take_tables(const toml::table& root) {
@@ -161,16 +209,13 @@ ConfigFile read_config_text(std::string_view text, ConfigProblems& problems) {
             break;  // leaving a line out did not help
         }
         last_line = place.line;
-        const std::string_view line = trim(lines.line(place.line));
-        const std::string description = shorten(error.description());
-        const bool twice = description.find("redefine") != std::string::npos;
+        const std::string_view line = lines.line(place.line);
+        const bool twice = error.description().find("redefine") != std::string_view::npos;
         const bool alone = parses_alone(line);
-        problems.error(place, description,
-                       twice ? "remove one of the two"
-                       : alone ? "is a quote or bracket above left open?"
-                               : syntax_hint(line));
+        problems.errors.push_back(
+            explain(place, line, shorten(error.description()), twice, alone));
         // Only what is wrong by itself can be left out: a line that is good alone is wrong because of lines above.
-        if (!is_assignment(line) || (alone && !twice)) {
+        if (!is_assignment(trim(line)) || (alone && !twice)) {
             break;
         }
         lines.blank(place.line);
