@@ -3,8 +3,9 @@
 
     tests/conformance/run.py [--mode memory|durable]... [--url URL] [--install-only]
 
-Every test must pass, except those named in not-yet.txt, which belong to parts that are not built yet: each of
-them must FAIL. One that passes fails the run until it is struck from the list, so the list can only shrink.
+Every test must pass, except those named in not-yet.txt, which belong to parts that are not built
+yet: each of them must FAIL. One that passes fails the run until it is struck from the list, so the
+list can only shrink.
 With --url an already running server is tested instead (its long-poll timeout should be 500 ms).
 Needs $URSULA_BIN or build/release/src/ursula. The last line is `N passed, N failed`.
 """
@@ -32,7 +33,7 @@ PACKAGE_FILES = ["package.json", "package-lock.json", ".npmrc"]
 
 
 def cache_dir():
-    """One installed copy per lock file, shared by all clones, so that a second run needs no network."""
+    """One installed copy per lock file, shared by all clones: a second run needs no network."""
     digest = hashlib.sha256()
     for name in PACKAGE_FILES:
         with open(os.path.join(HERE, name), "rb") as handle:
@@ -82,7 +83,6 @@ def run_suite(installed, url, work):
     environment["PATH"] = os.path.join(installed, "node_modules", ".bin") + ":" + os.environ["PATH"]
     command = ["vitest", "run", "--root", work, "--reporter=json", f"--outputFile={report}"]
     with open(os.path.join(work, "vitest.log"), "wb") as log:
-        # The names of Node's own proxies and caches stay as they are; only loopback is used.
         subprocess.run(
             command,
             cwd=work,

@@ -3,8 +3,9 @@
 
     count_meson.py build/x/meson-logs/NAME.json
 
-A test that prints doctest's closing line counts as its test cases; one that closes with `N passed, N failed` counts as
-it says; any other counts as one. Prints that same line for the whole file; a missing or empty log is one failure.
+A test that prints doctest's closing line counts as its test cases; one that closes with
+`N passed, N failed` counts as it says; any other counts as one. Prints that same line for the whole
+file; a missing or empty log is one failure.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Starts, kills and stops a real `ursula` for the tests that talk to it from outside.
 
-Python standard library only. The server's stderr goes to a file, never to a pipe that could fill up.
+Python standard library only. The server's stderr goes to a file, never to a pipe that could fill.
 """
 
 import os

@@ -3,7 +3,7 @@
 
     tidy_test.py [ROOT]
 
-The rules are those of DESIGN.md section 3 and of ARCHITECTURE.md. Every rule is first tried on small
+The rules are those of DESIGN.md section 3 and of ARCHITECTURE.md. Each rule is first tried on small
 bad and good snippets (the cases below), so a rule that stopped biting fails this test as well.
 Prints `file:line: rule: what to do` for each finding and `N passed, N failed` at the end.
 """
@@ -278,7 +278,7 @@ def check_tree(files):
     return sorted(findings)
 
 
-# --- The test of the tidy test --------------------------------------------------------------------
+# --- The test of the tidy test ------------------------------------------------------------------
 
 ARCHITECTURE_OK = {"ARCHITECTURE.md": "An append starts in `src/m.cc`.\n"}
 MESON_OK = {
