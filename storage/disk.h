@@ -11,11 +11,25 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/time.h"
 
 namespace ursula::storage {
 
 using FileId =
     base::Id<struct FileIdTag, std::uint32_t>;  // dense, reused after close; valid within one Disk
+
+struct DiskOp;
+
+// Who submitted an op and is told when it is done. Whoever reaps a Disk (the shard, once per turn) hands each op of
+// take_completions() to op.owner->on_done(): Wal, SnapshotStore. What they then have to say is asked for afterwards
+// (take_persisted, take_reads, take_finished), so nothing reacts inside the reap.
+class DiskUser {
+  public:
+    virtual void on_done(DiskOp& op, base::Instant now) = 0;
+
+  protected:
+    ~DiskUser() = default;
+};
 
 // One operation, embedded in its owner. Owner, buffer and name stay alive and untouched from
 // submit() until the op comes back from take_completions(). Ops in flight together may complete in
