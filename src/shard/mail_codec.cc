@@ -1,0 +1,436 @@
+// One description of each message's fields (the `fields` functions) serves three passes: Sizer
+// counts, Writer copies out, Reader copies in. The structured bindings name every member, so a
+// member added to a call or a reply does not compile until it is carried here too.
+#include "shard/mail_codec.h"
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include "base/verify.h"
+
+namespace ursula::shard {
+namespace {
+
+using base::Bytes;
+using base::Slice;
+
+constexpr std::size_t inline_bytes_max = base::limits::mailbox_inline_bytes_max;
+
+std::size_t size_of(const std::vector<Slice>& pieces) {
+    std::size_t size = 0;
+    for (const Slice& piece : pieces) {
+        size += piece.size();
+    }
+    return size;
+}
+
+// The bulk of a message (a body, the pieces of a read, a list) is inline when small, else it is the
+// record's block. At most one per message.
+struct Sizer {
+    std::size_t size = 0;
+    std::size_t large_size = 0;
+
+    template <class T>
+    void number(const T& value) {
+        size += sizeof value;
+    }
+    void text(std::string_view value) { size += sizeof(std::uint32_t) + value.size(); }
+    void slice(const Slice& value) { size += sizeof(std::uint32_t) + value.size(); }
+    void bulk(std::size_t bytes) {
+        size += sizeof(std::uint32_t);
+        if (bytes <= inline_bytes_max) {
+            size += bytes;
+        } else {
+            VERIFY(large_size == 0);
+            large_size = bytes;
+        }
+    }
+    void body(Bytes value) { bulk(value.size()); }
+    void pieces(const std::vector<Slice>& value) { bulk(size_of(value)); }
+    void long_text(const std::string& value) { bulk(value.size()); }
+};
+
+struct Writer {
+    std::byte* out;
+    std::byte* large;  // where the bulk goes when it is not inline
+
+    void raw(Bytes bytes) {
+        base::copy_bytes(out, bytes);
+        out += bytes.size();
+    }
+    template <class T>
+    void number(const T& value) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        std::memcpy(out, &value, sizeof value);
+        out += sizeof value;
+    }
+    void size(std::size_t value) {
+        VERIFY(value <= UINT32_MAX);
+        number(static_cast<std::uint32_t>(value));
+    }
+    void text(std::string_view value) {
+        size(value.size());
+        raw(base::as_bytes(value));
+    }
+    void slice(const Slice& value) {
+        size(value.size());
+        raw(value.bytes());
+    }
+    void bulk(Bytes part, bool is_inline) {
+        std::byte*& to = is_inline ? out : large;
+        base::copy_bytes(to, part);
+        to += part.size();
+    }
+    void body(Bytes value) {
+        size(value.size());
+        bulk(value, value.size() <= inline_bytes_max);
+    }
+    void pieces(const std::vector<Slice>& value) {
+        const std::size_t total = size_of(value);
+        size(total);
+        for (const Slice& piece : value) {
+            bulk(piece.bytes(), total <= inline_bytes_max);
+        }
+    }
+    void long_text(const std::string& value) { body(base::as_bytes(value)); }
+};
+
+class Reader {
+  public:
+    explicit Reader(const MailRecord& record) : left_(record.bytes), large_(record.large) {}
+    ~Reader() {
+        DVERIFY(left_.empty());
+        if (block_ != nullptr) {
+            block_->release();
+        }
+    }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    template <class T>
+    void number(T& value) {
+        std::memcpy(&value, next(sizeof value).data(), sizeof value);
+    }
+    void text(std::string_view& value) { value = base::as_text(next(size())); }
+    void slice(Slice& value) { value = owned(next(size())); }
+    void body(Bytes& value) {
+        const std::size_t bytes = size();
+        value = bytes <= inline_bytes_max ? next(bytes) : large_.bytes();
+    }
+    void pieces(std::vector<Slice>& value) {
+        const std::size_t bytes = size();
+        value.clear();
+        if (bytes != 0) {
+            value.push_back(bytes <= inline_bytes_max ? owned(next(bytes)) : large_);
+        }
+    }
+    void long_text(std::string& value) {
+        Bytes bytes;
+        body(bytes);
+        value = base::as_text(bytes);
+    }
+
+  private:
+    Bytes next(std::size_t size) {
+        DVERIFY(size <= left_.size());
+        const Bytes bytes = left_.first(size);
+        left_ = left_.subspan(size);
+        return bytes;
+    }
+    std::size_t size() {
+        std::uint32_t value = 0;
+        number(value);
+        return value;
+    }
+    // All slices of a message share one block: one allocation whatever their number.
+    Slice owned(Bytes bytes) {
+        if (bytes.empty()) {
+            return {};
+        }
+        if (block_ == nullptr) {
+            block_ = base::Block::make(bytes.size() + left_.size());
+        }
+        base::copy_bytes(block_->data() + block_used_, bytes);
+        const std::size_t offset = std::exchange(block_used_, block_used_ + bytes.size());
+        return {block_, offset, bytes.size()};
+    }
+
+    Bytes left_;
+    const Slice& large_;
+    base::Block* block_ = nullptr;
+    std::size_t block_used_ = 0;
+};
+
+// T is U or const U: the reading pass fills what the others look at.
+template <class T, class U>
+concept Like = std::same_as<std::remove_const_t<T>, U>;
+
+template <class Io, Like<api::StreamKey> T>
+void fields(Io& io, T& message) {
+    auto& [name, hash, group] = message;
+    io.text(name);
+    io.number(hash);
+    io.number(group);
+}
+
+template <class Io, Like<api::Producer> T>
+void fields(Io& io, T& message) {
+    auto& [present, id, epoch, seq] = message;
+    io.number(present);
+    io.text(id);
+    io.number(epoch);
+    io.number(seq);
+}
+
+// --- calls ---
+
+template <class Io, Like<api::CreateCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, content_type, closed, bucket_id, body] = message;
+    fields(io, key);
+    io.text(content_type);
+    io.number(closed);
+    io.number(bucket_id);
+    io.body(body);
+}
+
+template <class Io, Like<api::AppendCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, content_type, has_content_type, close, producer, stream_seq, body] = message;
+    fields(io, key);
+    io.text(content_type);
+    io.number(has_content_type);
+    io.number(close);
+    fields(io, producer);
+    io.text(stream_seq);
+    io.body(body);
+}
+
+template <class Io, class T>
+requires Like<T, api::RemoveCall> || Like<T, api::HeadCall> || Like<T, api::WatchCall>
+void fields(Io& io, T& message) {
+    auto& [key] = message;
+    fields(io, key);
+}
+
+template <class Io, Like<api::ReadCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, from_now, offset, bytes_max] = message;
+    fields(io, key);
+    io.number(from_now);
+    io.number(offset);
+    io.number(bytes_max);
+}
+
+template <class Io, Like<api::UnwatchCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, watch] = message;
+    fields(io, key);
+    io.number(watch);
+}
+
+template <class Io, class T>
+requires Like<T, api::CreateBucketCall> || Like<T, api::RemoveBucketCall> ||
+    Like<T, api::ResolveBucketCall>
+void fields(Io& io, T& message) {
+    auto& [bucket] = message;
+    io.text(bucket);
+}
+
+template <class Io, Like<api::ListStreamsCall> T>
+void fields(Io& io, T& message) {
+    auto& [bucket, prefix, after, count_max] = message;
+    io.text(bucket);
+    io.text(prefix);
+    io.text(after);
+    io.number(count_max);
+}
+
+template <class Io, Like<api::SealBucketCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, bucket, bucket_id, seal] = message;
+    io.number(group);
+    io.text(bucket);
+    io.number(bucket_id);
+    io.number(seal);
+}
+
+// Messages without a member.
+template <class Io, class T>
+requires std::is_empty_v<T>
+void fields(Io& /*io*/, T& /*message*/) {}
+
+// --- answers ---
+
+template <class Io, Like<api::Refused> T>
+void fields(Io& io, T& message) {
+    auto& [why, tail, closed, numbers, producer_epoch] = message;
+    io.number(why);
+    io.number(tail);
+    io.number(closed);
+    io.number(numbers);
+    io.number(producer_epoch);
+}
+
+template <class Io, Like<api::CreateReply> T>
+void fields(Io& io, T& message) {
+    auto& [created, closed, tail, content_type] = message;
+    io.number(created);
+    io.number(closed);
+    io.number(tail);
+    io.slice(content_type);
+}
+
+template <class Io, Like<api::AppendReply> T>
+void fields(Io& io, T& message) {
+    auto& [kind, closed, producer, tail, producer_epoch, producer_seq] = message;
+    io.number(kind);
+    io.number(closed);
+    io.number(producer);
+    io.number(tail);
+    io.number(producer_epoch);
+    io.number(producer_seq);
+}
+
+template <class Io, Like<api::HeadReply> T>
+void fields(Io& io, T& message) {
+    auto& [incarnation, closed, tail, content_type] = message;
+    io.number(incarnation);
+    io.number(closed);
+    io.number(tail);
+    io.slice(content_type);
+}
+
+template <class Io, Like<api::ReadReply> T>
+void fields(Io& io, T& message) {
+    auto& [incarnation, json, closed, up_to_date, from, next, content_type, pieces] = message;
+    io.number(incarnation);
+    io.number(json);
+    io.number(closed);
+    io.number(up_to_date);
+    io.number(from);
+    io.number(next);
+    io.slice(content_type);
+    io.pieces(pieces);
+}
+
+template <class Io, Like<api::WatchReply> T>
+void fields(Io& io, T& message) {
+    auto& [incarnation, closed, tail] = message;
+    io.number(incarnation);
+    io.number(closed);
+    io.number(tail);
+}
+
+template <class Io, Like<api::Post> T>
+void fields(Io& io, T& message) {
+    auto& [removed, closed, from, to, pieces] = message;
+    io.number(removed);
+    io.number(closed);
+    io.number(from);
+    io.number(to);
+    io.pieces(pieces);
+}
+
+template <class Io, Like<api::BucketReply> T>
+void fields(Io& io, T& message) {
+    auto& [created, bucket_id] = message;
+    io.number(created);
+    io.number(bucket_id);
+}
+
+template <class Io, Like<api::SealReply> T>
+void fields(Io& io, T& message) {
+    auto& [empty] = message;
+    io.number(empty);
+}
+
+template <class Io, Like<api::ListReply> T>
+void fields(Io& io, T& message) {
+    auto& [names, more] = message;
+    io.long_text(names);
+    io.number(more);
+}
+
+// --- envelopes: who, which alternative, its fields ---
+
+using AlternativeIndex = std::uint8_t;
+
+template <class Io, class Alternatives>
+void alternative(Io& io, const Alternatives& chosen) {
+    io.number(static_cast<AlternativeIndex>(chosen.index()));
+    std::visit([&io](const auto& message) { fields(io, message); }, chosen);
+}
+
+template <class Alternatives>
+void alternative(Reader& io, Alternatives& chosen) {
+    AlternativeIndex index = 0;
+    io.number(index);
+    const bool found = [&]<std::size_t... i>(std::index_sequence<i...>) {
+        return ((i == index ? (fields(io, chosen.template emplace<i>()), true) : false) || ...);
+    }
+    (std::make_index_sequence<std::variant_size_v<Alternatives>>());
+    VERIFY(found);
+}
+
+template <class Io, Like<api::Call> T>
+void fields(Io& io, T& message) {
+    auto& [id, from, verb] = message;
+    io.number(id);
+    io.number(from);
+    alternative(io, verb);
+}
+
+template <class Io, Like<api::Reply> T>
+void fields(Io& io, T& message) {
+    auto& [id, to, answer] = message;
+    io.number(id);
+    io.number(to);
+    alternative(io, answer);
+}
+
+template <class Message>
+bool push(Mailbox& mailbox, MailKind kind, const Message& message) {
+    Sizer sizer;
+    fields(sizer, message);
+    std::byte* const out = mailbox.reserve(sizer.size);
+    if (out == nullptr) {
+        return false;
+    }
+    base::Block* const large =
+        sizer.large_size == 0 ? nullptr : base::Block::make(sizer.large_size);
+    Writer writer{.out = out, .large = large == nullptr ? nullptr : large->data()};
+    fields(writer, message);
+    DVERIFY(writer.out == out + sizer.size);
+    mailbox.publish(static_cast<std::uint16_t>(kind), large);
+    return true;
+}
+
+}  // namespace
+
+bool push_call(Mailbox& mailbox, const api::Call& call) {
+    return push(mailbox, MailKind::call, call);
+}
+
+bool push_reply(Mailbox& mailbox, const api::Reply& reply) {
+    return push(mailbox, MailKind::reply, reply);
+}
+
+api::Call decode_call(const MailRecord& record) {
+    VERIFY(kind_of(record) == MailKind::call);
+    api::Call call;
+    Reader reader(record);
+    fields(reader, call);
+    return call;
+}
+
+api::Reply decode_reply(const MailRecord& record) {
+    VERIFY(kind_of(record) == MailKind::reply);
+    api::Reply reply;
+    Reader reader(record);
+    fields(reader, reply);
+    return reply;
+}
+
+}  // namespace ursula::shard
