@@ -60,7 +60,7 @@ or configuration; 3 data directory refused.
 )";
 
 const std::vector<std::string_view> commands = {"check"};
-const std::vector<std::string_view> flags = {"--config", "--listen", "--data-dir", "--shards",
+const std::vector<std::string_view> flags = {"--config", "--listen",  "--data-dir", "--shards",
                                              "--set",    "--version", "--help"};
 
 // What the parser found, not yet judged.
@@ -130,17 +130,18 @@ std::optional<std::uint64_t> parse_count(const std::string& text) {
     return count;
 }
 
-// The flags as settings of keys, --set first: a flag is the more deliberate of the two. Nonempty: what is wrong.
+// The flags as settings of keys, --set first: a flag is the more deliberate of the two. Nonempty:
+// what is wrong.
 std::string take_settings(const Arguments& arguments, std::vector<Setting>& settings) {
     for (const std::string& word : arguments.set) {
         const std::size_t equals = word.find('=');
         if (equals == std::string::npos || equals == 0) {
-            return "--set " + in_quotes(word) + " must be section.key=value, such as "
+            return "--set " + in_quotes(word) +
+                   " must be section.key=value, such as "
                    "--set server.shards=2";
         }
-        settings.push_back(
-            Setting{"--set " + word.substr(0, equals), word.substr(0, equals),
-                    word.substr(equals + 1)});
+        settings.push_back(Setting{"--set " + word.substr(0, equals), word.substr(0, equals),
+                                   word.substr(equals + 1)});
     }
     if (!arguments.listen.empty()) {
         std::string all;
@@ -165,12 +166,10 @@ std::string find_mistake(const Arguments& arguments) {
         const std::vector<std::string>* values;
         bool once;  // two different values are more likely a mistake than a wish
     };
-    const Option options[] = {{"--config", &arguments.config, true},
-                              {"--listen", &arguments.listen, false},
-                              {"--data-dir", &arguments.data_dir, true},
-                              {"--shards", &arguments.shards, true},
-                              {"--set", &arguments.set, false},
-                              {"--stop-after", &arguments.stop_after, true}};
+    const Option options[] = {
+        {"--config", &arguments.config, true},     {"--listen", &arguments.listen, false},
+        {"--data-dir", &arguments.data_dir, true}, {"--shards", &arguments.shards, true},
+        {"--set", &arguments.set, false},          {"--stop-after", &arguments.stop_after, true}};
     for (const Option& option : options) {
         for (const std::string& value : *option.values) {
             if (value.starts_with("--")) {
@@ -178,8 +177,8 @@ std::string find_mistake(const Arguments& arguments) {
             }
         }
         if (option.once && option.values->size() > 1) {
-            return std::string(option.name) + " is given " +
-                   std::to_string(option.values->size()) + " times; give it once";
+            return std::string(option.name) + " is given " + std::to_string(option.values->size()) +
+                   " times; give it once";
         }
     }
     return {};
@@ -206,8 +205,7 @@ CommandLine judge(const Arguments& arguments, const char* const* environment) {
         result.sources.file = arguments.config.front();
     }
     result.sources.environment = environment_settings(environment);
-    if (std::string wrong = take_settings(arguments, result.sources.command_line);
-        !wrong.empty()) {
+    if (std::string wrong = take_settings(arguments, result.sources.command_line); !wrong.empty()) {
         return wrong_usage(std::move(wrong));
     }
     if (!arguments.stop_after.empty()) {
@@ -237,17 +235,19 @@ CommandLine judge(const Arguments& arguments, const char* const* environment) {
 
 }  // namespace
 
-const char* version() { return URSULA_VERSION; }
+const char* version() {
+    return URSULA_VERSION;
+}
 
-CommandLine parse_command_line(int argc, const char* const* argv,
-                               const char* const* environment) {
+CommandLine parse_command_line(int argc, const char* const* argv, const char* const* environment) {
     Arguments arguments;
     CLI::App app;
     describe(app, arguments);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        // All that is left to the parser is a flag without its value: "--shards: 1 required TEXT missing".
+        // All that is left to the parser is a flag without its value: "--shards: 1 required TEXT
+        // missing".
         const std::string text = error.what();
         const std::size_t colon = text.find(':');
         return wrong_usage(text.starts_with("--") && colon != std::string::npos

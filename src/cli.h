@@ -1,4 +1,5 @@
-// The command line of `ursula` (INTERFACE.md section 1). The code behind this header throws nothing.
+// The command line of `ursula` (INTERFACE.md section 1). The code behind this header throws
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +9,20 @@
 
 namespace ursula {
 
-// What main does: print `out` to stdout and `err` to stderr, then either exit with `exit_code` or run the server.
+// What main does: print `out` to stdout and `err` to stderr, then either exit with `exit_code` or
+// run the server.
 struct CommandLine {
     bool run = false;
     int exit_code = 0;  // when not run: 0, or 2 for wrong usage or configuration
     std::string out;
-    std::string err;    // when run: warnings
+    std::string err;  // when run: warnings
     Config config;
-    ConfigSources sources;           // to load again at SIGHUP
-    std::uint64_t stop_after = 0;    // requests, for measuring; 0: until a signal
+    ConfigSources sources;         // to load again at SIGHUP
+    std::uint64_t stop_after = 0;  // requests, for measuring; 0: until a signal
 };
 
-// `environment`: "NAME=value" entries ended by a null pointer, as main's third argument; may be null.
+// `environment`: "NAME=value" entries ended by a null pointer, as main's third argument; may be
+// null.
 [[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv,
                                              const char* const* environment);
 

@@ -1,6 +1,5 @@
 #include "config.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,13 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "config_file.h"
+#include "config_reader.h"
 #include "config_report.h"
 #include "units.h"
 
@@ -25,21 +24,18 @@ namespace {
 namespace limits = base::limits;
 
 constexpr std::size_t file_bytes_max = limits::mib;
-constexpr std::size_t listen_addresses_max = 16;
-constexpr std::size_t cors_origins_max = 100;
 constexpr std::uint32_t connections_max = 1'000'000;
 constexpr base::Duration wait_min = base::milliseconds(100);  // below, a tail is a busy loop
 constexpr base::Duration wait_max = base::seconds(24 * 3600);
 constexpr base::Duration drain_max = base::seconds(3600);
 constexpr std::uint64_t body_min = 1 * limits::kib;
-constexpr std::uint64_t body_max = 256 * limits::mib;  // one body is one command is one block of memory
+constexpr std::uint64_t body_max =
+    256 * limits::mib;  // one body is one command is one block of memory
 constexpr std::uint64_t hot_min = 64 * limits::kib;
 constexpr std::uint64_t hot_max = 1ull << 44;
-constexpr std::uint64_t segment_min = 1 * limits::mib;    // one batch of the log must fit
+constexpr std::uint64_t segment_min = 1 * limits::mib;  // one batch of the log must fit
 constexpr std::uint64_t segment_max = 1024 * limits::mib;
-constexpr std::uint64_t segment_step = 4 * limits::kib;   // whole blocks, for direct I/O
-constexpr std::uint64_t reserve_bytes_max = 1ull << 50;
-constexpr std::uint32_t reserve_share_max = 9'000;
+constexpr std::uint64_t segment_step = 4 * limits::kib;  // whole blocks, for direct I/O
 constexpr std::string_view environment_prefix = "URSULA_";
 
 std::string upper_case(std::string_view text) {
@@ -58,394 +54,26 @@ std::string lower_case(std::string_view text) {
     return lower;
 }
 
-std::string_view kind_name(const ConfigValue& value) {
-    switch (value.kind) {
-        case ConfigValue::Kind::text:
-        case ConfigValue::Kind::untyped:
-            return "text";
-        case ConfigValue::Kind::integer:
-            return "a number";
-        case ConfigValue::Kind::boolean:
-            return "true or false";
-        case ConfigValue::Kind::array:
-            return "a list";
-        case ConfigValue::Kind::other:
-            return value.text;
-    }
-    return {};
+// --- the keys ---
+
+std::string text_of(bool value) {
+    return value ? "true" : "false";
 }
-
-bool is_text(const ConfigValue& value) {
-    return value.kind == ConfigValue::Kind::text || value.kind == ConfigValue::Kind::untyped;
+std::string text_of(std::uint32_t value) {
+    return std::to_string(value);
 }
-
-template <class T>
-std::optional<T> parse_number(std::string_view text) {
-    T number{};
-    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || rest != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return number;
+std::string text_of(std::uint64_t bytes) {
+    return '"' + format_size(bytes) + '"';
 }
-
-// --- one value into one field -----------------------------------------------------------------------------------
-
-// Reads the value of one key into its field, or reports why not and leaves the field alone.
-struct Reader {
-    const std::string& key;  // "server.shards"
-    const ConfigValue& value;
-    ConfigProblems& problems;
-
-    void refuse(std::string message, std::string hint) const {
-        problems.error(value.place, std::move(message), std::move(hint));
-    }
-    void wrong_type(std::string_view wanted, std::string hint) const {
-        refuse(key + " must be " + std::string(wanted) + ", not " + std::string(kind_name(value)),
-               std::move(hint));
-    }
-
-    void boolean(bool& field) const {
-        if (value.kind == ConfigValue::Kind::boolean) {
-            field = value.boolean;
-        } else if (value.kind == ConfigValue::Kind::untyped &&
-                   (value.text == "true" || value.text == "false")) {
-            field = value.text == "true";
-        } else if (value.kind == ConfigValue::Kind::untyped) {
-            refuse(key + " must be true or false, not " + in_quotes(value.text),
-                   "write true or false");
-        } else {
-            wrong_type("true or false", "write true or false, without quotes");
-        }
-    }
-
-    void integer(std::uint32_t& field, std::uint32_t low, std::uint32_t high) const {
-        const std::string range =
-            "write a number from " + std::to_string(low) + " to " + std::to_string(high);
-        std::optional<std::int64_t> number;
-        if (value.kind == ConfigValue::Kind::integer) {
-            number = value.integer;
-        } else if (value.kind == ConfigValue::Kind::untyped) {
-            number = parse_number<std::int64_t>(value.text);
-            if (!number) {
-                return refuse(key + " must be a number, not " + in_quotes(value.text), range);
-            }
-        } else {
-            const bool number_in_quotes = value.kind == ConfigValue::Kind::text &&
-                                   parse_number<std::int64_t>(value.text).has_value();
-            return wrong_type("a number",
-                              number_in_quotes ? "write " + value.text + " without quotes" : range);
-        }
-        if (*number < low || *number > high) {
-            return refuse(key + " = " + std::to_string(*number) + " is out of range", range);
-        }
-        field = static_cast<std::uint32_t>(*number);
-    }
-
-    void duration(base::Duration& field, base::Duration low, base::Duration high) const {
-        if (!is_text(value)) {
-            const bool number = value.kind == ConfigValue::Kind::integer && value.integer >= 0;
-            const std::string example = number ? std::to_string(value.integer) + "s" : "20s";
-            return wrong_type("a duration with a unit",
-                              (number ? "did you mean \"" : "write it as \"") + example +
-                                  (number ? "\"?" : "\""));
-        }
-        const auto parsed = parse_duration(value.text);
-        if (!parsed) {
-            return refuse(key + ": " + parsed.error().message, parsed.error().hint);
-        }
-        if (*parsed < low || *parsed > high) {
-            return refuse(key + " = " + in_quotes(value.text) + " is out of range",
-                          "write a duration from \"" + format_duration(low) + "\" to \"" +
-                              format_duration(high) + "\"");
-        }
-        field = *parsed;
-    }
-
-    void size(std::uint64_t& field, std::uint64_t low, std::uint64_t high) const {
-        const std::string range =
-            "write a size from \"" + format_size(low) + "\" to \"" + format_size(high) + "\"";
-        std::uint64_t bytes = 0;
-        if (value.kind == ConfigValue::Kind::integer) {
-            if (value.integer < 0) {
-                return refuse(key + " = " + std::to_string(value.integer) + " is out of range",
-                              range);
-            }
-            bytes = static_cast<std::uint64_t>(value.integer);
-        } else if (is_text(value)) {
-            const auto parsed = parse_size(value.text);
-            if (!parsed) {
-                return refuse(key + ": " + parsed.error().message, parsed.error().hint);
-            }
-            bytes = *parsed;
-        } else {
-            return wrong_type("a size", "write it as \"64MiB\"");
-        }
-        if (bytes < low || bytes > high) {
-            const std::string written = value.kind == ConfigValue::Kind::integer
-                                            ? std::to_string(value.integer)
-                                            : in_quotes(value.text);
-            return refuse(key + " = " + written + " is out of range", range);
-        }
-        field = bytes;
-    }
-
-    void path(std::string& field) const {
-        if (!is_text(value)) {
-            return wrong_type("text", "write it as \"/var/lib/ursula\"");
-        }
-        if (value.text.empty()) {
-            // Not "in memory": an unset shell variable must not turn a durable server into one that forgets.
-            return refuse(key + " is empty",
-                          "name a directory, or leave the key out to keep everything in memory");
-        }
-        if (value.text.find('\0') != std::string::npos) {
-            return refuse(key + " contains a NUL character", "name a directory without it");
-        }
-        field = value.text;
-    }
-
-    void direct(DirectIo& field) const {
-        const std::string choices = "write \"auto\", \"on\" or \"off\"";
-        if (!is_text(value)) {
-            return wrong_type("text", choices);
-        }
-        if (value.text == "auto") {
-            field = DirectIo::by_probe;
-        } else if (value.text == "on") {
-            field = DirectIo::on;
-        } else if (value.text == "off") {
-            field = DirectIo::off;
-        } else {
-            refuse(key + " has no choice " + in_quotes(value.text), choices);
-        }
-    }
-
-    void reserve(Reserve& field) const {
-        const std::string choices = "write a share such as \"5%\" or a size such as \"10GiB\"";
-        if (value.kind == ConfigValue::Kind::integer) {
-            const bool share = value.integer >= 0 && value.integer * 100 <= reserve_share_max;
-            return wrong_type("a share or a size",
-                              share ? "did you mean \"" + std::to_string(value.integer) + "%\"?"
-                                    : choices);
-        }
-        if (!is_text(value)) {
-            return wrong_type("text", choices);
-        }
-        Reserve reserve;
-        if (value.text.ends_with('%')) {
-            const auto share = parse_percent(value.text);
-            if (!share) {
-                return refuse(key + ": " + share.error().message, share.error().hint);
-            }
-            if (*share > reserve_share_max) {
-                return refuse(key + " = " + in_quotes(value.text) + " is out of range",
-                              "write a share from \"0%\" to \"" +
-                                  format_percent(reserve_share_max) + "\", or a size");
-            }
-            reserve.share_hundredths = *share;
-        } else {
-            const auto bytes = parse_size(value.text);
-            if (!bytes) {
-                return refuse(key + ": " + parse_percent(value.text).error().message + " or a size",
-                              bytes.error().hint.starts_with("did you mean") ? bytes.error().hint
-                                                                            : choices);
-            }
-            if (*bytes > reserve_bytes_max) {
-                return refuse(key + " = " + in_quotes(value.text) + " is out of range",
-                              "write a size up to \"" + format_size(reserve_bytes_max) + "\"");
-            }
-            reserve.is_share = false;
-            reserve.share_hundredths = 0;
-            reserve.bytes = *bytes;
-        }
-        field = reserve;
-    }
-
-    // A text or a list of texts, each with its place. Nothing: refused.
-    std::optional<std::vector<ConfigValue>> texts(std::string example) const {
-        if (is_text(value)) {
-            std::vector<ConfigValue> items;
-            if (value.kind == ConfigValue::Kind::text) {
-                items.push_back(value);
-                return items;
-            }
-            // Outside a file a list is written with commas; neither addresses nor origins contain one.
-            std::string_view rest = value.text;
-            while (!rest.empty()) {
-                const std::size_t comma = rest.find(',');
-                ConfigValue item = value;
-                item.text = std::string(rest.substr(0, comma));
-                items.push_back(std::move(item));
-                rest = comma == std::string_view::npos ? std::string_view{}
-                                                       : rest.substr(comma + 1);
-            }
-            return items;
-        }
-        if (value.kind != ConfigValue::Kind::array) {
-            wrong_type("text or a list of texts", std::move(example));
-            return std::nullopt;
-        }
-        for (const ConfigValue& item : value.items) {
-            if (item.kind != ConfigValue::Kind::text) {
-                problems.error(item.place,
-                               key + " must be a list of texts, not of " +
-                                   std::string(kind_name(item)),
-                               std::move(example));
-                return std::nullopt;
-            }
-        }
-        return value.items;
-    }
-
-    void addresses(std::vector<ListenAddress>& field) const;
-    void origins(std::vector<std::string>& field) const;
-};
-
-// --- addresses and origins --------------------------------------------------------------------------------------
-
-bool canonical_address(const std::string& host, ListenAddress& address) {
-    std::array<unsigned char, sizeof(in6_addr)> binary{};
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    const int family = host.find(':') == std::string::npos ? AF_INET : AF_INET6;
-    if (inet_pton(family, host.c_str(), binary.data()) != 1 ||
-        inet_ntop(family, binary.data(), text.data(), text.size()) == nullptr) {
-        return false;
-    }
-    address.host = text.data();
-    address.ipv6 = family == AF_INET6;
-    return true;
+std::string text_of(base::Duration value) {
+    return '"' + format_duration(value) + '"';
 }
-
-// Empty: `address` is set. Else the hint.
-std::string parse_address(const std::string& text, ListenAddress& address) {
-    const std::string usual = "write it as \"127.0.0.1:4437\" or \"[::1]:4437\"";
-    const std::size_t colon = text.rfind(':');
-    ListenAddress parsed;
-    if (colon == std::string::npos) {
-        if (parse_number<std::uint16_t>(text)) {
-            return "did you mean \"127.0.0.1:" + text + "\"?";
-        }
-        return canonical_address(text, parsed) ? "did you mean \"" + text + ":4437\"?" : usual;
-    }
-    if (canonical_address(text, parsed)) {
-        return "did you mean \"[" + text + "]:4437\"?";
-    }
-    const std::optional<std::uint16_t> port = parse_number<std::uint16_t>(text.substr(colon + 1));
-    std::string host = text.substr(0, colon);
-    if (!port) {
-        const bool number = !text.substr(colon + 1).empty() &&
-                            text.find_first_not_of("0123456789", colon + 1) == std::string::npos;
-        return number ? "a port is at most 65535" : usual;
-    }
-    if (host.empty() || host == "localhost" || host == "*") {
-        const std::string all = ":" + std::to_string(*port) + "\"";
-        return host == "localhost" ? "did you mean \"127.0.0.1" + all + "?"
-                                   : "write \"127.0.0.1" + all +
-                                         " for this machine alone, or \"0.0.0.0" + all +
-                                         " for every interface";
-    }
-    const bool in_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
-    if (in_brackets) {
-        host = host.substr(1, host.size() - 2);
-    }
-    if (in_brackets != (host.find(':') != std::string::npos)) {
-        return usual;
-    }
-    if (!canonical_address(host, parsed)) {
-        return "names are not looked up; " + usual;
-    }
-    parsed.port = *port;
-    address = parsed;
-    return {};
+std::string text_of(const std::string& value) {
+    return '"' + value + '"';
 }
-
-void Reader::addresses(std::vector<ListenAddress>& field) const {
-    const std::string example = "write it as \"127.0.0.1:4437\"";
-    const std::optional<std::vector<ConfigValue>> items = texts(example);
-    if (!items) {
-        return;
-    }
-    if (items->empty() || items->size() > listen_addresses_max) {
-        return refuse(key + " has " + std::to_string(items->size()) + " addresses",
-                      "write 1 to " + std::to_string(listen_addresses_max) + " addresses");
-    }
-    std::vector<ListenAddress> addresses;
-    for (const ConfigValue& item : *items) {
-        ListenAddress address;
-        std::string hint = parse_address(item.text, address);
-        if (!hint.empty()) {
-            problems.error(item.place, key + ": " + in_quotes(item.text) + " is not ADDR:PORT",
-                           std::move(hint));
-            continue;
-        }
-        // Port 0 may stand twice: each gets a port of its own.
-        if (address.port != 0 &&
-            std::find(addresses.begin(), addresses.end(), address) != addresses.end()) {
-            problems.error(item.place, key + " names " + in_quotes(item.text) + " twice",
-                           "remove one of the two");
-            continue;
-        }
-        addresses.push_back(std::move(address));
-    }
-    if (addresses.size() == items->size()) {
-        field = std::move(addresses);
-    }
+std::string text_of(const ListenAddress& value) {
+    return '"' + value.text() + '"';
 }
-
-// Empty: fine. What a browser sends in Origin (RFC 6454 7): scheme://host[:port], nothing behind.
-std::string origin_hint(const std::string& origin) {
-    const std::string usual = "write \"*\" or scheme://host[:port], such as \"https://example.com\"";
-    if (origin == "*") {
-        return {};
-    }
-    const std::size_t scheme = origin.find("://");
-    if (scheme == std::string::npos || scheme == 0) {
-        return usual;
-    }
-    const std::string host = origin.substr(scheme + 3);
-    if (host.ends_with('/') && host.find('/') == host.size() - 1 && host.size() > 1) {
-        return "did you mean \"" + origin.substr(0, origin.size() - 1) + "\"?";
-    }
-    const bool clean = std::all_of(origin.begin(), origin.end(), [](char c) {
-        return c > 0x20 && c < 0x7f && c != '"' && c != ',' && c != '*';
-    });
-    return host.empty() || !clean || host.find_first_of("/?#@") != std::string::npos ? usual : "";
-}
-
-void Reader::origins(std::vector<std::string>& field) const {
-    const std::string example = "write it as [\"https://example.com\"]";
-    const std::optional<std::vector<ConfigValue>> items = texts(example);
-    if (!items) {
-        return;
-    }
-    if (items->size() > cors_origins_max) {
-        return refuse(key + " has " + std::to_string(items->size()) + " origins",
-                      "write at most " + std::to_string(cors_origins_max) + ", or \"*\"");
-    }
-    std::vector<std::string> origins;
-    for (const ConfigValue& item : *items) {
-        std::string hint = origin_hint(item.text);
-        if (!hint.empty()) {
-            problems.error(item.place, key + ": " + in_quotes(item.text) + " is not an origin",
-                           std::move(hint));
-            continue;
-        }
-        origins.push_back(item.text);
-    }
-    if (origins.size() == items->size()) {
-        field = std::move(origins);
-    }
-}
-
-// --- the keys ---------------------------------------------------------------------------------------------------
-
-std::string text_of(bool value) { return value ? "true" : "false"; }
-std::string text_of(std::uint32_t value) { return std::to_string(value); }
-std::string text_of(std::uint64_t bytes) { return '"' + format_size(bytes) + '"'; }
-std::string text_of(base::Duration value) { return '"' + format_duration(value) + '"'; }
-std::string text_of(const std::string& value) { return '"' + value + '"'; }
-std::string text_of(const ListenAddress& value) { return '"' + value.text() + '"'; }
 std::string text_of(DirectIo value) {
     return value == DirectIo::by_probe ? "\"auto\"" : value == DirectIo::on ? "\"on\"" : "\"off\"";
 }
@@ -467,26 +95,28 @@ struct Key {
     std::string_view section;
     std::string_view name;
     bool at_reload;  // takes effect at SIGHUP
-    void (*read)(const Reader&, Config&);
+    void (*read)(const ConfigReader&, Config&);
     std::string (*text)(const Config&);
     std::string_view meaning;
 
     std::string full() const { return std::string(section) + "." + std::string(name); }
     std::string environment_name() const {
-        return std::string(environment_prefix) + upper_case(section) + "__" +
-               upper_case(name);
+        return std::string(environment_prefix) + upper_case(section) + "__" + upper_case(name);
     }
 };
 
 constexpr bool at_start = false;
 constexpr bool at_reload = true;
 
-// One row per key of INTERFACE.md that is built. `field` is read with `reader.how` and printed with text_of.
-#define URSULA_KEY(section, name, when, how, ...)                                               \
-    Key {                                                                                       \
-        #section, #name, when,                                                                  \
-            [](const Reader& reader, Config& c) { reader.how; },                                \
-            [](const Config& c) { return text_of(c.section.name); }, __VA_ARGS__                \
+// One row per key of INTERFACE.md that is built. `field` is read with `reader.how` and printed with
+// text_of.
+#define URSULA_KEY(section, name, when, how, ...)                                                  \
+    Key {                                                                                          \
+#section, #name, when,                                                                     \
+            [](const ConfigReader& reader,                                                         \
+               Config& c) { reader.how; }, [](const Config&                                        \
+                                                  c) { return text_of(c.section.name); },          \
+                                                                                       __VA_ARGS__ \
     }
 
 const std::array<Key, 18> keys = {{
@@ -508,8 +138,7 @@ const std::array<Key, 18> keys = {{
     URSULA_KEY(server, sse_heartbeat, at_reload,
                duration(c.server.sse_heartbeat, wait_min, wait_max),
                "a comment line on a silent SSE tail this often"),
-    URSULA_KEY(server, sse_lifetime, at_reload,
-               duration(c.server.sse_lifetime, wait_min, wait_max),
+    URSULA_KEY(server, sse_lifetime, at_reload, duration(c.server.sse_lifetime, wait_min, wait_max),
                "an SSE tail ends, to be resumed, after about this long"),
     URSULA_KEY(server, drain_timeout, at_reload,
                duration(c.server.drain_timeout, base::Duration{}, drain_max),
@@ -524,8 +153,7 @@ const std::array<Key, 18> keys = {{
     URSULA_KEY(storage, hot_bytes, at_start, size(c.storage.hot_bytes, hot_min, hot_max),
                "stream bytes kept in memory; without a path, the capacity"),
     URSULA_KEY(storage, segment_size, at_start,
-               size(c.storage.segment_size, segment_min, segment_max),
-               "size of a log file"),
+               size(c.storage.segment_size, segment_min, segment_max), "size of a log file"),
     URSULA_KEY(storage, direct, at_start, direct(c.storage.direct),
                "direct I/O: auto (by probe), on or off"),
     URSULA_KEY(storage, reserve, at_reload, reserve(c.storage.reserve),
@@ -621,9 +249,11 @@ const Key* suggest_key(std::string_view section, std::string_view name) {
 
 constexpr std::string_view no_idea = "remove it; `ursula --help` lists the keys";
 
-std::string did_you_mean(const std::string& text) { return "did you mean " + text + "?"; }
+std::string did_you_mean(const std::string& text) {
+    return "did you mean " + text + "?";
+}
 
-// --- the sources, one after another -----------------------------------------------------------------------------
+// --- the sources, one after another ---
 
 // Where each key's value came from, for errors that concern two keys.
 using Places = std::map<std::string, ConfigPlace>;
@@ -638,7 +268,7 @@ struct Builder {
         const std::string full = key.full();
         const std::size_t errors = problems.errors.size();
         places[full] = value.place;
-        key.read(Reader{full, value, problems}, config);
+        key.read(ConfigReader{full, value, problems}, config);
         if (problems.errors.size() > errors) {
             refused.insert(full);
         }
@@ -663,9 +293,10 @@ struct Builder {
             } else if (const Key* key = find_key(entry.section, entry.key)) {
                 take(*key, entry.value);
             } else if (known(entry.section)) {
-                problems.error(entry.key_place,
-                               "unknown key " + in_quotes(entry.key) + " in [" + entry.section + "]",
-                               hint_in_file(entry.section, entry.key));
+                problems.error(
+                    entry.key_place,
+                    "unknown key " + in_quotes(entry.key) + " in [" + entry.section + "]",
+                    hint_in_file(entry.section, entry.key));
             }
         }
     }
@@ -677,7 +308,8 @@ struct Builder {
                            "write [" + entry.key + "] on a line of its own");
             return;
         }
-        problems.error(entry.key_place, "unknown key " + in_quotes(entry.key) + " outside any section",
+        problems.error(entry.key_place,
+                       "unknown key " + in_quotes(entry.key) + " outside any section",
                        hint_in_file("", entry.key));
     }
 
@@ -687,9 +319,8 @@ struct Builder {
             return std::string(no_idea);
         }
         const std::string key = '"' + std::string(meant->name) + '"';
-        return did_you_mean(meant->section == section
-                                ? key
-                                : key + " in [" + std::string(meant->section) + "]");
+        return did_you_mean(
+            meant->section == section ? key : key + " in [" + std::string(meant->section) + "]");
     }
 
     void take_settings(const std::vector<Setting>& settings, ConfigSource source) {
@@ -712,10 +343,10 @@ struct Builder {
             }
             const std::string none = "`ursula --help` lists the keys";
             if (from_environment) {
-                // Not an error: the environment is shared, and an older server must run in a newer one's.
-                problems.warning(
-                    place, "is not a key of ours and was ignored",
-                    meant == nullptr ? none : did_you_mean(meant->environment_name()));
+                // Not an error: the environment is shared, and an older server must run in a newer
+                // one's.
+                problems.warning(place, "is not a key of ours and was ignored",
+                                 meant == nullptr ? none : did_you_mean(meant->environment_name()));
             } else {
                 problems.error(place, "unknown key " + in_quotes(setting.key),
                                meant == nullptr ? none : did_you_mean(meant->full()));
@@ -769,16 +400,16 @@ struct Builder {
         if (good("server.max_body") && config.server.max_body > config.storage.segment_size / 4) {
             const bool body_is_set =
                 place_of("server.max_body").source >= place_of("storage.segment_size").source;
-            problems.error(
-                place_of(body_is_set ? "server.max_body" : "storage.segment_size"),
-                "server.max_body = " + text_of(config.server.max_body) +
-                    " is more than a quarter of storage.segment_size = " +
-                    text_of(config.storage.segment_size),
-                "set server.max_body to at most " + text_of(config.storage.segment_size / 4) +
-                    (config.server.max_body * 4 <= segment_max
-                         ? ", or storage.segment_size to at least " +
-                               text_of(config.server.max_body * 4)
-                         : std::string()));
+            problems.error(place_of(body_is_set ? "server.max_body" : "storage.segment_size"),
+                           "server.max_body = " + text_of(config.server.max_body) +
+                               " is more than a quarter of storage.segment_size = " +
+                               text_of(config.storage.segment_size),
+                           "set server.max_body to at most " +
+                               text_of(config.storage.segment_size / 4) +
+                               (config.server.max_body * 4 <= segment_max
+                                    ? ", or storage.segment_size to at least " +
+                                          text_of(config.server.max_body * 4)
+                                    : std::string()));
         }
     }
 };
@@ -881,11 +512,11 @@ std::vector<Setting> environment_settings(const char* const* environment) {
         if (middle != std::string::npos) {
             key.replace(middle, 2, ".");
         } else if (find_single_underscore(key) == nullptr) {
-            continue;  // URSULA_SERVER_LISTEN is almost a key of ours; URSULA_HOME is somebody else's
+            continue;  // URSULA_SERVER_LISTEN is almost a key of ours; URSULA_HOME is somebody
+                       // else's
         }
-        settings.push_back(
-            Setting{"environment " + std::string(name), std::move(key),
-                    std::string(entry.substr(equals + 1))});
+        settings.push_back(Setting{"environment " + std::string(name), std::move(key),
+                                   std::string(entry.substr(equals + 1))});
     }
     return settings;
 }

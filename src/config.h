@@ -1,9 +1,11 @@
-// Everything a person can set, as one plain struct, and how it is read: built-in default < file < environment <
-// command line. Strict: an unknown key, a wrong type, a bad unit and a value out of range are errors, all of them are
-// reported at once with their place and a way out, and nothing starts (INTERFACE.md section 1).
+// Everything a person can set, as one plain struct, and how it is read: built-in default < file <
+// environment < command line. Strict: an unknown key, a wrong type, a bad unit and a value out of
+// range are errors, all of them are reported at once with their place and a way out, and nothing
+// starts (INTERFACE.md section 1).
 //
-// Values here are checked and in base units; nothing below main parses text. Owned by main, read-only afterwards: every
-// shard may look at it without a lock. The code behind this header throws nothing.
+// Values here are checked and in base units; nothing below main parses text. Owned by main,
+// read-only afterwards: every shard may look at it without a lock. The code behind this header
+// throws nothing.
 #pragma once
 
 #include <cstdint>
@@ -75,8 +77,8 @@ struct Config {
     bool in_memory() const { return storage.path.empty(); }
 };
 
-// One value given outside the file. `origin` is how the user spelt its name ("--shards", "--set server.shards",
-// "URSULA_SERVER__SHARDS") and names it in an error.
+// One value given outside the file. `origin` is how the user spelt its name ("--shards", "--set
+// server.shards", "URSULA_SERVER__SHARDS") and names it in an error.
 struct Setting {
     std::string origin;
     std::string key;  // "server.shards"
@@ -86,7 +88,8 @@ struct Setting {
 struct ConfigSources {
     std::string file;  // path; empty: no file
     std::vector<Setting> environment;
-    std::vector<Setting> command_line;  // in the order given; the last one wins, lists do not add up
+    std::vector<Setting>
+        command_line;  // in the order given; the last one wins, lists do not add up
 };
 
 struct LoadedConfig {
@@ -95,16 +98,19 @@ struct LoadedConfig {
     std::string warnings;  // for stderr; empty: none
 };
 
-// Reads the file and puts everything together. Called at start, by `ursula check` and again at SIGHUP.
+// Reads the file and puts everything together. Called at start, by `ursula check` and again at
+// SIGHUP.
 [[nodiscard]] LoadedConfig load_config(const ConfigSources& sources);
 // The same with the file's text at hand; `sources.file` is only its name in messages.
 [[nodiscard]] LoadedConfig load_config_text(const ConfigSources& sources, std::string_view text);
 
-// The entries of an environment ("NAME=value", ended by a null pointer) that are meant for the configuration:
-// URSULA_SECTION__KEY. Other URSULA_* names are left alone, unless a key is one underscore away (load_config warns).
+// The entries of an environment ("NAME=value", ended by a null pointer) that are meant for the
+// configuration: URSULA_SECTION__KEY. Other URSULA_* names are left alone, unless a key is one
+// underscore away (load_config warns).
 [[nodiscard]] std::vector<Setting> environment_settings(const char* const* environment);
 
-// Keys that differ between two configurations and only take effect at a start, "section.key", for SIGHUP's refusal.
+// Keys that differ between two configurations and only take effect at a start, "section.key", for
+// SIGHUP's refusal.
 [[nodiscard]] std::vector<std::string> keys_needing_restart(const Config& running,
                                                             const Config& wanted);
 

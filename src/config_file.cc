@@ -101,7 +101,9 @@ bool is_assignment(std::string_view line) {
            line.find('=') != std::string_view::npos;
 }
 
-bool parses_alone(std::string_view line) { return static_cast<bool>(toml::parse(line)); }
+bool parses_alone(std::string_view line) {
+    return static_cast<bool>(toml::parse(line));
+}
 
 // Spellings of true and false in other languages.
 std::string_view meant_boolean(std::string_view value) {
@@ -139,15 +141,14 @@ ConfigProblem explain(const ConfigPlace& place, std::string_view whole_line,
     const bool is_header = line.starts_with('[');
     const std::size_t equals = whole_line.find('=');
     if (twice && is_header) {
-        return {place_of_part(place, whole_line, line),
-                std::string(line) + " is written twice", "put the keys of both under one"};
+        return {place_of_part(place, whole_line, line), std::string(line) + " is written twice",
+                "put the keys of both under one"};
     }
     if (is_header && !alone) {
         return {place, std::move(description), "a section is written as [server]"};
     }
     if (equals == std::string_view::npos) {
-        return {place, std::move(description),
-                "a line is key = value, a [section] or a # comment"};
+        return {place, std::move(description), "a line is key = value, a [section] or a # comment"};
     }
     const std::string_view key = trim(whole_line.substr(0, equals));
     if (twice) {
@@ -180,8 +181,8 @@ ConfigFile take_tables(const toml::table& root) {
     for (const auto& [key, node] : root) {
         const toml::table* section = node.as_table();
         if (section == nullptr) {
-            file.entries.push_back({"", std::string(key.str()), place_of(key.source()),
-                                    value_of(node)});
+            file.entries.push_back(
+                {"", std::string(key.str()), place_of(key.source()), value_of(node)});
             continue;
         }
         file.sections.push_back({std::string(key.str()), place_of(key.source())});
@@ -212,9 +213,9 @@ ConfigFile read_config_text(std::string_view text, ConfigProblems& problems) {
         const std::string_view line = lines.line(place.line);
         const bool twice = error.description().find("redefine") != std::string_view::npos;
         const bool alone = parses_alone(line);
-        problems.errors.push_back(
-            explain(place, line, shorten(error.description()), twice, alone));
-        // Only what is wrong by itself can be left out: a line that is good alone is wrong because of lines above.
+        problems.errors.push_back(explain(place, line, shorten(error.description()), twice, alone));
+        // Only what is wrong by itself can be left out: a line that is good alone is wrong because
+        // of lines above.
         if (!is_assignment(trim(line)) || (alone && !twice)) {
             break;
         }

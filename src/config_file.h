@@ -11,10 +11,11 @@
 namespace ursula {
 
 struct ConfigValue {
-    // `untyped` is text from the environment or the command line: the key decides what it is read as.
+    // `untyped` is text from the environment or the command line: the key decides what it is read
+    // as.
     enum class Kind : std::uint8_t { text, integer, boolean, array, other, untyped };
     Kind kind = Kind::untyped;
-    std::string text;            // text and untyped: the value; other: what it is, "a date"
+    std::string text;  // text and untyped: the value; other: what it is, "a date"
     std::int64_t integer = 0;
     bool boolean = false;
     std::vector<ConfigValue> items;
@@ -38,11 +39,13 @@ struct ConfigFile {
     std::vector<ConfigSection> sections;
 };
 
-// Syntax errors are reported in `problems`. After one that concerns a single "key = value" line that line is left out
-// and reading goes on, so that one run shows as much as possible; after any other, entries are those of no file.
+// Syntax errors are reported in `problems`. After one that concerns a single "key = value" line
+// that line is left out and reading goes on, so that one run shows as much as possible; after any
+// other, entries are those of no file.
 [[nodiscard]] ConfigFile read_config_text(std::string_view text, ConfigProblems& problems);
 
-// One TOML value alone, as in `--set server.listen='["a", "b"]'`. False: it is none, `value` is untouched.
+// One TOML value alone, as in `--set server.listen='["a", "b"]'`. False: it is none, `value` is
+// untouched.
 [[nodiscard]] bool read_config_value(std::string_view text, const ConfigPlace& place,
                                      ConfigValue& value);
 

@@ -7,10 +7,15 @@ namespace ursula {
 namespace {
 
 constexpr std::size_t quoted_bytes_max = 80;
-constexpr std::size_t shown_columns_max = 120;  // of a source line; the part around the caret is shown
+constexpr std::size_t shown_columns_max =
+    120;  // of a source line; the part around the caret is shown
 
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0u) == 0x80u; }
+bool is_control(char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+bool is_continuation(char c) {
+    return (static_cast<unsigned char>(c) & 0xc0u) == 0x80u;
+}
 
 // The text of line `number` (from 1), without its end. Empty when the text has fewer lines.
 std::string_view line_of(std::string_view text, std::uint32_t number) {
@@ -25,7 +30,8 @@ std::string_view line_of(std::string_view text, std::uint32_t number) {
     return text.ends_with('\r') ? text.substr(0, text.size() - 1) : text;
 }
 
-// One string per code point; a control character is shown as a space (tab) or '?', so that the caret stays below.
+// One string per code point; a control character is shown as a space (tab) or '?', so that the
+// caret stays below.
 std::vector<std::string> columns_of(std::string_view line) {
     std::vector<std::string> columns;
     for (const char c : line) {

@@ -1,4 +1,5 @@
-// Errors and warnings about configuration, with the place they are about, and their text for a person:
+// Errors and warnings about configuration, with the place they are about, and their text for a
+// person:
 //
 //   ursula.toml:14:1: error: unknown key "flush_intervall" in [cold]
 //      14 | flush_intervall = "1s"
@@ -20,10 +21,10 @@ enum class ConfigSource : std::uint8_t { built_in, file, environment, command_li
 
 struct ConfigPlace {
     ConfigSource source = ConfigSource::built_in;
-    std::string origin;         // not for a file: what the user typed, "--shards 70"
-    std::uint32_t line = 0;     // file only, from 1
-    std::uint32_t column = 0;   // file only, from 1, in code points
-    std::uint32_t width = 1;    // file only, what the caret underlines, in code points
+    std::string origin;        // not for a file: what the user typed, "--shards 70"
+    std::uint32_t line = 0;    // file only, from 1
+    std::uint32_t column = 0;  // file only, from 1, in code points
+    std::uint32_t width = 1;   // file only, what the caret underlines, in code points
 };
 
 struct ConfigProblem {
@@ -43,14 +44,15 @@ struct ConfigProblems {
     }
 };
 
-// Both in the order file, environment, command line; empty when there is nothing to say. `text` is the file's.
+// Both in the order file, environment, command line; empty when there is nothing to say. `text` is
+// the file's.
 [[nodiscard]] std::string render_errors(std::vector<ConfigProblem> errors, std::string_view file,
                                         std::string_view text);
 [[nodiscard]] std::string render_warnings(std::vector<ConfigProblem> warnings,
                                           std::string_view file, std::string_view text);
 
-// The candidate a person most likely meant: at most a third of its letters (at least one) typed wrong, left out, added
-// or swapped. Empty: none is near.
+// The candidate a person most likely meant: at most a third of its letters (at least one) typed
+// wrong, left out, added or swapped. Empty: none is near.
 [[nodiscard]] std::string_view nearest_name(std::string_view written,
                                             const std::vector<std::string_view>& candidates);
 

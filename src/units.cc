@@ -34,24 +34,51 @@ constexpr std::array<Unit, 6> duration_units = {{
     {"ns", 1ull},
 }};
 
-// Spellings people bring from elsewhere, each with the one that is meant here. Compared without case.
+// Spellings people bring from elsewhere, each with the one that is meant here. Compared without
+// case.
 struct Alias {
     std::string_view written;
     std::string_view meant;
 };
 constexpr std::array<Alias, 17> size_aliases = {{
-    {"k", "KiB"}, {"kb", "KiB"}, {"ki", "KiB"}, {"kib", "KiB"}, {"m", "MiB"}, {"mb", "MiB"},
-    {"mi", "MiB"}, {"mib", "MiB"}, {"g", "GiB"}, {"gb", "GiB"}, {"gi", "GiB"}, {"gib", "GiB"},
-    {"t", "TiB"}, {"tb", "TiB"}, {"ti", "TiB"}, {"tib", "TiB"}, {"bytes", "B"},
+    {"k", "KiB"},
+    {"kb", "KiB"},
+    {"ki", "KiB"},
+    {"kib", "KiB"},
+    {"m", "MiB"},
+    {"mb", "MiB"},
+    {"mi", "MiB"},
+    {"mib", "MiB"},
+    {"g", "GiB"},
+    {"gb", "GiB"},
+    {"gi", "GiB"},
+    {"gib", "GiB"},
+    {"t", "TiB"},
+    {"tb", "TiB"},
+    {"ti", "TiB"},
+    {"tib", "TiB"},
+    {"bytes", "B"},
 }};
 constexpr std::array<Alias, 16> duration_aliases = {{
-    {"", "s"}, {"s", "s"}, {"sec", "s"}, {"secs", "s"}, {"second", "s"}, {"seconds", "s"},
-    {"min", "m"}, {"mins", "m"}, {"minute", "m"}, {"minutes", "m"}, {"m", "m"}, {"hr", "h"},
-    {"hour", "h"}, {"hours", "h"}, {"msec", "ms"}, {"ms", "ms"},
+    {"", "s"},
+    {"s", "s"},
+    {"sec", "s"},
+    {"secs", "s"},
+    {"second", "s"},
+    {"seconds", "s"},
+    {"min", "m"},
+    {"mins", "m"},
+    {"minute", "m"},
+    {"minutes", "m"},
+    {"m", "m"},
+    {"hr", "h"},
+    {"hour", "h"},
+    {"hours", "h"},
+    {"msec", "ms"},
+    {"ms", "ms"},
 }};
 
-constexpr std::string_view size_hint =
-    "write a number and KiB, MiB, GiB or TiB, such as \"64MiB\"";
+constexpr std::string_view size_hint = "write a number and KiB, MiB, GiB or TiB, such as \"64MiB\"";
 constexpr std::string_view duration_hint =
     "write a number and ms, s, m or h, such as \"500ms\" or \"20s\"";
 constexpr std::string_view percent_hint = "write a number and %, such as \"5%\"";
@@ -121,9 +148,9 @@ tl::expected<std::uint64_t, UnitError> parse_size(std::string_view text) {
         const Unit* unit = find_unit(size_units, parts->unit);
         if (unit == nullptr) {
             const std::string_view meant = find_alias(size_aliases, parts->unit);
-            return refuse(in_quotes(text) + " is not a size",
-                          meant.empty() ? std::string(size_hint)
-                                        : did_you_mean(parts->number, meant));
+            return refuse(
+                in_quotes(text) + " is not a size",
+                meant.empty() ? std::string(size_hint) : did_you_mean(parts->number, meant));
         }
         factor = unit->factor;
     }

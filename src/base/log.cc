@@ -34,7 +34,8 @@ constexpr std::string_view level_name(Level level) {
     return {};
 }
 
-// A value that needs no quotes: visible ASCII without the three characters that have a meaning in a line.
+// A value that needs no quotes: visible ASCII without the three characters that have a meaning in a
+// line.
 bool is_plain(std::string_view value) {
     for (const char c : value) {
         if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\') {
@@ -58,7 +59,8 @@ class LogLine {
     }
 
     void add(const Field& field) {
-        // A field that does not fit whole is left out, its name too, so that no half of a number misleads.
+        // A field that does not fit whole is left out, its name too, so that no half of a number
+        // misleads.
         const std::size_t before = used_;
         cut_ = false;
         put(" ");
@@ -79,8 +81,9 @@ class LogLine {
                 break;
             case Field::Kind::fraction:
                 // Six digits: more is noise in a log.
-                put({begin, std::to_chars(begin, end, field.fraction_, std::chars_format::general,
-                                          6).ptr});
+                put({begin,
+                     std::to_chars(begin, end, field.fraction_, std::chars_format::general, 6)
+                         .ptr});
                 break;
         }
         if (cut_) {
@@ -206,7 +209,9 @@ std::string log_line(WallTime at, Event event, std::initializer_list<Field> fiel
     return std::string(line.finish());
 }
 
-void set_log_level(Level least) { least_level.store(least, std::memory_order_relaxed); }
+void set_log_level(Level least) {
+    least_level.store(least, std::memory_order_relaxed);
+}
 
 void set_log_descriptor(int descriptor) {
     descriptor_now.store(descriptor, std::memory_order_relaxed);

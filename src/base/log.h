@@ -2,8 +2,9 @@
 //
 //   2026-11-23T04:00:00.123Z info wal.recovered shard=0 records=1204 ms=12.5
 //
-// For what happens to the server, not to a request: nothing on a hot path logs. Any thread may call; nothing is
-// allocated. Values are escaped and cut, so a line is one line whatever a value contains.
+// For what happens to the server, not to a request: nothing on a hot path logs. Any thread may
+// call; nothing is allocated. Values are escaped and cut, so a line is one line whatever a value
+// contains.
 #pragma once
 
 #include <concepts>
@@ -23,8 +24,7 @@ class Field {
     Field(std::string_view name, std::string_view value)
         : name_(name), text_(value), kind_(Kind::text) {}
     Field(std::string_view name, const char* value) : Field(name, std::string_view(value)) {}
-    Field(std::string_view name, const std::string& value)
-        : Field(name, std::string_view(value)) {}
+    Field(std::string_view name, const std::string& value) : Field(name, std::string_view(value)) {}
     Field(std::string_view name, bool value)
         : Field(name, value ? std::string_view("true") : std::string_view("false")) {}
     template <std::signed_integral T>

@@ -1,5 +1,5 @@
-// The catalogue of what the server logs: name, level, what it means and, where there is something to do, what.
-// base/log.h takes an Event, so a line that is not in this list cannot be logged.
+// The catalogue of what the server logs: name, level, what it means and, where there is something
+// to do, what. base/log.h takes an Event, so a line that is not in this list cannot be logged.
 #pragma once
 
 #include <array>

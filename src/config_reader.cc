@@ -1,0 +1,385 @@
+#include "config_reader.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "units.h"
+
+namespace ursula {
+
+namespace {
+
+constexpr std::size_t listen_addresses_max = 16;
+constexpr std::size_t cors_origins_max = 100;
+constexpr std::uint64_t reserve_bytes_max = 1ull << 50;
+constexpr std::uint32_t reserve_share_max = 9'000;  // hundredths of a percent
+
+std::string_view kind_name(const ConfigValue& value) {
+    switch (value.kind) {
+        case ConfigValue::Kind::text:
+        case ConfigValue::Kind::untyped:
+            return "text";
+        case ConfigValue::Kind::integer:
+            return "a number";
+        case ConfigValue::Kind::boolean:
+            return "true or false";
+        case ConfigValue::Kind::array:
+            return "a list";
+        case ConfigValue::Kind::other:
+            return value.text;
+    }
+    return {};
+}
+
+bool is_text(const ConfigValue& value) {
+    return value.kind == ConfigValue::Kind::text || value.kind == ConfigValue::Kind::untyped;
+}
+
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
+    T number{};
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || rest != text.data() + text.size()) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+bool canonical_address(const std::string& host, ListenAddress& address) {
+    std::array<unsigned char, sizeof(in6_addr)> binary{};
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const int family = host.find(':') == std::string::npos ? AF_INET : AF_INET6;
+    if (inet_pton(family, host.c_str(), binary.data()) != 1 ||
+        inet_ntop(family, binary.data(), text.data(), text.size()) == nullptr) {
+        return false;
+    }
+    address.host = text.data();
+    address.ipv6 = family == AF_INET6;
+    return true;
+}
+
+// Empty: `address` is set. Else the hint.
+std::string parse_address(const std::string& text, ListenAddress& address) {
+    const std::string usual = "write it as \"127.0.0.1:4437\" or \"[::1]:4437\"";
+    const std::size_t colon = text.rfind(':');
+    ListenAddress parsed;
+    if (colon == std::string::npos) {
+        if (parse_number<std::uint16_t>(text)) {
+            return "did you mean \"127.0.0.1:" + text + "\"?";
+        }
+        return canonical_address(text, parsed) ? "did you mean \"" + text + ":4437\"?" : usual;
+    }
+    if (canonical_address(text, parsed)) {
+        return "did you mean \"[" + text + "]:4437\"?";
+    }
+    const std::optional<std::uint16_t> port = parse_number<std::uint16_t>(text.substr(colon + 1));
+    std::string host = text.substr(0, colon);
+    if (!port) {
+        const bool number = !text.substr(colon + 1).empty() &&
+                            text.find_first_not_of("0123456789", colon + 1) == std::string::npos;
+        return number ? "a port is at most 65535" : usual;
+    }
+    if (host.empty() || host == "localhost" || host == "*") {
+        const std::string all = ":" + std::to_string(*port) + "\"";
+        return host == "localhost"
+                   ? "did you mean \"127.0.0.1" + all + "?"
+                   : "write \"127.0.0.1" + all + " for this machine alone, or \"0.0.0.0" + all +
+                         " for every interface";
+    }
+    const bool in_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
+    if (in_brackets) {
+        host = host.substr(1, host.size() - 2);
+    }
+    if (in_brackets != (host.find(':') != std::string::npos)) {
+        return usual;
+    }
+    if (!canonical_address(host, parsed)) {
+        return "names are not looked up; " + usual;
+    }
+    parsed.port = *port;
+    address = parsed;
+    return {};
+}
+
+// Empty: fine. What a browser sends in Origin (RFC 6454 7): scheme://host[:port], nothing behind.
+std::string origin_hint(const std::string& origin) {
+    const std::string usual =
+        "write \"*\" or scheme://host[:port], such as \"https://example.com\"";
+    if (origin == "*") {
+        return {};
+    }
+    const std::size_t scheme = origin.find("://");
+    if (scheme == std::string::npos || scheme == 0) {
+        return usual;
+    }
+    const std::string host = origin.substr(scheme + 3);
+    if (host.ends_with('/') && host.find('/') == host.size() - 1 && host.size() > 1) {
+        return "did you mean \"" + origin.substr(0, origin.size() - 1) + "\"?";
+    }
+    const bool clean = std::all_of(origin.begin(), origin.end(), [](char c) {
+        return c > 0x20 && c < 0x7f && c != '"' && c != ',' && c != '*';
+    });
+    return host.empty() || !clean || host.find_first_of("/?#@") != std::string::npos ? usual : "";
+}
+
+}  // namespace
+
+void ConfigReader::refuse(std::string message, std::string hint) const {
+    problems.error(value.place, std::move(message), std::move(hint));
+}
+void ConfigReader::wrong_type(std::string_view wanted, std::string hint) const {
+    refuse(key + " must be " + std::string(wanted) + ", not " + std::string(kind_name(value)),
+           std::move(hint));
+}
+
+void ConfigReader::boolean(bool& field) const {
+    if (value.kind == ConfigValue::Kind::boolean) {
+        field = value.boolean;
+    } else if (value.kind == ConfigValue::Kind::untyped &&
+               (value.text == "true" || value.text == "false")) {
+        field = value.text == "true";
+    } else if (value.kind == ConfigValue::Kind::untyped) {
+        refuse(key + " must be true or false, not " + in_quotes(value.text), "write true or false");
+    } else {
+        wrong_type("true or false", "write true or false, without quotes");
+    }
+}
+
+void ConfigReader::integer(std::uint32_t& field, std::uint32_t low, std::uint32_t high) const {
+    const std::string range =
+        "write a number from " + std::to_string(low) + " to " + std::to_string(high);
+    std::optional<std::int64_t> number;
+    if (value.kind == ConfigValue::Kind::integer) {
+        number = value.integer;
+    } else if (value.kind == ConfigValue::Kind::untyped) {
+        number = parse_number<std::int64_t>(value.text);
+        if (!number) {
+            return refuse(key + " must be a number, not " + in_quotes(value.text), range);
+        }
+    } else {
+        const bool number_in_quotes = value.kind == ConfigValue::Kind::text &&
+                                      parse_number<std::int64_t>(value.text).has_value();
+        return wrong_type("a number",
+                          number_in_quotes ? "write " + value.text + " without quotes" : range);
+    }
+    if (*number < low || *number > high) {
+        return refuse(key + " = " + std::to_string(*number) + " is out of range", range);
+    }
+    field = static_cast<std::uint32_t>(*number);
+}
+
+void ConfigReader::duration(base::Duration& field, base::Duration low, base::Duration high) const {
+    if (!is_text(value)) {
+        const bool number = value.kind == ConfigValue::Kind::integer && value.integer >= 0;
+        const std::string example = number ? std::to_string(value.integer) + "s" : "20s";
+        return wrong_type(
+            "a duration with a unit",
+            (number ? "did you mean \"" : "write it as \"") + example + (number ? "\"?" : "\""));
+    }
+    const auto parsed = parse_duration(value.text);
+    if (!parsed) {
+        return refuse(key + ": " + parsed.error().message, parsed.error().hint);
+    }
+    if (*parsed < low || *parsed > high) {
+        return refuse(key + " = " + in_quotes(value.text) + " is out of range",
+                      "write a duration from \"" + format_duration(low) + "\" to \"" +
+                          format_duration(high) + "\"");
+    }
+    field = *parsed;
+}
+
+void ConfigReader::size(std::uint64_t& field, std::uint64_t low, std::uint64_t high) const {
+    const std::string range =
+        "write a size from \"" + format_size(low) + "\" to \"" + format_size(high) + "\"";
+    std::uint64_t bytes = 0;
+    if (value.kind == ConfigValue::Kind::integer) {
+        if (value.integer < 0) {
+            return refuse(key + " = " + std::to_string(value.integer) + " is out of range", range);
+        }
+        bytes = static_cast<std::uint64_t>(value.integer);
+    } else if (is_text(value)) {
+        const auto parsed = parse_size(value.text);
+        if (!parsed) {
+            return refuse(key + ": " + parsed.error().message, parsed.error().hint);
+        }
+        bytes = *parsed;
+    } else {
+        return wrong_type("a size", "write it as \"64MiB\"");
+    }
+    if (bytes < low || bytes > high) {
+        const std::string written = value.kind == ConfigValue::Kind::integer
+                                        ? std::to_string(value.integer)
+                                        : in_quotes(value.text);
+        return refuse(key + " = " + written + " is out of range", range);
+    }
+    field = bytes;
+}
+
+void ConfigReader::path(std::string& field) const {
+    if (!is_text(value)) {
+        return wrong_type("text", "write it as \"/var/lib/ursula\"");
+    }
+    if (value.text.empty()) {
+        // Not "in memory": an unset shell variable must not turn a durable server into one that
+        // forgets.
+        return refuse(key + " is empty",
+                      "name a directory, or leave the key out to keep everything in memory");
+    }
+    if (value.text.find('\0') != std::string::npos) {
+        return refuse(key + " contains a NUL character", "name a directory without it");
+    }
+    field = value.text;
+}
+
+void ConfigReader::direct(DirectIo& field) const {
+    const std::string choices = "write \"auto\", \"on\" or \"off\"";
+    if (!is_text(value)) {
+        return wrong_type("text", choices);
+    }
+    if (value.text == "auto") {
+        field = DirectIo::by_probe;
+    } else if (value.text == "on") {
+        field = DirectIo::on;
+    } else if (value.text == "off") {
+        field = DirectIo::off;
+    } else {
+        refuse(key + " has no choice " + in_quotes(value.text), choices);
+    }
+}
+
+void ConfigReader::reserve(Reserve& field) const {
+    const std::string choices = "write a share such as \"5%\" or a size such as \"10GiB\"";
+    if (value.kind == ConfigValue::Kind::integer) {
+        const bool share = value.integer >= 0 && value.integer * 100 <= reserve_share_max;
+        return wrong_type(
+            "a share or a size",
+            share ? "did you mean \"" + std::to_string(value.integer) + "%\"?" : choices);
+    }
+    if (!is_text(value)) {
+        return wrong_type("text", choices);
+    }
+    Reserve reserve;
+    if (value.text.ends_with('%')) {
+        const auto share = parse_percent(value.text);
+        if (!share) {
+            return refuse(key + ": " + share.error().message, share.error().hint);
+        }
+        if (*share > reserve_share_max) {
+            return refuse(key + " = " + in_quotes(value.text) + " is out of range",
+                          "write a share from \"0%\" to \"" + format_percent(reserve_share_max) +
+                              "\", or a size");
+        }
+        reserve.share_hundredths = *share;
+    } else {
+        const auto bytes = parse_size(value.text);
+        if (!bytes) {
+            return refuse(
+                key + ": " + parse_percent(value.text).error().message + " or a size",
+                bytes.error().hint.starts_with("did you mean") ? bytes.error().hint : choices);
+        }
+        if (*bytes > reserve_bytes_max) {
+            return refuse(key + " = " + in_quotes(value.text) + " is out of range",
+                          "write a size up to \"" + format_size(reserve_bytes_max) + "\"");
+        }
+        reserve.is_share = false;
+        reserve.share_hundredths = 0;
+        reserve.bytes = *bytes;
+    }
+    field = reserve;
+}
+
+std::optional<std::vector<ConfigValue>> ConfigReader::texts(std::string example) const {
+    if (is_text(value)) {
+        std::vector<ConfigValue> items;
+        if (value.kind == ConfigValue::Kind::text) {
+            items.push_back(value);
+            return items;
+        }
+        // Outside a file a list is written with commas; neither addresses nor origins contain one.
+        std::string_view rest = value.text;
+        while (!rest.empty()) {
+            const std::size_t comma = rest.find(',');
+            ConfigValue item = value;
+            item.text = std::string(rest.substr(0, comma));
+            items.push_back(std::move(item));
+            rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+        }
+        return items;
+    }
+    if (value.kind != ConfigValue::Kind::array) {
+        wrong_type("text or a list of texts", std::move(example));
+        return std::nullopt;
+    }
+    for (const ConfigValue& item : value.items) {
+        if (item.kind != ConfigValue::Kind::text) {
+            problems.error(item.place,
+                           key + " must be a list of texts, not of " + std::string(kind_name(item)),
+                           std::move(example));
+            return std::nullopt;
+        }
+    }
+    return value.items;
+}
+
+void ConfigReader::addresses(std::vector<ListenAddress>& field) const {
+    const std::string example = "write it as \"127.0.0.1:4437\"";
+    const std::optional<std::vector<ConfigValue>> items = texts(example);
+    if (!items) {
+        return;
+    }
+    if (items->empty() || items->size() > listen_addresses_max) {
+        return refuse(key + " has " + std::to_string(items->size()) + " addresses",
+                      "write 1 to " + std::to_string(listen_addresses_max) + " addresses");
+    }
+    std::vector<ListenAddress> addresses;
+    for (const ConfigValue& item : *items) {
+        ListenAddress address;
+        std::string hint = parse_address(item.text, address);
+        if (!hint.empty()) {
+            problems.error(item.place, key + ": " + in_quotes(item.text) + " is not ADDR:PORT",
+                           std::move(hint));
+            continue;
+        }
+        // Port 0 may stand twice: each gets a port of its own.
+        if (address.port != 0 &&
+            std::find(addresses.begin(), addresses.end(), address) != addresses.end()) {
+            problems.error(item.place, key + " names " + in_quotes(item.text) + " twice",
+                           "remove one of the two");
+            continue;
+        }
+        addresses.push_back(std::move(address));
+    }
+    if (addresses.size() == items->size()) {
+        field = std::move(addresses);
+    }
+}
+
+void ConfigReader::origins(std::vector<std::string>& field) const {
+    const std::string example = "write it as [\"https://example.com\"]";
+    const std::optional<std::vector<ConfigValue>> items = texts(example);
+    if (!items) {
+        return;
+    }
+    if (items->size() > cors_origins_max) {
+        return refuse(key + " has " + std::to_string(items->size()) + " origins",
+                      "write at most " + std::to_string(cors_origins_max) + ", or \"*\"");
+    }
+    std::vector<std::string> origins;
+    for (const ConfigValue& item : *items) {
+        std::string hint = origin_hint(item.text);
+        if (!hint.empty()) {
+            problems.error(item.place, key + ": " + in_quotes(item.text) + " is not an origin",
+                           std::move(hint));
+            continue;
+        }
+        origins.push_back(item.text);
+    }
+    if (origins.size() == items->size()) {
+        field = std::move(origins);
+    }
+}
+
+}  // namespace ursula
