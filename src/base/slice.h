@@ -34,7 +34,7 @@ class Block {
     static void destroy(Block* block);
     std::uint32_t references_ = 1;
     std::uint32_t capacity_ = 0;
-    std::uint64_t unused_ = 0;  // keeps the bytes 16-byte aligned
+    [[maybe_unused]] std::uint64_t unused_ = 0;  // keeps the bytes 16-byte aligned
 };
 static_assert(sizeof(Block) == 16);
 
