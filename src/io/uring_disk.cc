@@ -1,0 +1,356 @@
+#include "io/uring_disk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/verify.h"
+
+namespace ursula::io {
+namespace {
+
+using storage::DiskOp;
+using storage::FileId;
+
+// What fill_zero writes, of every disk. Never written to; aligned for direct I/O.
+alignas(4096) std::byte zero_bytes[UringDisk::fill_bytes];
+
+constexpr mode_t file_mode = 0600;
+
+base::Bytes next_zeros(const DiskOp& op, std::uint64_t moved) {
+    return {zero_bytes, std::min<std::uint64_t>(op.size - moved, sizeof zero_bytes)};
+}
+
+// The result of a system call in the ring's convention.
+std::int64_t result_of(ssize_t returned) {
+    return returned < 0 ? -errno : returned;
+}
+
+std::int64_t write_now(int fd, base::Bytes bytes, std::uint64_t position, int flags) {
+    const iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    return result_of(::pwritev2(fd, &part, 1, static_cast<off_t>(position), flags));
+}
+
+}  // namespace
+
+UringDisk::UringDisk(int directory, const DiskProfile& profile)
+    : directory_(directory), direct_(profile.direct), alignment_(profile.alignment) {}
+
+UringDisk::~UringDisk() {
+    VERIFY(in_flight_ == 0);
+    for (const File& file : files_) {
+        if (file.fd >= 0) {
+            ::close(file.fd);
+        }
+    }
+}
+
+void UringDisk::submit(DiskOp& op) {
+    VERIFY(ring_ != nullptr);
+    Slot& slot = take_slot();
+    begin(slot, op);
+    ++in_flight_;
+    start_step(slot);
+}
+
+void UringDisk::take_completions(std::vector<DiskOp*>& done) {
+    for (Slot* slot : reaped_) {
+        if (finish_step(*slot, slot->result)) {
+            done.push_back(std::exchange(slot->op, nullptr));
+            free_slots_.push_back(slot);
+            --in_flight_;
+        } else {
+            start_step(*slot);
+        }
+    }
+    reaped_.clear();
+}
+
+void UringDisk::run_now(DiskOp& op) {
+    Slot slot;
+    begin(slot, op);
+    while (!finish_step(slot, step_now(slot))) {
+    }
+}
+
+void UringDisk::on_reaped(net::Op* reaped, std::int32_t result, std::uint32_t /*flags*/) {
+    Slot* slot = static_cast<Slot*>(reaped);
+    slot->result = result;
+    slot->disk->reaped_.push_back(slot);
+}
+
+UringDisk::Slot& UringDisk::take_slot() {
+    if (free_slots_.empty()) {
+        Slot& slot = slots_.emplace_back();
+        slot.reap = on_reaped;
+        slot.disk = this;
+        // Room for every slot in both lists: a reap and a completion never allocate.
+        free_slots_.reserve(slots_.size());
+        reaped_.reserve(slots_.size());
+        return slot;
+    }
+    Slot& slot = *free_slots_.back();
+    free_slots_.pop_back();
+    return slot;
+}
+
+const UringDisk::File& UringDisk::file_of(FileId file) const {
+    VERIFY(file.value < files_.size() && files_[file.value].fd >= 0);
+    return files_[file.value];
+}
+
+int UringDisk::open_flags(const DiskOp& op) const {
+    return O_RDWR | O_CLOEXEC | O_NOFOLLOW | (op.create ? O_CREAT : 0) |
+           (op.direct && direct_ ? O_DIRECT : 0);
+}
+
+void UringDisk::begin(Slot& slot, DiskOp& op) {
+    slot.op = &op;
+    slot.moved = 0;
+    slot.step = Step::only;
+    slot.file = {};
+    switch (op.kind) {
+        case DiskOp::Kind::open:
+        case DiskOp::Kind::rename:
+        case DiskOp::Kind::remove:
+            break;
+        case DiskOp::Kind::fill_zero:
+            slot.file = file_of(op.file);
+            slot.step = Step::allocate;
+            break;
+        case DiskOp::Kind::write:
+        case DiskOp::Kind::read:
+            slot.file = file_of(op.file);
+            slot.step = Step::transfer;
+            break;
+        case DiskOp::Kind::sync:
+            slot.file = file_of(op.file);
+            break;
+        case DiskOp::Kind::sync_directory:
+            slot.file.fd = directory_;
+            break;
+        case DiskOp::Kind::close:
+            slot.file = file_of(op.file);
+            files_[op.file.value] = {};  // no later op may name it; the id is free when closed
+            break;
+    }
+}
+
+void UringDisk::start_step(Slot& slot) {
+    const DiskOp& op = *slot.op;
+    const int fd = slot.file.fd;
+    switch (slot.step) {
+        case Step::transfer:
+            if (op.kind == DiskOp::Kind::read) {
+                ring_->read(slot, fd, op.buffer.subspan(slot.moved), op.position + slot.moved);
+            } else if (op.durable && direct_) {
+                ring_->write_durable(slot, fd, op.bytes.subspan(slot.moved),
+                                     op.position + slot.moved);
+            } else {
+                ring_->write(slot, fd, op.bytes.subspan(slot.moved), op.position + slot.moved);
+            }
+            return;
+        case Step::sync_data:
+            ring_->sync(slot, fd, true);
+            return;
+        case Step::allocate:
+            ring_->allocate(slot, fd, 0, op.position, op.size);
+            return;
+        case Step::zeros:
+            ring_->write(slot, fd, next_zeros(op, slot.moved), op.position + slot.moved);
+            return;
+        case Step::only:
+            break;
+    }
+    switch (op.kind) {
+        case DiskOp::Kind::open:
+            ring_->open_at(slot, directory_, op.name.c_str(), open_flags(op), file_mode);
+            return;
+        case DiskOp::Kind::sync:
+        case DiskOp::Kind::sync_directory:
+            ring_->sync(slot, fd, false);
+            return;
+        case DiskOp::Kind::rename:
+            ring_->rename_at(slot, directory_, op.name.c_str(), op.new_name.c_str());
+            return;
+        case DiskOp::Kind::remove:
+            ring_->unlink_at(slot, directory_, op.name.c_str());
+            return;
+        case DiskOp::Kind::close:
+            ring_->close(slot, fd);
+            return;
+        case DiskOp::Kind::fill_zero:
+        case DiskOp::Kind::write:
+        case DiskOp::Kind::read:
+            break;
+    }
+    VERIFY(false);
+}
+
+std::int64_t UringDisk::step_now(const Slot& slot) const {
+    const DiskOp& op = *slot.op;
+    const int fd = slot.file.fd;
+    switch (slot.step) {
+        case Step::transfer: {
+            const std::uint64_t position = op.position + slot.moved;
+            if (op.kind == DiskOp::Kind::read) {
+                const base::MutableBytes to = op.buffer.subspan(slot.moved);
+                return result_of(::pread(fd, to.data(), to.size(), static_cast<off_t>(position)));
+            }
+            return write_now(fd, op.bytes.subspan(slot.moved), position,
+                             op.durable && direct_ ? RWF_DSYNC : 0);
+        }
+        case Step::sync_data:
+            return result_of(::fdatasync(fd));
+        case Step::allocate:
+            return result_of(
+                ::fallocate(fd, 0, static_cast<off_t>(op.position), static_cast<off_t>(op.size)));
+        case Step::zeros:
+            return write_now(fd, next_zeros(op, slot.moved), op.position + slot.moved, 0);
+        case Step::only:
+            break;
+    }
+    switch (op.kind) {
+        case DiskOp::Kind::open:
+            return result_of(::openat(directory_, op.name.c_str(), open_flags(op), file_mode));
+        case DiskOp::Kind::sync:
+        case DiskOp::Kind::sync_directory:
+            return result_of(::fsync(fd));
+        case DiskOp::Kind::rename:
+            return result_of(
+                ::renameat(directory_, op.name.c_str(), directory_, op.new_name.c_str()));
+        case DiskOp::Kind::remove:
+            return result_of(::unlinkat(directory_, op.name.c_str(), 0));
+        case DiskOp::Kind::close:
+            return result_of(::close(fd));
+        case DiskOp::Kind::fill_zero:
+        case DiskOp::Kind::write:
+        case DiskOp::Kind::read:
+            break;
+    }
+    VERIFY(false);
+    return 0;
+}
+
+bool UringDisk::finish_step(Slot& slot, std::int64_t result) {
+    DiskOp& op = *slot.op;
+    if (result == -EINTR && op.kind != DiskOp::Kind::close) {
+        return false;  // the same step again
+    }
+    switch (slot.step) {
+        case Step::only:
+            finish_only(slot, result);
+            return true;
+        case Step::transfer:
+            return finish_transfer(slot, result);
+        case Step::sync_data:
+            op.result = result < 0 ? result : static_cast<std::int64_t>(slot.moved);
+            return true;
+        case Step::allocate:
+            // A file system without fallocate still takes the zeros.
+            if (result < 0 && result != -EOPNOTSUPP) {
+                op.result = result;
+                return true;
+            }
+            slot.step = Step::zeros;
+            op.result = 0;
+            return op.size == 0;
+        case Step::zeros:
+            if (result <= 0) {
+                op.result = result < 0 ? result : -EIO;
+                return true;
+            }
+            slot.moved += static_cast<std::uint64_t>(result);
+            op.result = 0;
+            return slot.moved == op.size;
+    }
+    VERIFY(false);
+    return true;
+}
+
+bool UringDisk::finish_transfer(Slot& slot, std::int64_t result) const {
+    DiskOp& op = *slot.op;
+    const bool reads = op.kind == DiskOp::Kind::read;
+    const std::uint64_t wanted = reads ? op.buffer.size() : op.bytes.size();
+    if (result < 0) {
+        op.result = result;
+        return true;
+    }
+    slot.moved += static_cast<std::uint64_t>(result);
+    op.result = static_cast<std::int64_t>(slot.moved);
+    if (reads) {
+        // The end of the file. A direct read that stops within a block has met it too, and could
+        // not go on from there.
+        const bool at_end = result == 0 || (slot.file.direct && slot.moved % alignment_ != 0);
+        return at_end || slot.moved == wanted;
+    }
+    if (result == 0 && wanted != 0) {
+        op.result = -EIO;  // a disk that takes nothing and says nothing
+        return true;
+    }
+    if (slot.moved < wanted) {
+        return false;
+    }
+    if (op.durable && !direct_) {
+        slot.step = Step::sync_data;
+        return false;
+    }
+    return true;
+}
+
+void UringDisk::finish_only(Slot& slot, std::int64_t result) {
+    DiskOp& op = *slot.op;
+    op.result = result < 0 ? result : 0;
+    if (op.kind == DiskOp::Kind::close) {
+        free_files_.push_back(op.file.value);
+        return;
+    }
+    if (op.kind != DiskOp::Kind::open || result < 0) {
+        return;
+    }
+    if (free_files_.empty()) {
+        free_files_.push_back(static_cast<std::uint32_t>(files_.size()));
+        files_.emplace_back();
+    }
+    op.file = FileId(free_files_.back());
+    free_files_.pop_back();
+    files_[op.file.value] = {.fd = static_cast<int>(result), .direct = op.direct && direct_};
+}
+
+base::Result<std::vector<storage::FileInfo>> UringDisk::list_now() {
+    const int fd = ::openat(directory_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        const int error = errno;
+        return base::fail(std::string("cannot list a directory: ") + std::strerror(error), error);
+    }
+    DIR* listing = ::fdopendir(fd);
+    if (listing == nullptr) {
+        const int error = errno;
+        ::close(fd);
+        return base::fail(std::string("cannot list a directory: ") + std::strerror(error), error);
+    }
+    std::vector<storage::FileInfo> files;
+    errno = 0;
+    while (const dirent* entry = ::readdir(listing)) {
+        struct stat status {};
+        if (::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(status.st_mode)) {
+            files.push_back({entry->d_name, static_cast<std::uint64_t>(status.st_size)});
+        }
+        errno = 0;
+    }
+    const int error = errno;
+    ::closedir(listing);
+    if (error != 0) {
+        return base::fail(std::string("cannot list a directory: ") + std::strerror(error), error);
+    }
+    return files;
+}
+
+}  // namespace ursula::io
