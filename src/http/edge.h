@@ -1,0 +1,68 @@
+// What the HTTP layer needs from the loop around it, and what it is told once.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "api/call.h"
+#include "base/siphash.h"
+#include "base/time.h"
+
+namespace ursula::http {
+
+struct EdgeOptions {
+    base::ShardId shard;              // of this loop
+    std::uint32_t shards = 1;
+    std::uint32_t groups = 1;
+    base::HashKey table_key;          // the process's: api::StreamKey::hash
+    std::uint64_t random_seed = 0;    // cursors, lifetimes, request ids
+    std::vector<std::string> cors_origins = {"*"};
+    bool auto_create_buckets = false;
+    std::uint64_t max_body = 0;
+    std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
+    std::uint64_t read_chunk_bytes = 0;
+    base::Duration long_poll_timeout;
+    base::Duration sse_heartbeat;
+    base::Duration sse_lifetime;
+};
+
+// Where calls go. The loop hands each to its own shard in this turn, or to another's mailbox.
+class CallSink {
+  public:
+    // False: that shard's mailbox is full; the request is refused with 503 and nothing of it was taken.
+    [[nodiscard]] virtual bool send(base::ShardId to, const api::Call& call) = 0;
+
+  protected:
+    ~CallSink() = default;
+};
+
+// Pages about the node itself.
+class NodePages {
+  public:
+    virtual bool alive() = 0;
+    virtual bool ready() = 0;
+    virtual std::string health() = 0;   // JSON
+    virtual std::string metrics() = 0;  // Prometheus text
+
+  protected:
+    ~NodePages() = default;
+};
+
+// Counted by this loop alone; the loop copies them into its metrics.
+struct EdgeCounters {
+    std::uint64_t requests[7] = {};   // by net::Method
+    std::uint64_t responses[6] = {};  // by status / 100
+    std::uint64_t foreign_calls = 0;
+    std::uint64_t mailbox_full = 0;
+    std::uint64_t long_polls = 0;     // gauge
+    std::uint64_t sse_readers = 0;    // gauge
+    std::uint64_t sse_slow = 0;       // pauses of a reader at its bound
+    std::uint64_t sse_ended_lifetime = 0;
+    std::uint64_t sse_ended_closed = 0;
+    std::uint64_t sse_ended_removed = 0;
+    std::uint64_t sse_ended_client = 0;
+    std::uint64_t sse_events = 0;     // encoded, not delivered
+};
+
+}  // namespace ursula::http

@@ -1,0 +1,520 @@
+#include "http/front.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "net/uri.h"
+
+namespace ursula::http {
+
+namespace limits = base::limits;
+using net::KnownHeader;
+using net::Method;
+
+Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls, NodePages& pages, base::Now now)
+    : options_(options), transport_(transport), calls_(calls), pages_(pages), parser_(options.max_body),
+      responder_(options, transport, exchanges_, counters_),
+      tails_(options, responder_, calls, exchanges_, counters_, now.mono), path_(limits::request_line_bytes_max + 16) {}
+
+Front::~Front() {
+    for (Peer& peer : peers_) {
+        if (peer.id.generation != 0) {
+            drop(peer.id);
+        }
+    }
+}
+
+void Front::accept(net::ConnectionId id) {
+    while (peers_.size() <= id.slot) {
+        peers_.emplace_back();
+    }
+    Peer& peer = peers_[id.slot];
+    peer.id = id;
+    peer.first = peer.last = 0;
+    peer.open = 0;
+    peer.appends_only = peer.waiting = peer.queued = false;
+    peer.end_of_input = peer.closing = peer.continue_wanted = false;
+    ++open_;
+    transport_.set_input_phase(id, net::InputPhase::next_request);
+    if (draining_) {
+        peer.closing = true;
+        transport_.close_after_flush(id);
+    }
+}
+
+void Front::drop(net::ConnectionId id) {
+    Peer& peer = peers_[id.slot];
+    for (std::uint32_t index = peer.first; index != 0;) {
+        Exchange& exchange = exchanges_.at(index);
+        index = exchange.next;
+        if (exchange.tail != nullptr) {
+            tails_.drop(exchange);
+        }
+        exchanges_.give(exchange);
+    }
+    peer.reader.reset(parser_);
+    peer.id = {};
+    peer.first = peer.last = 0;
+    peer.open = 0;
+    --open_;
+}
+
+void Front::expire(const net::Expired& expired) {
+    Peer& peer = peers_[expired.connection.slot];
+    if (peer.id != expired.connection) {
+        return;
+    }
+    peer.reader.stop(parser_);
+    peer.closing = true;
+    if (expired.phase != net::InputPhase::next_request && peer.open == 0) {
+        request_ = {};
+        Exchange& exchange = open_exchange(peer, request_);
+        exchange.keep_alive = false;
+        responder_.problem(exchange, problem_of_status(408, "request_timeout"));
+    } else if (peer.open == 0) {
+        transport_.close_after_flush(peer.id);
+    }
+}
+
+void Front::collect(base::Now now) {
+    for (const net::ConnectionId id : transport_.accepted()) {
+        accept(id);
+    }
+    for (const net::Received& received : transport_.received()) {
+        Peer& peer = peers_[received.connection.slot];
+        if (peer.id != received.connection) {
+            continue;
+        }
+        if (received.end_of_input) {
+            peer.end_of_input = true;
+        } else {
+            peer.reader.feed(received.bytes);
+        }
+        if (!peer.waiting) {
+            pump(peer, now);
+        } else if (!received.end_of_input) {
+            peer.reader.hold(parser_);
+        }
+    }
+    for (const net::Expired& expired : transport_.expired()) {
+        expire(expired);
+    }
+    for (const net::ConnectionId id : transport_.drained()) {
+        Peer& peer = peers_[id.slot];
+        if (peer.id == id && peer.first != 0 && exchanges_.at(peer.first).tail != nullptr) {
+            tails_.on_drained(exchanges_.at(peer.first), now);
+        }
+    }
+    for (const net::ConnectionId id : transport_.closed()) {
+        if (id.slot < peers_.size() && peers_[id.slot].id == id) {
+            drop(id);
+        }
+    }
+    tails_.on_time(now);
+    unlink_ended(now);
+}
+
+// Requests of one connection take effect in their order: appends to one shard may be under way together, everything else
+// waits until all earlier ones are answered.
+bool Front::may_start(const Peer& peer, const net::Request& request, const Route& route, base::ShardId shard) const {
+    if (peer.open == 0) {
+        return true;
+    }
+    return request.method == Method::post && route.kind == RouteKind::stream && peer.appends_only &&
+           peer.shard == shard && peer.open < limits::pipeline_requests_max;
+}
+
+void Front::pump(Peer& peer, base::Now now) {
+    const net::ConnectionId id = peer.id;
+    peer.waiting = false;
+    while (!peer.closing) {
+        const net::ReadEvent event = peer.reader.next(parser_, request_);
+        if (event == net::ReadEvent::need_more) {
+            break;
+        }
+        if (event == net::ReadEvent::failed) {
+            const net::HttpError error = peer.reader.error();
+            request_ = {};
+            Exchange& exchange = open_exchange(peer, request_);
+            exchange.keep_alive = false;
+            peer.closing = true;
+            responder_.problem(exchange, problem_of_status(error.status, error.code));
+            break;
+        }
+        if (event == net::ReadEvent::head_ready) {
+            if (parser_.held_bytes() + request_.content_length > options_.bodies_in_flight_bytes_max) {
+                Exchange& exchange = open_exchange(peer, request_);
+                exchange.keep_alive = false;
+                peer.closing = true;
+                peer.reader.stop(parser_);
+                Problem problem = problem_of_status(503, "too_many_bodies");
+                problem.hint = "the server holds as many unfinished bodies as it may; try again";
+                responder_.problem(exchange, problem);
+                break;
+            }
+            if (request_.expect_continue) {
+                peer.continue_wanted = true;
+            }
+            continue;
+        }
+        peer.continue_wanted = false;
+        ++counters_.requests[static_cast<std::size_t>(request_.method)];
+        start(peer, request_, now);
+        if (peers_[id.slot].id != id) {
+            return;
+        }
+        if (peer.waiting) {
+            break;
+        }
+    }
+    settle(peer);
+}
+
+// Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing more to say.
+void Front::settle(Peer& peer) {
+    if (peer.open != 0) {
+        if (!peer.waiting && peer.reader.in_body()) {
+            transport_.set_input_phase(peer.id, net::InputPhase::body);
+        } else {
+            transport_.set_input_phase(peer.id, net::InputPhase::none);
+        }
+        return;
+    }
+    if (peer.continue_wanted) {
+        peer.continue_wanted = false;
+        net::write_continue(transport_.output(peer.id));
+    }
+    if (peer.closing) {
+        return;
+    }
+    if (peer.end_of_input && !peer.waiting) {
+        peer.closing = true;
+        transport_.close_after_flush(peer.id);
+        return;
+    }
+    if (peer.reader.between_requests()) {
+        if (draining_) {
+            peer.closing = true;
+            transport_.close_after_flush(peer.id);
+            return;
+        }
+        transport_.set_input_phase(peer.id, net::InputPhase::next_request);
+    } else {
+        transport_.set_input_phase(peer.id, peer.reader.in_body() ? net::InputPhase::body : net::InputPhase::head);
+    }
+}
+
+Exchange& Front::open_exchange(Peer& peer, const net::Request& request) {
+    Exchange& exchange = exchanges_.take();
+    exchange.connection = peer.id;
+    exchange.keep_alive = request.keep_alive && !draining_;
+    exchange.http_1_0 = request.http_1_0;
+    exchange.head_only = request.method == Method::head;
+    exchange.has_origin = request.method != Method::other && request.path.data() != nullptr &&
+                          request.headers.has(KnownHeader::origin);
+    if (peer.last != 0) {
+        exchanges_.at(peer.last).next = exchange.index;
+        exchange.held_aside = true;
+    } else {
+        peer.first = exchange.index;
+    }
+    peer.last = exchange.index;
+    ++peer.open;
+    return exchange;
+}
+
+// Takes ended exchanges off their connections' lists in order; what was kept aside follows its predecessor out.
+void Front::unlink_ended(base::Now now) {
+    std::vector<std::uint32_t>& ended = responder_.ended();
+    for (std::size_t i = 0; i < ended.size(); ++i) {
+        Exchange& exchange = exchanges_.at(ended[i]);
+        Peer& peer = peers_[exchange.connection.slot];
+        if (peer.id != exchange.connection || peer.first != exchange.index) {
+            continue;
+        }
+        while (peer.first != 0 && exchanges_.at(peer.first).done) {
+            Exchange& done = exchanges_.at(peer.first);
+            if (done.held != nullptr) {
+                net::OutputBuffer& out = transport_.output(peer.id);
+                const std::vector<std::byte> bytes = done.held->flat();
+                out.write(base::Bytes(bytes));
+            }
+            const bool keep_alive = done.keep_alive;
+            peer.first = done.next;
+            --peer.open;
+            ++served_;
+            exchanges_.give(done);
+            if (peer.first == 0) {
+                peer.last = 0;
+            } else {
+                exchanges_.at(peer.first).held_aside = false;
+                if (Exchange& next = exchanges_.at(peer.first); next.held != nullptr && !next.done) {
+                    // Begun aside (never for a tail, which is always alone): what it has goes out first.
+                    const std::vector<std::byte> bytes = next.held->flat();
+                    transport_.output(peer.id).write(base::Bytes(bytes));
+                    next.held.reset();
+                }
+            }
+            if (!keep_alive) {
+                peer.closing = true;
+                peer.reader.stop(parser_);
+                transport_.close_after_flush(peer.id);
+                while (peer.first != 0) {
+                    Exchange& unwanted = exchanges_.at(peer.first);
+                    peer.first = unwanted.next;
+                    exchanges_.give(unwanted);
+                }
+                peer.last = 0;
+                peer.open = 0;
+            }
+        }
+        if (peer.closing) {
+            continue;
+        }
+        if (peer.waiting && !peer.queued) {
+            peer.queued = true;
+            waiting_.push_back(peer.id);
+        } else if (!peer.waiting && peer.open == 0) {
+            settle(peer);
+        }
+    }
+    ended.clear();
+    static_cast<void>(now);
+}
+
+void Front::finish_turn(base::Now now) {
+    unlink_ended(now);
+    tails_.release_watches();
+    // A request that starts now makes its call in the next turn, which the loop begins without waiting.
+    waiting_now_.swap(waiting_);
+    for (const net::ConnectionId id : waiting_now_) {
+        Peer& peer = peers_[id.slot];
+        if (peer.id != id) {
+            continue;
+        }
+        peer.queued = false;
+        if (peer.waiting && !peer.closing) {
+            pump(peer, now);
+        }
+    }
+    waiting_now_.clear();
+    unlink_ended(now);
+    parser_.end_turn();
+}
+
+void Front::begin_drain(base::Now now) {
+    draining_ = true;
+    tails_.end_all(now);
+    unlink_ended(now);
+    for (Peer& peer : peers_) {
+        if (peer.id.generation == 0 || peer.closing) {
+            continue;
+        }
+        for (std::uint32_t index = peer.first; index != 0; index = exchanges_.at(index).next) {
+            exchanges_.at(index).keep_alive = exchanges_.at(index).keep_alive && exchanges_.at(index).next != 0;
+        }
+        if (peer.open == 0) {
+            settle(peer);
+        }
+    }
+}
+
+void Front::call(Exchange& exchange, base::ShardId to, api::Verb verb) {
+    exchange.shard = to;
+    call_.id = exchange.call_id();
+    call_.from = options_.shard;
+    call_.verb = verb;
+    if (to != options_.shard) {
+        ++counters_.foreign_calls;
+    }
+    if (!calls_.send(to, call_)) {
+        ++counters_.mailbox_full;
+        responder_.refuse(exchange, {api::Refusal::overloaded});
+    }
+}
+
+api::StreamKey Front::key_of(const Route& route) const {
+    api::StreamKey key;
+    key.name = route.stream_name;
+    key.hash = base::siphash(options_.table_key, base::as_bytes(route.stream_name));
+    key.group = api::group_of(route.placed_by, options_.groups);
+    return key;
+}
+
+void Front::start(Peer& peer, const net::Request& request, base::Now now) {
+    const net::DecodedPath decoded = net::decode_path(request.path, {path_.data(), path_.size()});
+    Route route;
+    api::StreamKey key;
+    base::ShardId shard;
+    const bool star = request.path == "*";
+    if (decoded.error == net::UriError::none && !star) {
+        if (decoded.text.data() != path_.data()) {
+            std::memcpy(path_.data(), decoded.text.data(), decoded.text.size());
+        }
+        route = find_route(path_.data(), decoded.text.size());
+        if (route.kind == RouteKind::stream) {
+            key = key_of(route);
+            shard = api::shard_of(key.group, options_.shards);
+        }
+    }
+    if (!may_start(peer, request, route, shard)) {
+        peer.waiting = true;
+        peer.reader.hold(parser_);
+        return;
+    }
+    Exchange& exchange = open_exchange(peer, request);
+    exchange.started_ns = now.mono.ns;
+    exchange.path.assign(request.path);
+    exchange.host.assign(request.host.empty() ? std::string_view("localhost") : request.host);
+    if (exchange.has_origin) {
+        exchange.origin.assign(request.headers.get(KnownHeader::origin));
+    }
+    if (!exchange.keep_alive) {
+        peer.closing = true;
+    }
+    peer.appends_only = request.method == Method::post && route.kind == RouteKind::stream &&
+                        (peer.open == 1 || peer.appends_only);
+    peer.shard = shard;
+    if (request.method == Method::options) {
+        answer_options(exchange);
+        return;
+    }
+    if (decoded.error != net::UriError::none || star) {
+        responder_.problem(exchange, bad_request("bad_path", "The path cannot be read one way only",
+                                                 "send valid UTF-8, %XX escapes with two hex digits, and no \\, control or "
+                                                 "dot segment"));
+        return;
+    }
+    if (request.method == Method::other) {
+        constexpr std::string_view allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+        exchange.keep_alive = false;
+        responder_.problem(exchange, method_not_allowed(allow), "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+        return;
+    }
+    switch (route.kind) {
+        case RouteKind::stream:
+            start_stream(peer, exchange, request, route, now);
+            return;
+        case RouteKind::bucket:
+            start_bucket(exchange, request, route);
+            return;
+        case RouteKind::root:
+        case RouteKind::livez:
+        case RouteKind::readyz:
+        case RouteKind::health:
+        case RouteKind::metrics:
+            start_page(exchange, request, route);
+            return;
+        case RouteKind::refused:
+            responder_.problem(exchange, problem_of(route.why, responder_.place(exchange)));
+            return;
+    }
+}
+
+void Front::start_stream(Peer& peer, Exchange& exchange, const net::Request& request, const Route& route,
+                         base::Now now) {
+    static_cast<void>(peer);
+    const api::StreamKey key = key_of(route);
+    switch (request.method) {
+        case Method::post:
+            start_append(exchange, request, key);
+            return;
+        case Method::put:
+            start_create(exchange, request, route, key);
+            return;
+        case Method::get:
+            start_read(exchange, request, key, now);
+            return;
+        case Method::head:
+            exchange.asked = Asked::head;
+            call(exchange, api::shard_of(key.group, options_.shards), api::HeadCall{key});
+            return;
+        case Method::remove:
+            exchange.asked = Asked::remove;
+            call(exchange, api::shard_of(key.group, options_.shards), api::RemoveCall{key});
+            return;
+        case Method::options:
+        case Method::other:
+            return;  // answered before
+    }
+}
+
+void Front::answer_options(Exchange& exchange) {
+    net::ResponseWriter writer = responder_.begin(exchange, 204, true);
+    writer.constant(responder_.preflight_headers());
+    writer.constant("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+    responder_.end(exchange, writer.end_without_body());
+}
+
+void Front::respond(api::Reply& reply, base::Now now) {
+    if (TailHub::is_watch(reply.id)) {
+        tails_.on_watch(reply.id, reply.answer, now);
+        return;
+    }
+    Exchange* exchange = exchanges_.find(reply.id);
+    if (exchange == nullptr || exchange->done) {
+        return;  // its connection went away meanwhile; what it asked for stands
+    }
+    if (exchange->tail != nullptr) {
+        tails_.on_read(*exchange, reply.answer, now);
+        return;
+    }
+    answer(*exchange, reply.answer, now);
+}
+
+void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
+    static_cast<void>(now);
+    if (auto* refused = std::get_if<api::Refused>(&answer)) {
+        if (exchange.create != nullptr && !exchange.create->making_bucket && options_.auto_create_buckets &&
+            refused->why == api::Refusal::bucket_not_found) {
+            exchange.create->making_bucket = true;
+            call(exchange, api::shard_of(api::bucket_group, options_.shards),
+                 api::CreateBucketCall{exchange.create->bucket});
+            return;
+        }
+        responder_.refuse(exchange, *refused);
+        return;
+    }
+    switch (exchange.asked) {
+        case Asked::append:
+            answer_append(exchange, std::get<api::AppendReply>(answer));
+            return;
+        case Asked::create:
+            if (const auto* bucket = std::get_if<api::BucketReply>(&answer)) {
+                send_create(exchange, bucket->bucket_id);
+                return;
+            }
+            answer_create(exchange, std::get<api::CreateReply>(answer));
+            return;
+        case Asked::head:
+            answer_head(exchange, std::get<api::HeadReply>(answer));
+            return;
+        case Asked::read:
+            if (exchange.bad_query != BadQuery::none) {
+                refuse_query(exchange);
+                return;
+            }
+            answer_read(exchange, std::get<api::ReadReply>(answer));
+            return;
+        case Asked::remove: {
+            net::ResponseWriter writer = responder_.begin(exchange, 204, false);
+            responder_.end(exchange, writer.end_without_body());
+            return;
+        }
+        case Asked::create_bucket:
+        case Asked::remove_bucket:
+            answer_bucket(exchange, std::get<api::BucketReply>(answer));
+            return;
+        case Asked::list_buckets:
+        case Asked::list_streams:
+            answer_list(exchange, std::get<api::ListReply>(answer));
+            return;
+        case Asked::nothing:
+        case Asked::tail:
+            return;
+    }
+}
+
+}  // namespace ursula::http

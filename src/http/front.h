@@ -1,0 +1,117 @@
+// Front: connections <-> calls and replies of one loop. It turns received bytes into requests and requests into calls
+// (collect), and answers into responses in request order (respond). It knows no group and no disk.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/call.h"
+#include "api/reply.h"
+#include "http/edge.h"
+#include "http/exchange.h"
+#include "http/responder.h"
+#include "http/routes.h"
+#include "http/tails.h"
+#include "net/http_parser.h"
+#include "net/transport.h"
+
+namespace ursula::http {
+
+class Front {
+  public:
+    Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls, NodePages& pages, base::Now now);
+    ~Front();
+    Front(const Front&) = delete;
+    Front& operator=(const Front&) = delete;
+
+    // After Transport::begin_turn: everything the turn brought becomes calls (or is answered at once).
+    void collect(base::Now now);
+    // One answer to a call of this loop. Replies of a turn come one by one, then finish_turn().
+    void respond(api::Reply& reply, base::Now now);
+    // Requests that had to wait for earlier ones go on; views of this turn's requests are over.
+    void finish_turn(base::Now now);
+
+    // No new requests: idle connections close, others close after their response, tails end.
+    void begin_drain(base::Now now);
+    bool drained() const { return open_ == 0; }
+
+    base::Instant deadline() const { return tails_.deadline(); }
+    const EdgeCounters& counters() const { return counters_; }
+    std::uint64_t requests_served() const { return served_; }
+
+  private:
+    // What the front keeps per connection, by Transport slot.
+    struct Peer {
+        net::ConnectionId id;
+        net::RequestReader reader;
+        std::uint32_t first = 0;  // exchanges in request order
+        std::uint32_t last = 0;
+        std::uint16_t open = 0;   // exchanges in the list
+        bool appends_only = false;  // all open ones are appends on `shard`
+        bool waiting = false;     // requests are held until earlier ones are answered
+        bool queued = false;      // in waiting_
+        bool end_of_input = false;
+        bool closing = false;     // no further request is read
+        bool continue_wanted = false;
+        base::ShardId shard;
+    };
+
+    void accept(net::ConnectionId id);
+    void drop(net::ConnectionId id);
+    void expire(const net::Expired& expired);
+    void pump(Peer& peer, base::Now now);
+    bool may_start(const Peer& peer, const net::Request& request, const Route& route, base::ShardId shard) const;
+    void settle(Peer& peer);
+    Exchange& open_exchange(Peer& peer, const net::Request& request);
+    void unlink_ended(base::Now now);
+
+    // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc.
+    void start(Peer& peer, const net::Request& request, base::Now now);
+    void start_stream(Peer& peer, Exchange& exchange, const net::Request& request, const Route& route, base::Now now);
+    void start_append(Exchange& exchange, const net::Request& request, const api::StreamKey& key);
+    void start_create(Exchange& exchange, const net::Request& request, const Route& route, const api::StreamKey& key);
+    void send_create(Exchange& exchange, std::uint64_t bucket_id);
+    void start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key, base::Now now);
+    void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
+    void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
+    void start_page(Exchange& exchange, const net::Request& request, const Route& route);
+    void answer_options(Exchange& exchange);
+
+    void answer(Exchange& exchange, api::Answer& answer, base::Now now);
+    void answer_append(Exchange& exchange, const api::AppendReply& reply);
+    void answer_create(Exchange& exchange, const api::CreateReply& reply);
+    void answer_head(Exchange& exchange, const api::HeadReply& reply);
+    void answer_read(Exchange& exchange, const api::ReadReply& reply);
+    void refuse_query(Exchange& exchange);
+    void answer_bucket(Exchange& exchange, const api::BucketReply& reply);
+    void answer_list(Exchange& exchange, const api::ListReply& reply);
+
+    // Sends the call, or answers 503 when that shard takes no more now.
+    void call(Exchange& exchange, base::ShardId to, api::Verb verb);
+    api::StreamKey key_of(const Route& route) const;
+
+    const EdgeOptions& options_;
+    net::Transport& transport_;
+    CallSink& calls_;
+    NodePages& pages_;
+    EdgeCounters counters_;
+    net::HttpParser parser_;
+    Exchanges exchanges_;
+    Responder responder_;
+    TailHub tails_;
+    std::deque<Peer> peers_;
+    std::vector<net::ConnectionId> waiting_;
+    std::vector<net::ConnectionId> waiting_now_;
+    net::Request request_;
+    api::Call call_;  // reused: a variant of views
+    std::vector<char> path_;
+    Route route_;
+    std::uint32_t open_ = 0;
+    std::uint64_t served_ = 0;
+    bool draining_ = false;
+};
+
+}  // namespace ursula::http

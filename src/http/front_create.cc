@@ -1,0 +1,241 @@
+// PUT of a stream, and everything about buckets.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "api/content_type.h"
+#include "api/placement.h"
+#include "base/limits.h"
+#include "http/front.h"
+#include "http/header_values.h"
+#include "http/tokens.h"
+#include "net/uri.h"
+
+namespace ursula::http {
+
+namespace limits = base::limits;
+using net::KnownHeader;
+using net::Method;
+
+namespace {
+
+constexpr std::uint32_t listing_default = 1000;
+constexpr std::uint32_t listing_max = 10'000;
+
+std::string_view or_default(std::string_view content_type) {
+    return api::is_media_type(content_type) ? content_type : api::default_content_type;
+}
+
+// JSON string content of a stream or bucket name; names are valid UTF-8 without controls.
+void append_json_text(std::string& out, std::string_view text) {
+    for (char c : text) {
+        if (c == '"' || c == '\\') {
+            out += '\\';
+        }
+        out += c;
+    }
+}
+
+}  // namespace
+
+void Front::start_create(Exchange& exchange, const net::Request& request, const Route& route,
+                         const api::StreamKey& key) {
+    exchange.asked = Asked::create;
+    const net::Headers& headers = request.headers;
+    if (const std::string_view name = unbuilt_header(headers); !name.empty()) {
+        responder_.problem(exchange, not_built(name));
+        return;
+    }
+    const std::string_view content_type = or_default(headers.get(KnownHeader::content_type));
+    if (content_type.size() > limits::content_type_bytes_max) {
+        responder_.problem(exchange, bad_request("header_too_long", "Content-Type is too long", "send at most 256 bytes"));
+        return;
+    }
+    if (route.built_in) {
+        api::CreateCall create;
+        create.key = key;
+        create.content_type = content_type;
+        create.closed = says_closed(headers);
+        create.body = request.body;
+        call(exchange, api::shard_of(key.group, options_.shards), create);
+        return;
+    }
+    // The bucket's id comes from group 0, maybe on another core: keep what the create will need.
+    exchange.create = std::make_unique<WaitingCreate>();
+    WaitingCreate& waiting = *exchange.create;
+    waiting.name = key.name;
+    waiting.hash = key.hash;
+    waiting.group = key.group;
+    waiting.content_type = content_type;
+    waiting.closed = says_closed(headers);
+    waiting.body = base::as_text(request.body);
+    waiting.bucket = route.bucket;
+    call(exchange, api::shard_of(api::bucket_group, options_.shards), api::ResolveBucketCall{waiting.bucket});
+}
+
+void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
+    const WaitingCreate& waiting = *exchange.create;
+    api::CreateCall create;
+    create.key = {waiting.name, waiting.hash, waiting.group};
+    create.content_type = waiting.content_type;
+    create.closed = waiting.closed;
+    create.bucket_id = bucket_id;
+    create.body = base::as_bytes(waiting.body);
+    call(exchange, api::shard_of(waiting.group, options_.shards), create);
+}
+
+void Front::answer_create(Exchange& exchange, const api::CreateReply& reply) {
+    net::ResponseWriter writer = responder_.begin(exchange, reply.created ? 201 : 200, false);
+    if (reply.created) {
+        writer.header("Location", fmt::format("http://{}{}", exchange.host, exchange.path));
+    }
+    writer.header("Content-Type", base::as_text(reply.content_type.bytes()));
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), reply.tail);
+    writer.header("Stream-Next-Offset", {token.data(), token.size()});
+    if (reply.closed) {
+        writer.constant("Stream-Closed: true\r\n");
+    }
+    responder_.end(exchange, writer.end_with_body({}));
+}
+
+void Front::start_bucket(Exchange& exchange, const net::Request& request, const Route& route) {
+    const base::ShardId owner = api::shard_of(api::bucket_group, options_.shards);
+    switch (request.method) {
+        case Method::put: {
+            bool stream_headers = request.headers.has(KnownHeader::content_type) || request.body_bytes > 0;
+            for (std::size_t i = 0; i < request.headers.size(); ++i) {
+                stream_headers = stream_headers || (request.headers.name(i).size() > 7 &&
+                                                    api::equal_ignoring_case(request.headers.name(i).substr(0, 7), "stream-"));
+            }
+            if (stream_headers) {
+                responder_.problem(
+                    exchange,
+                    bad_request("bucket_takes_no_content", "One path segment names a bucket, which has no content",
+                                fmt::format("a stream is /{}/NAME, or /v1/stream/{} without a bucket", route.bucket,
+                                            route.bucket)));
+                return;
+            }
+            exchange.asked = Asked::create_bucket;
+            call(exchange, owner, api::CreateBucketCall{route.bucket});
+            return;
+        }
+        case Method::remove:
+            exchange.asked = Asked::remove_bucket;
+            call(exchange, owner, api::RemoveBucketCall{route.bucket});
+            return;
+        case Method::get:
+        case Method::head:
+            start_listing(exchange, request, route);
+            return;
+        case Method::post:
+        case Method::options:
+        case Method::other:
+            responder_.problem(exchange, method_not_allowed("PUT, GET, HEAD, DELETE, OPTIONS"),
+                               "Allow: PUT, GET, HEAD, DELETE, OPTIONS\r\n");
+            return;
+    }
+}
+
+void Front::answer_bucket(Exchange& exchange, const api::BucketReply& reply) {
+    if (exchange.asked == Asked::remove_bucket) {
+        net::ResponseWriter writer = responder_.begin(exchange, 204, false);
+        responder_.end(exchange, writer.end_without_body());
+        return;
+    }
+    net::ResponseWriter writer = responder_.begin(exchange, reply.created ? 201 : 200, false);
+    if (reply.created) {
+        writer.header("Location", fmt::format("http://{}{}", exchange.host, exchange.path));
+    }
+    responder_.end(exchange, writer.end_with_body({}));
+}
+
+// GET /{bucket}?prefix=&after=&limit= asks every shard for its part; GET / asks group 0 for the buckets.
+void Front::start_listing(Exchange& exchange, const net::Request& request, const Route& route) {
+    exchange.listing = std::make_unique<Listing>();
+    Listing& listing = *exchange.listing;
+    listing.count_max = listing_default;
+    std::string prefix;
+    std::string after;
+    net::QueryIterator query(request.query);
+    net::QueryParameter parameter;
+    std::array<char, limits::path_bytes_max> buffer;
+    while (query.next(parameter)) {
+        const net::DecodedPath value = net::decode_query_value(parameter.value, buffer);
+        if (value.error != net::UriError::none) {
+            responder_.problem(exchange, bad_request("bad_query", "A query value cannot be decoded", "check its %XX escapes"));
+            return;
+        }
+        if (parameter.name == "prefix") {
+            prefix = value.text;
+        } else if (parameter.name == "after") {
+            after = value.text;
+        } else if (parameter.name == "limit") {
+            std::uint32_t limit = 0;
+            const char* end = value.text.data() + value.text.size();
+            const auto parsed = std::from_chars(value.text.data(), end, limit);
+            if (parsed.ec != std::errc() || parsed.ptr != end || limit == 0 || limit > listing_max) {
+                responder_.problem(exchange, bad_request("bad_limit", "limit is not a number from 1 to 10000", "leave it out"));
+                return;
+            }
+            listing.count_max = limit;
+        }
+    }
+    if (route.kind == RouteKind::root) {
+        exchange.asked = Asked::list_buckets;
+        listing.waiting = 1;
+        call(exchange, api::shard_of(api::bucket_group, options_.shards), api::ListBucketsCall{});
+        return;
+    }
+    exchange.asked = Asked::list_streams;
+    // The bucket itself first: an empty list and a missing bucket are not the same.
+    listing.waiting = options_.shards;
+    api::ListStreamsCall list;
+    list.bucket = route.bucket;
+    list.prefix = prefix;
+    list.after = after;
+    list.count_max = listing.count_max;
+    for (std::uint32_t shard = 0; shard < options_.shards && !exchange.done; ++shard) {
+        call(exchange, base::ShardId(shard), list);
+    }
+}
+
+void Front::answer_list(Exchange& exchange, const api::ListReply& reply) {
+    Listing& listing = *exchange.listing;
+    std::string_view names = reply.names;
+    while (!names.empty()) {
+        const std::size_t end = names.find('\n');
+        listing.parts.emplace_back(names.substr(0, end));
+        names = end == std::string_view::npos ? std::string_view() : names.substr(end + 1);
+    }
+    listing.more = listing.more || reply.more;
+    if (--listing.waiting > 0) {
+        return;
+    }
+    std::sort(listing.parts.begin(), listing.parts.end());
+    if (listing.parts.size() > listing.count_max) {
+        listing.parts.resize(listing.count_max);
+        listing.more = true;
+    }
+    std::string text = exchange.asked == Asked::list_buckets ? "{\"buckets\":[" : "{\"streams\":[";
+    for (std::size_t i = 0; i < listing.parts.size(); ++i) {
+        text += i == 0 ? "\"" : ",\"";
+        append_json_text(text, listing.parts[i]);
+        text += '"';
+    }
+    text += ']';
+    if (listing.more && !listing.parts.empty()) {
+        text += ",\"after\":\"";
+        append_json_text(text, listing.parts.back());
+        text += '"';
+    }
+    text += "}\n";
+    net::ResponseWriter writer = responder_.begin(exchange, 200, true);
+    writer.constant("Content-Type: application/json\r\nCache-Control: no-store\r\n");
+    responder_.end(exchange, exchange.head_only ? writer.end_with_length(text.size())
+                                                : writer.end_with_body(base::as_bytes(text)));
+}
+
+}  // namespace ursula::http

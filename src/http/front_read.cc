@@ -1,0 +1,170 @@
+// GET (catch-up, long-poll, SSE) and HEAD of a stream.
+#include <array>
+#include <optional>
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "http/front.h"
+#include "http/tokens.h"
+#include "net/uri.h"
+
+namespace ursula::http {
+
+namespace limits = base::limits;
+using net::KnownHeader;
+
+namespace {
+
+struct ReadQuery {
+    bool has_offset = false;
+    bool offset_given = false;
+    bool from_now = false;
+    std::uint64_t offset = 0;
+    bool long_poll = false;
+    bool sse = false;
+    std::array<char, 64> cursor_buffer{};
+    std::string_view cursor;
+};
+
+// Digest 1.8: the offset is exactly -1, now or a token of ours, given at most once; other values of live and unknown
+// parameters are ignored.
+bool read_query(std::string_view query, ReadQuery& out) {
+    net::QueryIterator iterator(query);
+    net::QueryParameter parameter;
+    std::array<char, 256> buffer;
+    while (iterator.next(parameter)) {
+        const bool offset = parameter.name == "offset";
+        if (!offset && parameter.name != "live" && parameter.name != "cursor") {
+            continue;
+        }
+        const net::DecodedPath value = net::decode_query_value(parameter.value, buffer);
+        if (!offset) {
+            if (value.error != net::UriError::none) {
+                continue;
+            }
+            if (parameter.name == "live") {
+                out.long_poll = value.text == "long-poll";
+                out.sse = value.text == "sse";
+            } else if (value.text.size() <= out.cursor_buffer.size()) {
+                const std::size_t size = value.text.copy(out.cursor_buffer.data(), out.cursor_buffer.size());
+                out.cursor = {out.cursor_buffer.data(), size};
+            }
+            continue;
+        }
+        if (out.offset_given || value.error != net::UriError::none) {
+            return false;
+        }
+        out.offset_given = true;
+        if (value.text == "-1") {
+            out.offset = 0;
+        } else if (value.text == "now") {
+            out.from_now = true;
+        } else {
+            const std::optional<std::uint64_t> position = parse_offset(value.text);
+            if (!position) {
+                return false;
+            }
+            out.offset = *position;
+        }
+    }
+    return true;
+}
+
+}  // namespace
+
+void Front::start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key, base::Now now) {
+    ReadQuery query;
+    const bool good = read_query(request.query, query);
+    const bool live = query.long_poll || query.sse;
+    if (!good || (live && !query.offset_given)) {
+        // A missing stream is told first (digest 1.8): let the shard say so.
+        exchange.asked = Asked::read;
+        exchange.bad_query = good ? BadQuery::offset_missing : BadQuery::offset_malformed;
+        call(exchange, api::shard_of(key.group, options_.shards), api::HeadCall{key});
+        return;
+    }
+    if (live) {
+        exchange.asked = Asked::tail;
+        exchange.if_none_match.assign(request.headers.get(KnownHeader::if_none_match));
+        TailHub::Start start;
+        start.mode = query.sse ? TailMode::sse : TailMode::long_poll;
+        start.key = key;
+        start.from_now = query.from_now;
+        start.offset = query.offset;
+        start.cursor = query.cursor;
+        // EventSource reconnects with the offset of the last control event (DESIGN "Tails": id).
+        if (query.sse && request.headers.has(KnownHeader::last_event_id)) {
+            if (const auto position = parse_offset(request.headers.get(KnownHeader::last_event_id))) {
+                start.offset = *position;
+                start.from_now = false;
+            }
+        }
+        if (!tails_.start(exchange, start, now)) {
+            responder_.refuse(exchange, {api::Refusal::too_many_tails});
+        }
+        return;
+    }
+    exchange.asked = Asked::read;
+    exchange.from_now = query.from_now;
+    exchange.if_none_match.assign(request.headers.get(KnownHeader::if_none_match));
+    api::ReadCall read;
+    read.key = key;
+    read.from_now = query.from_now;
+    read.offset = query.offset;
+    read.bytes_max = options_.read_chunk_bytes;
+    call(exchange, api::shard_of(key.group, options_.shards), read);
+}
+
+void Front::refuse_query(Exchange& exchange) {
+    responder_.problem(exchange, exchange.bad_query == BadQuery::offset_missing
+                                     ? bad_request("offset_missing", "A live read needs an offset",
+                                                   "add offset=-1 for everything, offset=now, or the last Stream-Next-Offset")
+                                     : bad_request("offset_malformed", "Not an offset",
+                                                   "send -1, now, or a Stream-Next-Offset as it was given, once"));
+}
+
+void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
+    net::ResponseWriter writer = responder_.begin(exchange, 200, true);
+    writer.header("Content-Type", base::as_text(reply.content_type.bytes()));
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), reply.tail);
+    writer.header("Stream-Next-Offset", {token.data(), token.size()});
+    if (reply.closed) {
+        writer.constant("Stream-Closed: true\r\n");
+    }
+    writer.constant("Cache-Control: no-store\r\n");
+    responder_.end(exchange, writer.end_without_body());
+}
+
+void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
+    const bool not_modified = !exchange.from_now && !exchange.if_none_match.empty() &&
+                              etag_matches(exchange.if_none_match,
+                                           etag(reply.incarnation, reply.from, reply.next, reply.closed));
+    net::ResponseWriter writer = responder_.begin(exchange, not_modified ? 304 : 200, true);
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), reply.next);
+    writer.header("Stream-Next-Offset", {token.data(), token.size()});
+    if (reply.up_to_date) {
+        writer.constant("Stream-Up-To-Date: true\r\n");
+    }
+    if (reply.closed) {
+        writer.constant("Stream-Closed: true\r\n");
+    }
+    if (exchange.from_now) {
+        writer.constant("Cache-Control: no-store\r\n");
+    } else {
+        writer.header("ETag", etag(reply.incarnation, reply.from, reply.next, reply.closed));
+        // A chunk below the tail, or of a closed stream, never changes; one at an open tail is asked for again.
+        writer.constant(!reply.up_to_date || reply.closed
+                            ? "Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n"
+                            : "Cache-Control: no-cache\r\n");
+    }
+    if (not_modified) {
+        responder_.end(exchange, writer.end_without_body());
+        return;
+    }
+    writer.header("Content-Type", base::as_text(reply.content_type.bytes()));
+    responder_.body(exchange, writer, reply.json, reply.pieces);
+}
+
+}  // namespace ursula::http

@@ -1,0 +1,26 @@
+// Grammars of the protocol's request headers (digest 1.1). Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "api/call.h"
+#include "http/problem.h"
+#include "net/http_message.h"
+
+namespace ursula::http {
+
+// `true` in any case, given once; everything else counts as absent.
+bool says_closed(const net::Headers& headers);
+
+// 1*DIGIT up to 2^53 - 1, leading zeros allowed.
+std::optional<std::uint64_t> parse_producer_number(std::string_view digits);
+
+// All three headers or none. On a violation `problem` is filled and false returned.
+bool read_producer(const net::Headers& headers, api::Producer& producer, Problem& problem);
+
+// A header of a part that is not built: it is refused, never ignored. Empty: none there.
+std::string_view unbuilt_header(const net::Headers& headers);
+
+}  // namespace ursula::http

@@ -1,0 +1,184 @@
+#include "http/responder.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/random.h"
+#include "http/tokens.h"
+
+namespace ursula::http {
+namespace {
+
+constexpr std::string_view safe_headers =
+    "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n";
+// By name, so that a browser page can read every header of the protocol (digest 2.11).
+constexpr std::string_view exposed_headers =
+    "Access-Control-Expose-Headers: Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, "
+    "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, "
+    "Producer-Expected-Seq, Producer-Received-Seq, ETag, Location, Retry-After, Content-Type, "
+    "Content-Encoding, Vary\r\n";
+constexpr std::string_view preflight_lines =
+    "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, HEAD, OPTIONS\r\n"
+    "Access-Control-Allow-Headers: Content-Type, Authorization, Accept, If-None-Match, If-Match, Last-Event-ID, "
+    "Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, Stream-Fork-Offset, "
+    "Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Prefer\r\n"
+    "Access-Control-Max-Age: 86400\r\n";
+
+}  // namespace
+
+Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
+                     EdgeCounters& counters)
+    : options_(options), transport_(transport), exchanges_(exchanges), counters_(counters),
+      request_number_(base::Random(options.random_seed).next()) {
+    if (std::find(options.cors_origins.begin(), options.cors_origins.end(), "*") != options.cors_origins.end()) {
+        open_cors_ = "Access-Control-Allow-Origin: *\r\n";
+        open_cors_ += exposed_headers;
+    }
+    preflight_ = preflight_lines;
+    append_head_ = "HTTP/1.1 204 No Content\r\n";
+    append_head_ += safe_headers;
+    append_head_ += "Stream-Next-Offset: ";
+    append_offset_at_ = append_head_.size();
+    append_head_ += std::string(offset_token_bytes, '0');
+    append_head_ += "\r\n\r\n";
+}
+
+std::string_view Responder::cors(const Exchange& exchange, bool cross_origin) {
+    if (!open_cors_.empty()) {
+        return cross_origin || exchange.has_origin ? std::string_view(open_cors_) : std::string_view();
+    }
+    if (options_.cors_origins.empty()) {
+        return {};
+    }
+    listed_cors_ = "Vary: Origin\r\n";
+    const auto& list = options_.cors_origins;
+    if (exchange.has_origin && std::find(list.begin(), list.end(), exchange.origin) != list.end()) {
+        listed_cors_ += "Access-Control-Allow-Origin: " + exchange.origin + "\r\n";
+        listed_cors_ += exposed_headers;
+    }
+    return listed_cors_;
+}
+
+net::OutputBuffer& Responder::output(Exchange& exchange) {
+    if (!exchange.held_aside) {
+        return transport_.output(exchange.connection);
+    }
+    if (exchange.held == nullptr) {
+        exchange.held = std::make_unique<net::OutputBuffer>(held_pool_);
+    }
+    return *exchange.held;
+}
+
+net::ResponseWriter Responder::begin(Exchange& exchange, int status, bool cross_origin) {
+    ++counters_.responses[std::clamp(status / 100, 0, 5)];
+    net::ResponseWriter writer(output(exchange), status, safe_headers);
+    writer.constant(cors(exchange, cross_origin));
+    if (!exchange.keep_alive) {
+        writer.connection_close();
+    }
+    return writer;
+}
+
+void Responder::end(Exchange& exchange, bool ok) {
+    if (!ok) {
+        // A value we were about to send had a control character: nothing of that response left.
+        exchange.keep_alive = false;
+        net::ResponseWriter writer = begin(exchange, 500, false);
+        ok = writer.end_with_body({});
+    }
+    exchange.done = true;
+    ended_.push_back(exchange.index);
+}
+
+std::string Responder::next_request_id() {
+    // Weyl sequence through a mixer: unique for 2^64 requests of this loop, and telling nothing.
+    request_number_ += 0x9e37'79b9'7f4a'7c15u;
+    std::uint64_t value = request_number_;
+    value = (value ^ (value >> 32)) * 0xd6e8'feb8'6659'fd93u;
+    value ^= value >> 32;
+    std::string id(16, '0');
+    for (char& digit : id) {
+        digit = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+    return id;
+}
+
+void Responder::problem(Exchange& exchange, const Problem& problem, std::string_view extra_header_lines) {
+    net::ResponseWriter writer = begin(exchange, problem.status, false);
+    writer.header("Content-Type", "application/problem+json").header("Cache-Control", "no-store");
+    if (problem.retry_after) {
+        writer.header("Retry-After", "1");
+    }
+    writer.constant(extra_header_lines);
+    const std::string text = problem_body(problem, next_request_id());
+    if (exchange.head_only) {
+        end(exchange, writer.end_with_length(text.size()));
+    } else {
+        end(exchange, writer.end_with_body(base::as_bytes(text)));
+    }
+}
+
+void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
+    std::string extra;
+    if (refused.why == api::Refusal::stream_closed || refused.closed) {
+        extra += "Stream-Closed: true\r\nStream-Next-Offset: " + offset_token(refused.tail) + "\r\n";
+    }
+    if (refused.why == api::Refusal::producer_epoch_stale) {
+        extra += "Producer-Epoch: " + std::to_string(refused.numbers[0]) + "\r\n";
+    } else if (refused.why == api::Refusal::producer_gap) {
+        extra += "Producer-Expected-Seq: " + std::to_string(refused.numbers[0]) +
+                 "\r\nProducer-Received-Seq: " + std::to_string(refused.numbers[1]) + "\r\n";
+    }
+    problem(exchange, problem_of(refused, place(exchange)), extra);
+}
+
+void Responder::append_accepted(Exchange& exchange, std::uint64_t tail) {
+    if (exchange.has_origin || !exchange.keep_alive || open_cors_.empty()) {
+        net::ResponseWriter writer = begin(exchange, 204, false);
+        std::array<char, offset_token_bytes> token;
+        write_offset(token.data(), tail);
+        writer.header("Stream-Next-Offset", {token.data(), token.size()});
+        end(exchange, writer.end_without_body());
+        return;
+    }
+    ++counters_.responses[2];
+    net::OutputBuffer& out = output(exchange);
+    std::byte* at = out.reserve(append_head_.size());
+    base::copy_bytes(at, base::as_bytes(append_head_));
+    write_offset(reinterpret_cast<char*>(at) + append_offset_at_, tail);
+    out.commit(append_head_.size());
+    end(exchange, true);
+}
+
+void Responder::body(Exchange& exchange, net::ResponseWriter& writer, bool json,
+                     std::span<const base::Slice> pieces) {
+    std::uint64_t stored = 0;
+    for (const base::Slice& piece : pieces) {
+        stored += piece.size();
+    }
+    // JSON: two brackets for the last comma, or "[]".
+    const std::uint64_t length = !json ? stored : (stored == 0 ? 2 : stored + 1);
+    if (!writer.end_with_length(length)) {
+        end(exchange, false);
+        return;
+    }
+    if (!exchange.head_only) {
+        net::OutputBuffer& out = output(exchange);
+        if (json) {
+            out.write(std::string_view("["));
+        }
+        for (std::size_t i = 0; i < pieces.size(); ++i) {
+            const bool last = json && i + 1 == pieces.size();
+            out.write(last ? pieces[i].sub(0, pieces[i].size() - 1) : pieces[i]);
+        }
+        if (json) {
+            out.write(std::string_view("]"));
+        }
+    }
+    end(exchange, true);
+}
+
+}  // namespace ursula::http

@@ -1,0 +1,64 @@
+// Responder: how an exchange's response gets onto its connection - in request order, with the headers every response has.
+// The write_... functions of the verbs use it; it knows no verb.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "api/reply.h"
+#include "http/edge.h"
+#include "http/exchange.h"
+#include "http/problem.h"
+#include "net/response_writer.h"
+#include "net/transport.h"
+
+namespace ursula::http {
+
+class Responder {
+  public:
+    Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges, EdgeCounters& counters);
+
+    // Begins a response: where to write it (the connection, or aside while earlier ones are open) and its common headers.
+    // `cross_origin`: with the CORS block even when the request had no Origin (what caches may keep).
+    net::ResponseWriter begin(Exchange& exchange, int status, bool cross_origin);
+    net::OutputBuffer& output(Exchange& exchange);
+    // The response is complete. `ok`: what the writer's end_... said; false sends 500 in its place.
+    void end(Exchange& exchange, bool ok);
+
+    void problem(Exchange& exchange, const Problem& problem, std::string_view extra_header_lines = {});
+    void refuse(Exchange& exchange, const api::Refused& refused);
+
+    // 204 of an append, the one response that is written without a ResponseWriter.
+    void append_accepted(Exchange& exchange, std::uint64_t tail);
+    // JSON bodies are `[` + elements without the last comma + `]`.
+    void body(Exchange& exchange, net::ResponseWriter& writer, bool json, std::span<const base::Slice> pieces);
+
+    Place place(const Exchange& exchange) const { return {exchange.host, exchange.path}; }
+    // Exchanges that end() finished, for the front to unlink; it empties the list.
+    std::vector<std::uint32_t>& ended() { return ended_; }
+    net::Transport& transport() { return transport_; }
+
+    std::string_view preflight_headers() const { return preflight_; }
+    // Set by the front: is this exchange the first of its connection?
+    void set_first(Exchange& exchange, bool first) { exchange.held_aside = !first; }
+
+  private:
+    std::string_view cors(const Exchange& exchange, bool cross_origin);
+    std::string next_request_id();
+
+    const EdgeOptions& options_;
+    net::Transport& transport_;
+    Exchanges& exchanges_;
+    EdgeCounters& counters_;
+    net::OutputPool held_pool_;
+    std::string open_cors_;    // block for "*"
+    std::string listed_cors_;  // scratch
+    std::string preflight_;
+    std::string append_head_;  // of append_accepted, without origin
+    std::size_t append_offset_at_ = 0;
+    std::uint64_t request_number_;
+    std::vector<std::uint32_t> ended_;
+};
+
+}  // namespace ursula::http

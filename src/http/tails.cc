@@ -1,0 +1,529 @@
+#include "http/tails.h"
+
+#include <algorithm>
+
+#include "api/content_type.h"
+#include "api/placement.h"
+#include "base/limits.h"
+#include "http/responder.h"
+#include "http/tokens.h"
+
+namespace ursula::http {
+
+namespace limits = base::limits;
+
+// One stream as this loop's readers see it. The shard posts to it once per turn in which the stream changed.
+struct Watch {
+    enum class State : std::uint8_t { opening, open, gone };
+    api::CallId id;
+    std::string name;
+    std::uint64_t hash = 0;
+    base::GroupId group;
+    base::ShardId shard;
+    State state = State::opening;
+    bool closed = false;
+    bool listed_idle = false;
+    std::uint64_t tail = 0;
+    Tail* first = nullptr;
+
+    api::StreamKey key() const { return {name, hash, group}; }
+};
+
+TailHub::TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls, Exchanges& exchanges,
+                 EdgeCounters& counters, base::Instant now)
+    : options_(options), responder_(responder), calls_(calls), exchanges_(exchanges), counters_(counters),
+      random_(options.random_seed ^ 0x7461'696cu), wheel_(now), heartbeat_(net::encode_sse_heartbeat()) {}
+
+TailHub::~TailHub() {
+    for (auto& [name, watch] : watches_) {
+        while (watch->first != nullptr) {
+            finish(*watch->first);
+        }
+    }
+}
+
+Watch* TailHub::watch_of(const api::StreamKey& key) {
+    std::string name(key.name);
+    const auto found = watches_.find(name);
+    if (found != watches_.end()) {
+        return found->second.get();
+    }
+    auto watch = std::make_unique<Watch>();
+    watch->id = api::CallId((std::uint64_t{1} << 56) | next_watch_++);
+    watch->name = name;
+    watch->hash = key.hash;
+    watch->group = key.group;
+    watch->shard = api::shard_of(key.group, options_.shards);
+    api::Call call;
+    call.id = watch->id;
+    call.from = options_.shard;
+    call.verb = api::WatchCall{watch->key()};
+    if (!calls_.send(watch->shard, call)) {
+        return nullptr;
+    }
+    Watch* raw = watch.get();
+    watches_by_id_.emplace(raw->id.value, raw);
+    watches_.emplace(std::move(name), std::move(watch));
+    return raw;
+}
+
+bool TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
+    if (tails_ >= limits::tails_per_core_max) {
+        return false;
+    }
+    Watch* watch = watch_of(start.key);
+    if (watch == nullptr) {
+        return false;
+    }
+    auto* tail = new Tail();
+    ++tails_;
+    ++(start.mode == TailMode::sse ? counters_.sse_readers : counters_.long_polls);
+    exchange.tail = tail;
+    tail->exchange_ = exchange.index;
+    tail->mode_ = start.mode;
+    tail->http_1_0_ = exchange.http_1_0;
+    tail->offset_ = start.offset;
+    tail->cursor_ = next_cursor(start.cursor, now.wall, random_);
+    tail->wake_.tail = tail;
+    tail->watch_ = watch;
+    tail->following_ = watch->first;
+    if (watch->first != nullptr) {
+        watch->first->previous_ = tail;
+    }
+    watch->first = tail;
+    // A tenth of jitter, so that readers which came together do not all come back together.
+    const base::Duration life = start.mode == TailMode::sse ? options_.sse_lifetime : options_.long_poll_timeout;
+    const std::int64_t jitter =
+        start.mode == TailMode::sse
+            ? static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(life.ns / 10 + 1)))
+            : 0;
+    tail->life_end_ = now.mono + life + base::Duration{jitter};
+    tail->last_sent_ = now.mono;
+    exchange.from_now = start.from_now;
+    read_on(*tail);
+    set_wake(*tail, now);
+    return true;
+}
+
+void TailHub::read_on(Tail& tail) {
+    Exchange& exchange = exchange_of(tail);
+    tail.state_ = Tail::State::reading;
+    api::Call call;
+    call.id = exchange.call_id();
+    call.from = options_.shard;
+    api::ReadCall read;
+    read.key = tail.watch_->key();
+    read.from_now = exchange.from_now;
+    read.offset = tail.offset_;
+    read.bytes_max = tail.mode_ == TailMode::sse ? std::min<std::uint64_t>(options_.read_chunk_bytes, limits::tail_post_bytes_max)
+                                                 : options_.read_chunk_bytes;
+    call.verb = read;
+    if (!calls_.send(tail.watch_->shard, call)) {
+        // The other core's mailbox is full: look again at the next tick of the wheel.
+        tail.state_ = Tail::State::paused;
+        wheel_.schedule(tail.wake_, base::Instant{tail.last_sent_.ns});
+    }
+}
+
+void TailHub::set_wake(Tail& tail, base::Now now) {
+    base::Instant at = tail.life_end_;
+    if (tail.mode_ == TailMode::sse) {
+        at = std::min(at, tail.last_sent_ + options_.sse_heartbeat);
+    }
+    wheel_.schedule(tail.wake_, std::max(at, now.mono));
+}
+
+void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
+    Tail& tail = tail_of(exchange);
+    if (const auto* refused = std::get_if<api::Refused>(&answer)) {
+        const bool head_sent = tail.head_sent_;
+        const api::Refused why = *refused;
+        if (head_sent) {
+            end_sse(tail);
+        } else {
+            finish(tail);
+            responder_.refuse(exchange, why);
+        }
+        return;
+    }
+    auto& read = std::get<api::ReadReply>(answer);
+    exchange.from_now = false;
+    if (tail.mode_ == TailMode::long_poll) {
+        if (read.next > read.from || read.closed || tail.last_look_) {
+            answer_long_poll(tail, read, now);
+            return;
+        }
+        tail.offset_ = read.next;
+        join(tail, now);
+        return;
+    }
+    if (!tail.head_sent_) {
+        begin_sse(tail, read);
+    }
+    tail.offset_ = read.next;
+    if (read.next > read.from) {
+        send_data(tail, read.next, read.pieces, read.up_to_date, read.closed, now);
+    } else if (!tail.told_ || read.closed) {
+        send_control(tail, read.up_to_date, read.closed, now);
+    }
+    if (read.closed) {
+        ++counters_.sse_ended_closed;
+        end_sse(tail);
+    } else if (read.up_to_date) {
+        join(tail, now);
+    } else if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+        tail.state_ = Tail::State::paused;
+        ++counters_.sse_slow;
+        responder_.transport().report_drained(exchange.connection, limits::output_bytes_max / 2);
+    } else {
+        read_on(tail);
+    }
+}
+
+// The reader has all that a read found. Live when the watch says the same; else there is more by now.
+void TailHub::join(Tail& tail, base::Now now) {
+    Watch& watch = *tail.watch_;
+    if (watch.state == Watch::State::gone) {
+        Exchange& exchange = exchange_of(tail);
+        if (tail.head_sent_) {
+            end_sse(tail);
+        } else {
+            finish(tail);
+            responder_.refuse(exchange, {api::Refusal::stream_not_found});
+        }
+        return;
+    }
+    if (watch.state == Watch::State::opening) {
+        tail.state_ = Tail::State::joining;
+        return;
+    }
+    if (watch.tail > tail.offset_ || watch.closed) {
+        read_on(tail);
+        return;
+    }
+    // A read may be ahead of the posts: those up to its offset are then skipped.
+    tail.state_ = Tail::State::live;
+    static_cast<void>(now);
+}
+
+void TailHub::on_watch(api::CallId id, api::Answer& answer, base::Now now) {
+    const auto found = watches_by_id_.find(id.value);
+    if (found == watches_by_id_.end()) {
+        return;
+    }
+    Watch& watch = *found->second;
+    if (const auto* opened = std::get_if<api::WatchReply>(&answer)) {
+        watch.state = Watch::State::open;
+        watch.tail = opened->tail;
+        watch.closed = opened->closed;
+        for (Tail* tail = watch.first; tail != nullptr;) {
+            Tail* following = tail->following_;
+            if (tail->state_ == Tail::State::joining) {
+                join(*tail, now);
+            }
+            tail = following;
+        }
+        return;
+    }
+    auto* post = std::get_if<api::Post>(&answer);
+    if (post == nullptr || post->removed) {
+        // Gone, or it never was there: the readers' own reads say so to those that have no response yet.
+        watch.state = Watch::State::gone;
+        watches_by_id_.erase(found);
+        auto node = watches_.extract(watch.name);
+        for (Tail* tail = watch.first; tail != nullptr;) {
+            Tail* following = tail->following_;
+            if (tail->state_ != Tail::State::reading) {
+                ++counters_.sse_ended_removed;
+                join(*tail, now);
+            }
+            tail = following;
+        }
+        if (watch.first != nullptr) {
+            // Readers with a read under way keep the watch until that answers.
+            Watch* raw = node.mapped().release();
+            raw->name += '\n';  // no stream has this name
+            watches_.emplace(raw->name, std::unique_ptr<Watch>(raw));
+        }
+        return;
+    }
+    watch.tail = post->to;
+    watch.closed = post->closed;
+    std::fill(std::begin(shared_made_), std::end(shared_made_), false);
+    for (Tail* tail = watch.first; tail != nullptr;) {
+        Tail* following = tail->following_;
+        if (tail->state_ == Tail::State::live) {
+            deliver(*tail, *post, now);
+        }
+        tail = following;
+    }
+    std::fill(std::begin(shared_), std::end(shared_), net::SseFrame{});
+}
+
+void TailHub::deliver(Tail& tail, const api::Post& post, base::Now now) {
+    if (post.to <= tail.offset_ && !post.closed) {
+        return;  // its read was ahead of this post
+    }
+    if (post.from != tail.offset_ || (post.to > post.from && post.pieces.empty())) {
+        read_on(tail);
+        return;
+    }
+    Exchange& exchange = exchange_of(tail);
+    if (tail.mode_ == TailMode::long_poll) {
+        // The read knows content type and incarnation, which a post does not carry.
+        read_on(tail);
+        return;
+    }
+    if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+        tail.state_ = Tail::State::paused;
+        ++counters_.sse_slow;
+        responder_.transport().report_drained(exchange.connection, limits::output_bytes_max / 2);
+        return;
+    }
+    const std::uint64_t interval = cursor_interval(now.wall);
+    if (post.to > post.from && (post.closed || tail.cursor_ <= interval)) {
+        tail.cursor_ = interval;
+        const auto kind = static_cast<std::size_t>(tail.encoding_);
+        if (!shared_made_[kind]) {
+            std::array<char, offset_token_bytes> token;
+            write_offset(token.data(), post.to);
+            pieces_.clear();
+            for (const base::Slice& piece : post.pieces) {
+                pieces_.push_back(piece.bytes());
+            }
+            shared_[kind] = net::encode_sse_data(
+                tail.encoding_, pieces_,
+                {{token.data(), token.size()}, interval, !post.closed, true, post.closed});
+            shared_made_[kind] = true;
+            ++counters_.sse_events;
+        }
+        tail.offset_ = post.to;
+        send_frame(tail, shared_[kind], now);
+    } else if (post.to > post.from) {
+        tail.offset_ = post.to;
+        send_data(tail, post.to, post.pieces, true, post.closed, now);
+    } else {
+        send_control(tail, true, post.closed, now);
+    }
+    if (post.closed) {
+        ++counters_.sse_ended_closed;
+        end_sse(tail);
+    }
+}
+
+// Monotonic in one connection, and never below what the client was promised (digest 2.8).
+std::uint64_t TailHub::cursor_for(Tail& tail, base::WallTime now) {
+    tail.cursor_ = std::max(tail.cursor_, cursor_interval(now));
+    return tail.cursor_;
+}
+
+void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
+    Exchange& exchange = exchange_of(tail);
+    const std::string_view type = base::as_text(read.content_type.bytes());
+    tail.encoding_ = read.json             ? net::SseEncoding::json
+                     : api::is_text(type) ? net::SseEncoding::text
+                                          : net::SseEncoding::base64;
+    net::ResponseWriter writer = responder_.begin(exchange, 200, true);
+    writer.constant(
+        "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+    if (tail.encoding_ == net::SseEncoding::base64) {
+        writer.constant("Stream-SSE-Data-Encoding: base64\r\n");
+    }
+    tail.head_sent_ = tail.http_1_0_ ? writer.end_until_close() : writer.end_chunked();
+    if (tail.http_1_0_) {
+        exchange.keep_alive = false;
+    }
+    responder_.transport().prepare_for_tail(exchange.connection);
+}
+
+void TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces, bool up_to_date,
+                        bool closed, base::Now now) {
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), next);
+    pieces_.clear();
+    for (const base::Slice& piece : pieces) {
+        pieces_.push_back(piece.bytes());
+    }
+    net::SseControl control;
+    control.next_offset = {token.data(), token.size()};
+    control.has_cursor = !closed;
+    control.cursor = cursor_for(tail, now.wall);
+    control.up_to_date = up_to_date;
+    control.closed = closed;
+    ++counters_.sse_events;
+    send_frame(tail, net::encode_sse_data(tail.encoding_, pieces_, control), now);
+}
+
+void TailHub::send_control(Tail& tail, bool up_to_date, bool closed, base::Now now) {
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), tail.offset_);
+    net::SseControl control;
+    control.next_offset = {token.data(), token.size()};
+    control.has_cursor = !closed;
+    control.cursor = cursor_for(tail, now.wall);
+    control.up_to_date = up_to_date;
+    control.closed = closed;
+    send_frame(tail, net::encode_sse_control(control), now);
+}
+
+void TailHub::send_frame(Tail& tail, const net::SseFrame& frame, base::Now now) {
+    tail.told_ = true;
+    tail.last_sent_ = now.mono;
+    responder_.transport().write(exchange_of(tail).connection, tail.http_1_0_ ? frame.plain : frame.chunked);
+}
+
+void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now now) {
+    Exchange& exchange = exchange_of(tail);
+    const bool data = read.next > read.from;
+    const std::uint64_t cursor = cursor_for(tail, now.wall);
+    finish(tail);
+    net::ResponseWriter writer = responder_.begin(exchange, data ? 200 : 204, true);
+    std::array<char, offset_token_bytes> token;
+    write_offset(token.data(), read.next);
+    writer.header("Stream-Next-Offset", {token.data(), token.size()});
+    if (read.up_to_date) {
+        writer.constant("Stream-Up-To-Date: true\r\n");
+    }
+    if (read.closed) {
+        writer.constant("Stream-Closed: true\r\n");
+    } else {
+        writer.header("Stream-Cursor", cursor);
+    }
+    if (!data) {
+        writer.constant("Cache-Control: no-store\r\n");
+        responder_.end(exchange, writer.end_without_body());
+        return;
+    }
+    writer.header("Content-Type", base::as_text(read.content_type.bytes()));
+    writer.header("ETag", etag(read.incarnation, read.from, read.next, read.closed));
+    writer.constant("Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n");
+    responder_.body(exchange, writer, read.json, read.pieces);
+}
+
+void TailHub::end_sse(Tail& tail) {
+    Exchange& exchange = exchange_of(tail);
+    if (!tail.http_1_0_) {
+        responder_.transport().write(exchange.connection, base::as_bytes(net::sse_last_chunk));
+    }
+    finish(tail);
+    responder_.end(exchange, true);
+}
+
+void TailHub::finish(Tail& tail) {
+    Watch& watch = *tail.watch_;
+    wheel_.cancel(tail.wake_);
+    if (tail.previous_ != nullptr) {
+        tail.previous_->following_ = tail.following_;
+    } else {
+        watch.first = tail.following_;
+    }
+    if (tail.following_ != nullptr) {
+        tail.following_->previous_ = tail.previous_;
+    }
+    if (watch.first == nullptr && !watch.listed_idle) {
+        watch.listed_idle = true;
+        idle_watches_.push_back(&watch);
+    }
+    --(tail.mode_ == TailMode::sse ? counters_.sse_readers : counters_.long_polls);
+    --tails_;
+    exchange_of(tail).tail = nullptr;
+    delete &tail;
+}
+
+void TailHub::drop(Exchange& exchange) {
+    if (exchange.tail->mode_ == TailMode::sse) {
+        ++counters_.sse_ended_client;
+    }
+    finish(*exchange.tail);
+}
+
+void TailHub::on_drained(Exchange& exchange, base::Now now) {
+    static_cast<void>(now);
+    if (exchange.tail->state_ == Tail::State::paused) {
+        read_on(*exchange.tail);
+    }
+}
+
+void TailHub::on_time(base::Now now) {
+    expired_.clear();
+    wheel_.take_expired(now.mono, expired_);
+    for (net::Timer* timer : expired_) {
+        Tail& tail = *static_cast<Tail::Wake*>(timer)->tail;
+        if (tail.mode_ == TailMode::long_poll) {
+            if (now.mono < tail.life_end_) {
+                if (tail.state_ == Tail::State::paused) {
+                    read_on(tail);
+                }
+                set_wake(tail, now);
+                continue;
+            }
+            // Its time is over: one last look decides, so that a 204 is true at the moment it is given.
+            tail.last_look_ = true;
+            if (tail.state_ != Tail::State::reading) {
+                read_on(tail);
+            }
+            continue;
+        }
+        if (now.mono >= tail.life_end_ && tail.head_sent_) {
+            ++counters_.sse_ended_lifetime;
+            end_sse(tail);
+            continue;
+        }
+        Exchange& exchange = exchange_of(tail);
+        const bool slow = responder_.transport().output_pending(exchange.connection) > 0;
+        if (tail.state_ == Tail::State::paused && !slow) {
+            read_on(tail);
+        }
+        if (tail.head_sent_ && !slow && now.mono >= tail.last_sent_ + options_.sse_heartbeat) {
+            responder_.transport().write(exchange.connection, tail.http_1_0_ ? heartbeat_.plain : heartbeat_.chunked);
+            tail.last_sent_ = now.mono;
+        } else if (slow) {
+            tail.last_sent_ = now.mono;
+        }
+        set_wake(tail, now);
+    }
+}
+
+void TailHub::end_all(base::Now now) {
+    std::vector<Tail*> all;
+    for (auto& [name, watch] : watches_) {
+        for (Tail* tail = watch->first; tail != nullptr; tail = tail->following_) {
+            all.push_back(tail);
+        }
+    }
+    for (Tail* tail : all) {
+        if (tail->mode_ == TailMode::long_poll) {
+            tail->last_look_ = true;
+            if (tail->state_ != Tail::State::reading) {
+                read_on(*tail);
+            }
+        } else if (tail->head_sent_) {
+            end_sse(*tail);
+        }
+    }
+    static_cast<void>(now);
+}
+
+void TailHub::release_watches() {
+    for (Watch* watch : idle_watches_) {
+        watch->listed_idle = false;
+        if (watch->first != nullptr) {
+            continue;
+        }
+        if (watch->state != Watch::State::gone) {
+            api::Call call;
+            call.id = watch->id;
+            call.from = options_.shard;
+            call.verb = api::UnwatchCall{watch->key(), watch->id};
+            if (!calls_.send(watch->shard, call)) {
+                // Kept for a next reader; given up when that one leaves, or with the stream.
+                continue;
+            }
+        }
+        watches_by_id_.erase(watch->id.value);
+        watches_.erase(watch->name);
+    }
+    idle_watches_.clear();
+}
+
+}  // namespace ursula::http

@@ -1,0 +1,133 @@
+// TailHub: the live readers of one loop (DESIGN "Tails"). Readers of one stream share one watch on its shard and one encoded
+// event per turn. A reader that is behind - just come, slow, or past a large append - catches up by reads and joins the
+// live ones when its offset is the watch's tail. Knows exchanges and connections, no groups.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "api/call.h"
+#include "api/reply.h"
+#include "base/random.h"
+#include "http/edge.h"
+#include "http/exchange.h"
+#include "net/sse_writer.h"
+#include "net/timers.h"
+
+namespace ursula::http {
+
+class Responder;
+class TailHub;
+struct Watch;
+
+enum class TailMode : std::uint8_t { long_poll, sse };
+
+// One live reader. Owned by the hub from start() until its exchange ends or its connection is gone.
+class Tail {
+  private:
+    friend class TailHub;
+    friend struct Watch;
+    enum class State : std::uint8_t {
+        reading,   // a ReadCall is under way
+        joining,   // at the tail as far as it knows; the watch is being opened
+        live,      // in the watch's list, at its tail
+        paused,    // SSE: its output is at the bound; goes on reading when drained
+    };
+    struct Wake : net::Timer {  // long-poll: its end; SSE: the next heartbeat or the end of its life
+        Tail* tail = nullptr;
+    };
+    Wake wake_;
+    Watch* watch_ = nullptr;
+    Tail* previous_ = nullptr;  // in the watch's list of all its tails
+    Tail* following_ = nullptr;
+    std::uint32_t exchange_ = 0;
+    TailMode mode_ = TailMode::sse;
+    State state_ = State::reading;
+    bool head_sent_ = false;    // SSE
+    bool last_look_ = false;    // long-poll: the time is over, this read decides between 200 and 204
+    bool told_ = false;         // SSE: a control event was sent
+    bool http_1_0_ = false;
+    net::SseEncoding encoding_ = net::SseEncoding::text;
+    std::uint64_t offset_ = 0;  // next byte to send
+    std::uint64_t cursor_ = 0;  // the last one sent, or the client's answer to come; see TailHub::cursor_for
+    base::Instant life_end_;
+    base::Instant last_sent_;
+};
+
+class TailHub {
+  public:
+    TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls, Exchanges& exchanges,
+            EdgeCounters& counters, base::Instant now);
+    ~TailHub();
+    TailHub(const TailHub&) = delete;
+    TailHub& operator=(const TailHub&) = delete;
+
+    // The exchange is its connection's only one. `cursor` is the client's, raw. False: too many tails (503 not yet sent).
+    struct Start {
+        TailMode mode = TailMode::sse;
+        api::StreamKey key;
+        bool from_now = false;
+        std::uint64_t offset = 0;
+        std::string_view cursor;
+    };
+    [[nodiscard]] bool start(Exchange& exchange, const Start& start, base::Now now);
+
+    // Answers to the calls made for tails and watches.
+    void on_read(Exchange& exchange, api::Answer& answer, base::Now now);
+    void on_watch(api::CallId id, api::Answer& answer, base::Now now);
+    static bool is_watch(api::CallId id) { return (id.value >> 56) == 1; }
+
+    // Its connection went away.
+    void drop(Exchange& exchange);
+    void on_drained(Exchange& exchange, base::Now now);
+    void on_time(base::Now now);
+    base::Instant deadline() const { return wheel_.next(); }
+    // The server stops: SSE ends cleanly, long-polls answer 204.
+    void end_all(base::Now now);
+    // Watches whose last reader is gone are given up; once per turn, after the replies.
+    void release_watches();
+    std::size_t tails() const { return tails_; }
+
+  private:
+    void read_on(Tail& tail);
+    void join(Tail& tail, base::Now now);
+    void deliver(Tail& tail, const api::Post& post, base::Now now);
+    void send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces, bool up_to_date, bool closed,
+                   base::Now now);
+    void send_control(Tail& tail, bool up_to_date, bool closed, base::Now now);
+    void send_frame(Tail& tail, const net::SseFrame& frame, base::Now now);
+    std::uint64_t cursor_for(Tail& tail, base::WallTime now);
+    void begin_sse(Tail& tail, const api::ReadReply& read);
+    void end_sse(Tail& tail);
+    void finish(Tail& tail);  // unlinks and frees; the exchange is the caller's
+    void answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now now);
+    void set_wake(Tail& tail, base::Now now);
+    Watch* watch_of(const api::StreamKey& key);
+    Tail& tail_of(Exchange& exchange) { return *exchange.tail; }
+    Exchange& exchange_of(const Tail& tail) { return exchanges_.at(tail.exchange_); }
+
+    const EdgeOptions& options_;
+    Responder& responder_;
+    CallSink& calls_;
+    Exchanges& exchanges_;
+    EdgeCounters& counters_;
+    base::Random random_;
+    net::TimerWheel wheel_;
+    std::unordered_map<std::string, std::unique_ptr<Watch>> watches_;
+    std::unordered_map<std::uint64_t, Watch*> watches_by_id_;
+    std::vector<Watch*> idle_watches_;  // maybe without readers
+    std::uint64_t next_watch_ = 1;
+    std::size_t tails_ = 0;
+    net::SseFrame heartbeat_;
+    std::vector<net::Timer*> expired_;
+    std::vector<base::Bytes> pieces_;
+    // The shared encoding of the post being delivered; empty until the first reader needs it.
+    net::SseFrame shared_[3];
+    bool shared_made_[3] = {};
+    std::uint64_t shared_cursor_ = 0;
+};
+
+}  // namespace ursula::http
