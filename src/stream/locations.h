@@ -45,12 +45,12 @@ class SegmentLoad {
     std::uint64_t total_ = 0;
 };
 
-// 20 bytes in its stream: one entry inline, then one block growing 4, 16, 64 entries, then a
-// directory of blocks of 64. Moving hands the blocks over and leaves an empty index. Not copyable.
+// 20 bytes in its stream: one entry inline, then one block growing to 4, 16 ... 1024 entries,
+// then a directory of blocks of 1024. Moving hands the blocks over and leaves an empty index. Not
+// copyable.
 class Locations {
   public:
-    static constexpr std::uint32_t piece_bytes_max =
-        32u << 20;  // keeps 64 relative ends within 32 bits
+    static constexpr std::uint32_t piece_bytes_max = (1u << 22) - 1;  // 1024 ends fit 32 bits
 
     Locations() = default;
     Locations(Locations&& other) noexcept;
@@ -69,8 +69,8 @@ class Locations {
     bool empty() const { return count_ == 0; }
     Piece at(std::uint32_t index) const;  // VERIFY: index < count()
 
-    // First piece of the first append that ends beyond `offset`; count() when there is none. O(log
-    // n).
+    // First piece of the first append that ends beyond `offset`; count() when there is none.
+    // Logarithmic, as find_end().
     std::uint32_t find(std::uint64_t offset) const;
     // One past the last piece of the last append that ends at or before `offset`; 0 when there is
     // none.
@@ -102,7 +102,7 @@ class Locations {
         std::uint32_t capacity;
         Block* blocks[1];
     };
-    static constexpr std::uint32_t block_entries = 64;
+    static constexpr std::uint32_t block_entries = 1024;
 
     static Block* make_block(std::uint64_t base, std::uint32_t capacity);
     void* pointer() const;
@@ -110,11 +110,13 @@ class Locations {
     const Block* block_of(std::uint32_t index) const;
     void push(std::uint64_t from, const Place& place, bool last);
     std::uint32_t first_ending_beyond(std::uint64_t offset) const;
+    template <class Visit>
+    void each_run(const Visit& visit) const;
 
     std::uint32_t count_ = 0;
     // words_[0] != 0: the only entry, inline (its end is never 0; it begins at offset 0). Otherwise
-    // words_[1] and [2] hold a pointer: null when empty, to a Block while count_ <= 64, else to a
-    // Directory.
+    // words_[1] and [2] hold a pointer: null when empty, to a Block while count_ <= block_entries,
+    // else to a Directory.
     std::uint32_t words_[4] = {};
 };
 static_assert(sizeof(Locations) == 20);

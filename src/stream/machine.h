@@ -147,21 +147,23 @@ class Machine {
     Outcome judge(const Command& command, Found& found) const;
     Outcome judge_create(const Command& command, Found& found) const;
     Outcome judge_append(const Command& command, Found& found) const;
-    bool judge_producer(const Command& command, const Found& found, Outcome& outcome) const;
+    bool judge_producer(const Command& command, Found& found, Outcome& outcome) const;
     Outcome judge_bucket(const Command& command) const;
 
     void create(const Command& command, const Found& found, std::uint32_t ordinal,
                 Outcome& outcome);
     void append(const Command& command, const Found& found, const Outcome& outcome);
-    void remove(Stream* stream, Outcome& outcome);
-    void change_bucket(const Command& command, Outcome& outcome);
+    void remove(Stream* stream);
+    void change_bucket(const Command& command, const Outcome& outcome);
     void seal(std::uint64_t bucket_id);
     void unseal(std::uint64_t bucket_id);
 
     Stream* add_stream(std::string_view name, std::uint64_t hash, std::string_view content_type,
                        std::uint64_t bucket_id);
     void free_stream(Stream* stream);
-    void before_change(Stream* stream);  // the image being taken may want the old state first
+    // The image being taken may want the old state first.
+    void before_change(Stream* stream, bool removing);
+    void put_head(std::vector<std::byte>& out) const;  // image.cc
     StreamExtra& extra_of(Stream* stream);
 
     base::GroupId group_;
@@ -181,7 +183,6 @@ class Machine {
     std::vector<Sealed> sealed_;  // sorted, disjoint, not adjacent
 
     ImageWriter* image_ = nullptr;  // the image being taken, or null
-    std::size_t names_bytes_ = 0;
 };
 
 }  // namespace ursula::stream

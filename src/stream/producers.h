@@ -13,7 +13,7 @@
 
 namespace ursula::stream {
 
-// One allocation with the id inline.
+// One allocation, the id behind the object.
 struct ProducerState {
     ProducerState* older = nullptr;
     ProducerState* newer = nullptr;
@@ -21,8 +21,7 @@ struct ProducerState {
     std::uint64_t seq = 0;
     std::uint32_t hash = 0;
     std::uint16_t id_size = 0;
-    char id_bytes[1] = {};
-    std::string_view id() const { return {id_bytes, id_size}; }
+    std::string_view id() const { return {reinterpret_cast<const char*>(this + 1), id_size}; }
 };
 
 class Producers {

@@ -53,7 +53,10 @@ struct StreamExtra {
 // the machine changes the replicated part. The local part is the shard's.
 class Stream {
   public:
-    std::string_view name() const { return {name_, name_size_}; }
+    std::string_view name() const {
+        return {reinterpret_cast<const char*>(this + 1),
+                name_size_};  // allocated behind the object
+    }
     std::string_view bucket() const { return name().substr(0, name().find('/')); }
     base::Incarnation incarnation(base::GroupId group) const {
         return {group, created_, created_ordinal_};
@@ -61,14 +64,11 @@ class Stream {
     std::uint64_t tail() const { return tail_; }
     bool closed() const { return closed_; }
     bool json() const { return content_type_->json; }
-    std::uint64_t records_first() const { return 0; }  // retention does not exist yet
-    std::uint64_t records_next() const {
-        return records_;
-    }  // elements ever stored; 0 unless json()
+    std::uint64_t records_first() const { return 0; }        // retention does not exist yet
+    std::uint64_t records_next() const { return records_; }  // elements ever stored; 0 unless JSON
     std::string_view content_type() const { return base::as_text(content_type_->text.bytes()); }
-    const base::Slice& content_type_slice() const {
-        return content_type_->text;
-    }  // for replies: no copy
+    // For replies: shared, not copied.
+    const base::Slice& content_type_slice() const { return content_type_->text; }
     std::uint64_t bucket_id() const { return bucket_->id; }
     const StreamExtra* extra() const { return extra_.get(); }
     std::size_t producers() const { return extra_ ? extra_->producers.size() : 0; }
@@ -106,7 +106,6 @@ class Stream {
     std::uint16_t name_size_ = 0;
     bool closed_ : 1 = false;
     bool imaged_ : 1 = false;  // handed over to the image being taken, ahead of its turn
-    char name_[1] = {};        // name_size_ bytes
 };
 
 }  // namespace ursula::stream
