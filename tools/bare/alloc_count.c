@@ -1,5 +1,6 @@
-// alloc_count: preloaded into a process (LD_PRELOAD), counts its heap calls in a shared file, so that another process
-// reads them while it runs: ALLOC_COUNT_FILE names a file of two 64-bit little-endian counters, allocations then frees.
+// alloc_count: preloaded into a process (LD_PRELOAD), counts its heap calls in a shared file, so
+// that another process reads them while it runs: ALLOC_COUNT_FILE names a file of two 64-bit
+// little-endian counters, allocations then frees.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-// glibc's own entry points: the symbols it keeps for exactly this, so no lookup can recurse into malloc.
+// glibc's own entry points: the symbols it keeps for exactly this, so no lookup can recurse into
+// malloc.
 extern void* __libc_malloc(size_t bytes);
 extern void* __libc_calloc(size_t count, size_t bytes);
 extern void* __libc_realloc(void* at, size_t bytes);

@@ -1,6 +1,7 @@
-// bare-fan: the least work of an SSE fan-out. A GET makes its connection a reader; each POST's body is encoded once as a
-// data event with its control event in one HTTP chunk, and sent to every reader by one send entry each. A reader that
-// has a send in flight gets its frames one after the other. The server's SSE figures are ratios to this loop's.
+// bare-fan: the least work of an SSE fan-out. A GET makes its connection a reader; each POST's body
+// is encoded once as a data event with its control event in one HTTP chunk, and sent to every
+// reader by one send entry each. A reader that has a send in flight gets its frames one after the
+// other. The server's SSE figures are ratios to this loop's.
 #include <algorithm>
 #include <array>
 #include <string>
@@ -25,7 +26,7 @@ class BareFan {
         std::uint64_t next = 0;  // the frame to send after the one in flight
         std::size_t place = 0;   // in readers_
         bool reader = false;
-        bool answering = false;  // the send in flight is a reply or a stream's head
+        bool answering = false;   // the send in flight is a reply or a stream's head
         std::size_t waiting = 0;  // POSTs without a reply in flight
     };
 
@@ -95,7 +96,9 @@ class BareFan {
                       static_cast<unsigned long long>(offset_));
         std::string events = "id: ";
         events.append(number).append("\nevent: data\ndata:").append(body);
-        events.append("\n\nid: ").append(number).append("\nevent: control\ndata:{\"streamNextOffset\":\"");
+        events.append("\n\nid: ")
+            .append(number)
+            .append("\nevent: control\ndata:{\"streamNextOffset\":\"");
         events.append(number).append("\",\"streamCursor\":\"3347257\",\"upToDate\":true}\n\n");
         char size[20];
         std::snprintf(size, sizeof size, "%zx\r\n", events.size());

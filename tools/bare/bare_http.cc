@@ -1,5 +1,6 @@
-// bare-http: the least work a server can do per request on this kernel. It parses with llhttp, keeps nothing, answers
-// 204 with an offset header. The server's figures in memory are ratios to this loop's (notes: performance 7).
+// bare-http: the least work a server can do per request on this kernel. It parses with llhttp,
+// keeps nothing, answers 204 with an offset header. The server's figures in memory are ratios to
+// this loop's (notes: performance 7).
 #include <algorithm>
 
 #include "tools/bare/arguments.h"
@@ -52,7 +53,8 @@ class BareHttp {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const Arguments arguments = parse_arguments(argc, argv, "bare-http: llhttp on io_uring, a fixed 204");
+    const Arguments arguments =
+        parse_arguments(argc, argv, "bare-http: llhttp on io_uring, a fixed 204");
     pin_to(arguments.cpu);
     BareHttp(arguments).run();
     return 0;

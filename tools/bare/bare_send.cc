@@ -1,5 +1,6 @@
-// bare-send: the least work of catch-up. Every request is answered by one long body, sent as 64 KiB pieces of one warm
-// buffer, one send in flight per connection. The server's catch-up figure is a ratio to this loop's bytes per second.
+// bare-send: the least work of catch-up. Every request is answered by one long body, sent as 64 KiB
+// pieces of one warm buffer, one send in flight per connection. The server's catch-up figure is a
+// ratio to this loop's bytes per second.
 #include <algorithm>
 #include <string>
 
@@ -22,9 +23,10 @@ class BareSend {
     explicit BareSend(const Arguments& arguments)
         : stop_after_(arguments.stop_after),
           chunk_bytes_(arguments.chunk_bytes),
-          head_("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
-                "Stream-Next-Offset: 0000000000000000_0000000000065536\r\nContent-Length: " +
-                std::to_string(arguments.chunk_bytes) + "\r\n\r\n"),
+          head_(
+              "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+              "Stream-Next-Offset: 0000000000000000_0000000000065536\r\nContent-Length: " +
+              std::to_string(arguments.chunk_bytes) + "\r\n\r\n"),
           piece_(piece_bytes, 'x'),
           loop_(*this, arguments.port) {}
     void run() { loop_.run(); }
@@ -66,8 +68,8 @@ class BareSend {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const Arguments arguments =
-        parse_arguments(argc, argv, "bare-send: any request is answered by 64 KiB sends of one buffer");
+    const Arguments arguments = parse_arguments(
+        argc, argv, "bare-send: any request is answered by 64 KiB sends of one buffer");
     pin_to(arguments.cpu);
     BareSend(arguments).run();
     return 0;

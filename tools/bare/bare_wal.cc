@@ -1,6 +1,7 @@
-// bare-wal: bare-http plus a log with group commit. Every request's body is staged behind a 32-byte header with its
-// checksum; whatever is staged when a write slot is free becomes one synced direct write; replies leave when their
-// write and all earlier ones are on the disk. No timer. The server's durable figures are ratios to this loop's.
+// bare-wal: bare-http plus a log with group commit. Every request's body is staged behind a 32-byte
+// header with its checksum; whatever is staged when a write slot is free becomes one synced direct
+// write; replies leave when their write and all earlier ones are on the disk. No timer. The
+// server's durable figures are ratios to this loop's.
 #include <algorithm>
 #include <deque>
 
@@ -50,7 +51,7 @@ class BareWal {
         if (batch.used + header_bytes + bytes > batch_bytes_max) {
             die("a batch is full: fewer connections or smaller bodies", ENOSPC);
         }
-        char* at = batch.data + batch.used;
+        char* at = batch.data.get() + batch.used;
         const auto body = ursula::base::as_bytes({connection.body.data(), bytes});
         ursula::base::WireWriter header{{reinterpret_cast<std::byte*>(at), header_bytes}};
         header.put(ursula::base::crc32c(body));
@@ -118,7 +119,7 @@ class BareWal {
 
   private:
     struct Batch {
-        char* data = nullptr;
+        AlignedBuffer data;
         std::size_t used = 0;
         std::size_t write_bytes = 0;
         bool busy = false;     // from its write's start until its replies are due
@@ -129,11 +130,11 @@ class BareWal {
     void start_write() {
         Batch& batch = batches_[filling_];
         batch.write_bytes = (batch.used + block_bytes - 1) / block_bytes * block_bytes;
-        std::memset(batch.data + batch.used, 0, batch.write_bytes - batch.used);
+        std::memset(batch.data.get() + batch.used, 0, batch.write_bytes - batch.used);
         if (position_ + batch.write_bytes > log_bytes) {
             position_ = 0;
         }
-        file_.write_synced(loop_.ring(), batch.data, batch.write_bytes, position_, filling_);
+        file_.write_synced(loop_.ring(), batch.data.get(), batch.write_bytes, position_, filling_);
         position_ += batch.write_bytes;
         batch.busy = true;
         ++writes_in_flight_;
@@ -174,7 +175,8 @@ class BareWal {
 
 int main(int argc, char** argv) {
     const Arguments arguments = parse_arguments(
-        argc, argv, "bare-wal: llhttp on io_uring with a group-commit log, a fixed 204 once durable");
+        argc, argv,
+        "bare-wal: llhttp on io_uring with a group-commit log, a fixed 204 once durable");
     pin_to(arguments.cpu);
     BareWal(arguments).run();
     return 0;

@@ -1,5 +1,6 @@
-// A file whose every block was written with zeros before use, opened for direct I/O: a synced write to it changes no
-// extent and no size, so it costs the device's write and flush and no journal commit (notes: performance 2.2).
+// A file whose every block was written with zeros before use, opened for direct I/O: a synced write
+// to it changes no extent and no size, so it costs the device's write and flush and no journal
+// commit (notes: performance 2.2).
 #pragma once
 
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "tools/bare/ring.h"
@@ -16,19 +18,25 @@ namespace ursula::bare {
 
 constexpr std::size_t block_bytes = 4096;
 
-// Page-aligned, touched, never freed.
-inline char* aligned_buffer(std::size_t bytes) {
+struct FreeMemory {
+    void operator()(char* at) const { std::free(at); }
+};
+using AlignedBuffer = std::unique_ptr<char[], FreeMemory>;
+
+// `bytes` (a multiple of a block) of page-aligned zeros, so every page is touched.
+inline AlignedBuffer aligned_buffer(std::size_t bytes) {
     void* at = std::aligned_alloc(block_bytes, bytes);
     if (at == nullptr) {
         die("aligned_alloc", ENOMEM);
     }
     std::memset(at, 0, bytes);
-    return static_cast<char*>(at);
+    return AlignedBuffer{static_cast<char*>(at)};
 }
 
 class DirectFile {
   public:
-    // `bytes` is a multiple of 1 MiB. The file has no name after this: it goes with the process, however that ends.
+    // `bytes` is a multiple of 1 MiB. The file has no name after this: it goes with the process,
+    // however that ends.
     DirectFile(const std::string& path, std::uint64_t bytes) {
         fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600);
         if (fd_ < 0) {
@@ -36,13 +44,13 @@ class DirectFile {
         }
         unlink(path.c_str());
         constexpr std::size_t step = 1 << 20;
-        char* zeros = aligned_buffer(step);
+        const AlignedBuffer zeros = aligned_buffer(step);
         for (std::uint64_t at = 0; at < bytes; at += step) {
-            if (pwrite(fd_, zeros, step, static_cast<off_t>(at)) != static_cast<ssize_t>(step)) {
+            if (pwrite(fd_, zeros.get(), step, static_cast<off_t>(at)) !=
+                static_cast<ssize_t>(step)) {
                 die("cannot fill the file with zeros", errno);
             }
         }
-        std::free(zeros);
         if (fsync(fd_) != 0) {
             die("fsync", errno);
         }
@@ -51,7 +59,8 @@ class DirectFile {
     DirectFile(const DirectFile&) = delete;
     DirectFile& operator=(const DirectFile&) = delete;
 
-    // A write that completes when its bytes are on the disk. `data` and `bytes` are multiples of block_bytes.
+    // A write that completes when its bytes are on the disk. `data` and `bytes` are multiples of
+    // block_bytes.
     void write_synced(Ring& ring, const char* data, std::size_t bytes, std::uint64_t offset,
                       std::uint64_t user_data) {
         io_uring_sqe* sqe = ring.sqe();

@@ -1,4 +1,5 @@
-// The loop of every bare server: multishot accept and receive, llhttp, one send in flight per connection. An App adds
+// The loop of every bare server: multishot accept and receive, llhttp, one send in flight per
+// connection. An App adds
 //   struct Connection : HttpLoop<App>::Base
 //   on_body(connection, data, bytes)   a piece of a request's body
 //   on_request(connection)             a complete request
@@ -40,7 +41,8 @@ class HttpLoop {
         llhttp_t parser;
     };
 
-    HttpLoop(App& app, std::uint16_t port) : app_(app), ring_(4096, 16384), buffers_(ring_, 4096, 4096) {
+    HttpLoop(App& app, std::uint16_t port)
+        : app_(app), ring_(4096, 16384), buffers_(ring_, 4096, 4096) {
         llhttp_settings_init(&settings_);
         settings_.on_body = [](llhttp_t* parser, const char* data, std::size_t bytes) {
             auto* connection = static_cast<typename App::Connection*>(parser->data);
@@ -101,7 +103,8 @@ class HttpLoop {
     }
 
   private:
-    // The low bits of a Connection's address say what completed; the address itself is above app_limit.
+    // The low bits of a Connection's address say what completed; the address itself is above
+    // app_limit.
     enum Kind : std::uint64_t { received = 0, sent = 1, accepted = 2, kind_mask = 3 };
 
     static std::uint64_t tag(typename App::Connection& connection, Kind kind) {
@@ -146,7 +149,8 @@ class HttpLoop {
         }
         if (result > 0) {
             const char* data = buffers_.data(flags);
-            if (llhttp_execute(&connection.parser, data, static_cast<std::size_t>(result)) != HPE_OK) {
+            if (llhttp_execute(&connection.parser, data, static_cast<std::size_t>(result)) !=
+                HPE_OK) {
                 break_off(connection);
             }
             buffers_.give_back(flags);
@@ -156,7 +160,8 @@ class HttpLoop {
         }
         if ((flags & IORING_CQE_F_MORE) == 0) {
             if (result == -ENOBUFS || result > 0) {
-                starved_.push_back(&connection);  // armed again after this batch returned its buffers
+                starved_.push_back(
+                    &connection);  // armed again after this batch returned its buffers
             } else {
                 connection.receiving = false;
                 break_off(connection);

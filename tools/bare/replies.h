@@ -1,4 +1,5 @@
-// The fixed answer of bare-http and bare-wal, many times over, so that any number of replies is one plain send.
+// The fixed answer of bare-http and bare-wal, many times over, so that any number of replies is one
+// plain send.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// A ring and a provided-buffer ring for the bare loops and the load generator: the options that measured best
-// (no SQPOLL, task work deferred to the one thread), with the plainer set where a kernel lacks them.
+// A ring and a provided-buffer ring for the bare loops and the load generator: the options that
+// measured best (no SQPOLL, task work deferred to the one thread), with the plainer set where a
+// kernel lacks them.
 #pragma once
 
 #include <liburing.h>
@@ -65,10 +66,11 @@ class Ring {
     // A cleared entry; submits what is queued when the queue is full.
     io_uring_sqe* sqe() {
         io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-        while (entry == nullptr) [[unlikely]] {
-            submit();
-            entry = io_uring_get_sqe(&ring_);
-        }
+        while (entry == nullptr)
+            [[unlikely]] {
+                submit();
+                entry = io_uring_get_sqe(&ring_);
+            }
         return entry;
     }
     void submit() { check(io_uring_submit(&ring_)); }
@@ -107,7 +109,8 @@ class Ring {
     io_uring ring_{};
 };
 
-// `count` buffers (a power of two) of `bytes` each, group 0 of the ring, all touched before the first use.
+// `count` buffers (a power of two) of `bytes` each, group 0 of the ring, all touched before the
+// first use.
 class BufferRing {
   public:
     BufferRing(Ring& ring, unsigned count, unsigned bytes) : count_(count), bytes_(bytes) {
@@ -146,8 +149,8 @@ class BufferRing {
     }
     void add(unsigned id, int position) {
         io_uring_buf_ring_add(entries_, data_ + std::size_t{id} * bytes_, bytes_,
-                              static_cast<unsigned short>(id),
-                              io_uring_buf_ring_mask(count_), position);
+                              static_cast<unsigned short>(id), io_uring_buf_ring_mask(count_),
+                              position);
     }
     unsigned count_;
     unsigned bytes_;

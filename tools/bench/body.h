@@ -1,4 +1,5 @@
-// The bodies that are appended: fixed bytes of the asked size, with a stamp when readers measure deliveries.
+// The bodies that are appended: fixed bytes of the asked size, with a stamp when readers measure
+// deliveries.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace ursula::bench {
 
-// A stamp is '~' and 16 hex digits of the nanosecond the append was due. No other part of a body has a '~', so a reader
-// finds stamps in any framing of text, JSON or decoded base64.
+// A stamp is '~' and 16 hex digits of the nanosecond the append was due. No other part of a body
+// has a '~', so a reader finds stamps in any framing of text, JSON or decoded base64.
 constexpr char stamp_mark = '~';
 constexpr std::size_t stamp_digits = 16;
 constexpr std::size_t stamp_bytes = 1 + stamp_digits;

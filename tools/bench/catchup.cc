@@ -17,9 +17,11 @@
 namespace ursula::bench {
 namespace {
 
-constexpr std::size_t head_receive_bytes = 16 << 10;   // while a head is awaited: little body comes with it
+constexpr std::size_t head_receive_bytes =
+    16 << 10;  // while a head is awaited: little body comes with it
 constexpr std::size_t body_receive_bytes = 256 << 10;  // body that is looked at
-constexpr std::size_t discard_bytes_max = 1 << 20;     // body the kernel drops instead of copying (MSG_TRUNC)
+constexpr std::size_t discard_bytes_max =
+    1 << 20;  // body the kernel drops instead of copying (MSG_TRUNC)
 
 // What all connections share.
 struct Run {
@@ -32,7 +34,8 @@ struct Run {
 
 class Connection {
   public:
-    explicit Connection(Run& run) : run_(run), fd_(connect_to(run.options)), buffer_(body_receive_bytes, '\0') {}
+    explicit Connection(Run& run)
+        : run_(run), fd_(connect_to(run.options)), buffer_(body_receive_bytes, '\0') {}
     ~Connection() { close(fd_); }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;

@@ -15,7 +15,8 @@ struct CatchupResult {
     double generator_cpu = 0;
 };
 
-// `stream_bytes` is what a pass must have read; 0 when the server is a bare loop, whose stream has no end.
+// `stream_bytes` is what a pass must have read; 0 when the server is a bare loop, whose stream has
+// no end.
 CatchupResult run_catchup(const Options& options, std::uint64_t stream_bytes);
 
 }  // namespace ursula::bench

@@ -64,7 +64,9 @@ std::string path_of_stream(const Options& options, std::size_t stream) {
 }
 
 Client::Client(const Options& options) : options_(options), fd_(connect_to(options)) {}
-Client::~Client() { close(fd_); }
+Client::~Client() {
+    close(fd_);
+}
 
 namespace {
 

@@ -1,4 +1,5 @@
-// What the parts of the generator share: the clock, leaving with a reason, sockets, and one request at a time.
+// What the parts of the generator share: the clock, leaving with a reason, sockets, and one request
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ int connect_to(const Options& options);
 
 std::string path_of_stream(const Options& options, std::size_t stream);
 
-// Requests one after the other on a connection of its own, waiting for each reply: set-up and checks, never measured.
+// Requests one after the other on a connection of its own, waiting for each reply: set-up and
+// checks, never measured.
 class Client {
   public:
     explicit Client(const Options& options);

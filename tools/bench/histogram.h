@@ -1,5 +1,5 @@
-// A log-linear histogram of non-negative numbers: 64 steps per doubling, so a reported value is within 0.8 % of a
-// recorded one. Fixed size, nothing allocated.
+// A log-linear histogram of non-negative numbers: 64 steps per doubling, so a reported value is
+// within 0.8 % of a recorded one. Fixed size, nothing allocated.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,8 @@ class Histogram {
     double mean() const {
         return count_ == 0 ? 0.0 : static_cast<double>(sum_) / static_cast<double>(count_);
     }
-    // The middle of the step that holds the value at `quantile` (0..1) of all recorded ones; 0 when there are none.
+    // The middle of the step that holds the value at `quantile` (0..1) of all recorded ones; 0 when
+    // there are none.
     std::uint64_t quantile(double quantile) const {
         const auto rank = std::max<std::uint64_t>(
             1, static_cast<std::uint64_t>(std::ceil(quantile * static_cast<double>(count_))));
@@ -50,7 +51,8 @@ class Histogram {
             return static_cast<std::size_t>(value);
         }
         const auto shift = static_cast<unsigned>(std::bit_width(value)) - 1 - step_bits;
-        return static_cast<std::size_t>((std::uint64_t{shift} + 1) * steps + ((value >> shift) - steps));
+        return static_cast<std::size_t>((std::uint64_t{shift} + 1) * steps +
+                                        ((value >> shift) - steps));
     }
     static std::uint64_t middle_of(std::size_t slot) {
         if (slot < steps) {

@@ -13,16 +13,19 @@
 namespace ursula::bench {
 namespace {
 
-constexpr double drain_s = 10.0;            // for replies that are still due at the end
-constexpr std::int64_t spin_ns = 60'000;    // a sleeping core wakes too late to send in time
+constexpr double drain_s = 10.0;          // for replies that are still due at the end
+constexpr std::int64_t spin_ns = 60'000;  // a sleeping core wakes too late to send in time
 constexpr std::int64_t idle_wait_ns = 20'000'000;
 constexpr std::size_t error_body_bytes_max = 300;
 constexpr std::size_t tails_checked_max = 1000;  // streams whose end is compared after a run
-constexpr std::size_t connect_burst = 256;  // readers connected between two turns, below any listen backlog
+constexpr std::size_t connect_burst =
+    256;  // readers connected between two turns, below any listen backlog
 
 volatile std::sig_atomic_t interrupted = 0;
 
-std::int64_t to_ns(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
+std::int64_t to_ns(double seconds) {
+    return static_cast<std::int64_t>(seconds * 1e9);
+}
 
 }  // namespace
 
@@ -83,9 +86,8 @@ struct Load::Reader : Connection {
         }
     }
     void on_body(std::string_view bytes) {
-        const bool good = events.feed(bytes, [this](std::int64_t since_ns) {
-            load.on_delivery(*this, since_ns);
-        });
+        const bool good = events.feed(
+            bytes, [this](std::int64_t since_ns) { load.on_delivery(*this, since_ns); });
         if (!good) {
             fail("a data event is not the base64 it was said to be");
         }
@@ -103,11 +105,12 @@ Load::Load(const Options& options)
       ring_(4096, 32768),
       buffers_(ring_, 4096, 4096),
       body_(make_body(options, options.readers > 0)),
-      append_head_(fmt::format(" HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
-                               options.address, options.port, options.content_type,
-                               body_.text.size())),
-      create_head_(fmt::format(" HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: {}\r\nContent-Length: 0\r\n\r\n",
-                               options.address, options.port, options.content_type)),
+      append_head_(
+          fmt::format(" HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
+                      options.address, options.port, options.content_type, body_.text.size())),
+      create_head_(
+          fmt::format(" HTTP/1.1\r\nHost: {}:{}\r\nContent-Type: {}\r\nContent-Length: 0\r\n\r\n",
+                      options.address, options.port, options.content_type)),
       producer_prefix_(fmt::format("b{:x}-", clock_ns())),
       acked_per_stream_(options.streams) {}
 
@@ -134,8 +137,8 @@ void Load::connect_writers() {
             writer->streams.push_back(stream);
         }
         writer->sequences.resize(writer->streams.size());
-        writer->producer = fmt::format("Producer-Id: {}{}\r\nProducer-Epoch: 0\r\nProducer-Seq: ",
-                                       producer_prefix_, i);
+        writer->producer = fmt::format(
+            "Producer-Id: {}{}\r\nProducer-Epoch: 0\r\nProducer-Seq: ", producer_prefix_, i);
         arm(*writer);
         writers_.push_back(std::move(writer));
     }
@@ -160,7 +163,8 @@ LoadResult Load::run() {
     const bool checked = options_.create && !options_.until_close;
     const std::vector<std::uint64_t> before = checked ? read_tails() : std::vector<std::uint64_t>{};
     std::fill(acked_per_stream_.begin(), acked_per_stream_.end(), 0);
-    drive(Work::append, options_.count, options_.warmup_s, options_.duration_s, options_.rate_per_s);
+    drive(Work::append, options_.count, options_.warmup_s, options_.duration_s,
+          options_.rate_per_s);
     if (!server_ended_) {
         wait_for_deliveries();
         result_.expected = deliveries_expected();
@@ -174,7 +178,8 @@ LoadResult Load::run() {
     return result_;
 }
 
-// One pass of requests: all of `count`, or for warm-up and duration. Returns when every one is answered.
+// One pass of requests: all of `count`, or for warm-up and duration. Returns when every one is
+// answered.
 void Load::drive(Work work, std::uint64_t count, double warmup_s, double duration_s,
                  double rate_per_s) {
     result_ = LoadResult{};
@@ -185,7 +190,8 @@ void Load::drive(Work work, std::uint64_t count, double warmup_s, double duratio
     due_.clear();
     due_count_ = 0;
     const std::int64_t begin = clock_ns();
-    window_begin_ns_ = limit_ > 0 ? begin : begin + to_ns(warmup_s);
+    // A run that the server ends is for counting, so all of it counts.
+    window_begin_ns_ = limit_ > 0 || options_.until_close ? begin : begin + to_ns(warmup_s);
     window_end_ns_ = limit_ > 0 ? INT64_MAX : window_begin_ns_ + to_ns(duration_s);
     due_step_ns_ = rate_per_s > 0 ? 1e9 / rate_per_s : 0;
     due_start_ns_ = begin;
@@ -238,7 +244,8 @@ void Load::drive(Work work, std::uint64_t count, double warmup_s, double duratio
     work_ = Work::none;
 }
 
-// Open loop: appends that are due by now go to the next connections that can take them, oldest first.
+// Open loop: appends that are due by now go to the next connections that can take them, oldest
+// first.
 void Load::add_due(std::int64_t now_ns) {
     while (limit_ == 0 || due_count_ < limit_) {
         const auto due = due_start_ns_ +
@@ -397,7 +404,8 @@ void Load::on_reply(Writer& writer) {
     if (work_ == Work::create) {
         good = status == 201 || status == 200;
     } else {
-        // 200 says that a producer's append was new, 204 that it was a duplicate: bare loops know only 204.
+        // 200 says that a producer's append was new, 204 that it was a duplicate: bare loops know
+        // only 204.
         good = status == (options_.producer && options_.create ? 200 : 204);
     }
     if (!good) {
@@ -452,10 +460,10 @@ void Load::connect_readers() {
 
 void Load::request_tail(Reader& reader) {
     const std::string& offset = reader.events.next_offset();
-    reader.out = fmt::format("GET {}?offset={}&live=sse HTTP/1.1\r\nHost: {}:{}\r\nAccept: text/event-stream\r\n\r\n",
-                             path_of_stream(options_, reader.stream),
-                             offset.empty() ? "now" : offset.c_str(), options_.address,
-                             options_.port);
+    reader.out = fmt::format(
+        "GET {}?offset={}&live=sse HTTP/1.1\r\nHost: {}:{}\r\nAccept: text/event-stream\r\n\r\n",
+        path_of_stream(options_, reader.stream), offset.empty() ? "now" : offset.c_str(),
+        options_.address, options_.port);
     send(reader);
 }
 
@@ -512,8 +520,8 @@ std::vector<std::uint64_t> Load::read_tails() {
     return tails;
 }
 
-// Every acknowledged append is in its stream: the end moved by exactly their bytes. JSON is stored in a form of the
-// server's choice, so there the end moved by at least that.
+// Every acknowledged append is in its stream: the end moved by exactly their bytes. JSON is stored
+// in a form of the server's choice, so there the end moved by at least that.
 void Load::check_tails(const std::vector<std::uint64_t>& before) {
     const std::vector<std::uint64_t> after = read_tails();
     for (std::size_t i = 0; i < after.size(); ++i) {

@@ -1,5 +1,5 @@
-// The generator: connections that append, in closed or open loop, and connections that tail by SSE, on one ring and one
-// thread. Catch-up reads are in catchup.h.
+// The generator: connections that append, in closed or open loop, and connections that tail by SSE,
+// on one ring and one thread. Catch-up reads are in catchup.h.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,15 @@
 namespace ursula::bench {
 
 struct LoadResult {
-    Histogram append_ns;           // closed loop: from the send; open loop: from when it was due
-    Histogram delivery_ns;         // from when the append was due to the parsed event
-    std::uint64_t appends = 0;     // acknowledged inside the window
-    std::uint64_t acked = 0;       // acknowledged in all, warm-up and drain included
-    std::uint64_t not_sent = 0;    // open loop: due but not sent when the window ended
-    std::uint64_t expected = 0;    // deliveries: one per acknowledged append and reader of its stream
+    Histogram append_ns;         // closed loop: from the send; open loop: from when it was due
+    Histogram delivery_ns;       // from when the append was due to the parsed event
+    std::uint64_t appends = 0;   // acknowledged inside the window
+    std::uint64_t acked = 0;     // acknowledged in all, warm-up and drain included
+    std::uint64_t not_sent = 0;  // open loop: due but not sent when the window ended
+    std::uint64_t expected = 0;  // deliveries: one per acknowledged append and reader of its stream
     std::uint64_t delivered = 0;
-    double seconds = 0;            // length of the window
-    double generator_cpu = 0;      // cores this process used inside it
+    double seconds = 0;        // length of the window
+    double generator_cpu = 0;  // cores this process used inside it
     std::map<int, std::uint64_t> statuses;
 };
 
@@ -41,7 +41,8 @@ class Load {
 
     // PUT of the bucket and of every stream; 201 and 200 are fine.
     void create_streams();
-    // Appends until the stream 0 .. streams-1 hold `count` more between them, in closed loop, unmeasured.
+    // Appends until the stream 0 .. streams-1 hold `count` more between them, in closed loop,
+    // unmeasured.
     void fill(std::uint64_t count);
     // Connects the readers and returns when each has its response head.
     void connect_readers();
@@ -61,7 +62,8 @@ class Load {
     };
 
     void connect_writers();
-    void drive(Work work, std::uint64_t count, double warmup_s, double duration_s, double rate_per_s);
+    void drive(Work work, std::uint64_t count, double warmup_s, double duration_s,
+               double rate_per_s);
     void wait_for_deliveries();
     void check_tails(const std::vector<std::uint64_t>& before);
     std::vector<std::uint64_t> read_tails();
@@ -84,12 +86,13 @@ class Load {
     bare::Ring ring_;
     bare::BufferRing buffers_;
     Body body_;
-    std::string append_head_;  // of the request, from behind the path to before the producer headers
+    std::string
+        append_head_;  // of the request, from behind the path to before the producer headers
     std::string create_head_;
     std::string producer_prefix_;  // distinct for each process, so a second run is no duplicate
     std::vector<std::unique_ptr<Writer>> writers_;
     std::vector<std::unique_ptr<Reader>> readers_;
-    std::vector<Connection*> starved_;          // receive to be armed again
+    std::vector<Connection*> starved_;  // receive to be armed again
     std::vector<std::uint64_t> acked_per_stream_;
     std::size_t readers_ready_ = 0;
 

@@ -1,4 +1,5 @@
-// ursula-bench: the load generator. The command line, and which part runs; the only file that sees CLI11.
+// ursula-bench: the load generator. The command line, and which part runs; the only file that sees
+// CLI11.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -53,11 +54,15 @@ Options parse(int argc, char** argv) {
     CLI::App app{
         "ursula-bench: load for a server of append-only streams, on io_uring and one thread.\n"
         "append: closed loop, or open loop with --rate. tail: one writer and SSE readers.\n"
-        "mixed: writers and SSE readers. catchup: reads of a filled stream. idle: makes streams and\n"
+        "mixed: writers and SSE readers. catchup: reads of a filled stream. idle: makes streams "
+        "and\n"
         "readers, prints a line and holds them until SIGTERM.\n"
-        "Any wrong status, lost delivery or missing byte ends the run without a figure, exit code 1."};
-    const std::map<std::string, Mode> modes{{"append", Mode::append}, {"tail", Mode::tail},
-                                            {"mixed", Mode::mixed},   {"catchup", Mode::catchup},
+        "Any wrong status, lost delivery or missing byte ends the run without a figure, exit code "
+        "1."};
+    const std::map<std::string, Mode> modes{{"append", Mode::append},
+                                            {"tail", Mode::tail},
+                                            {"mixed", Mode::mixed},
+                                            {"catchup", Mode::catchup},
                                             {"idle", Mode::idle}};
     app.add_option("mode", options.mode, "append, tail, mixed, catchup or idle")
         ->required()
@@ -65,18 +70,23 @@ Options parse(int argc, char** argv) {
     app.add_option("url", url, "http://ADDRESS:PORT")->required();
     auto* connections = app.add_option("-c,--connections", options.connections,
                                        "that append (64; tail 1), or read in catchup (8)");
-    app.add_option("-d,--depth", options.depth, "requests pipelined on each")->capture_default_str();
+    app.add_option("-d,--depth", options.depth, "requests pipelined on each")
+        ->capture_default_str();
     app.add_option("-n,--streams", options.streams, "streams used, /BUCKET/s0 and on")
         ->capture_default_str();
-    auto* readers = app.add_option("--readers", options.readers, "SSE readers (tail and mixed 100)");
+    auto* readers =
+        app.add_option("--readers", options.readers, "SSE readers (tail and mixed 100)");
     app.add_option("-b,--bytes", options.body_bytes, "of one append")->capture_default_str();
-    auto* type = app.add_option("--content-type", options.content_type,
-                                "of the streams (application/octet-stream; tail and mixed text/plain)");
+    auto* type =
+        app.add_option("--content-type", options.content_type,
+                       "of the streams (application/octet-stream; tail and mixed text/plain)");
     app.add_flag("--json", json, "short for --content-type application/json")->excludes(type);
     app.add_flag("--producer", options.producer, "with idempotent producer headers");
     app.add_option("--rate", options.rate_per_s, "open loop: appends/s over all (tail 50)");
-    app.add_option("--warmup", options.warmup_s, "seconds before the window")->capture_default_str();
-    auto* duration = app.add_option("--duration", options.duration_s, "seconds of the window (1; idle: until SIGTERM)");
+    app.add_option("--warmup", options.warmup_s, "seconds before the window")
+        ->capture_default_str();
+    auto* duration = app.add_option("--duration", options.duration_s,
+                                    "seconds of the window (1; idle: until SIGTERM)");
     app.add_option("--count", options.count, "so many appends instead of --warmup and --duration");
     app.add_option("--fill-bytes", options.fill_bytes, "catchup: bytes in the stream")
         ->capture_default_str();
@@ -87,7 +97,8 @@ Options parse(int argc, char** argv) {
     app.add_flag("--until-close", options.until_close, "the server ends the run by closing");
     app.add_flag("--spin", options.spin, "poll for completions instead of sleeping");
     app.add_option("--cpu", options.cpu, "CPU to pin to");
-    app.add_option("-o,--output", output, "json: one object on stdout")->check(CLI::IsMember({"json"}));
+    app.add_option("-o,--output", output, "json: one object on stdout")
+        ->check(CLI::IsMember({"json"}));
     try {
         app.parse(argc, argv);
         take_url(url, options);

@@ -20,16 +20,16 @@ struct Options {
     std::size_t readers = 0;  // SSE
     std::size_t body_bytes = 256;
     std::string content_type = "application/octet-stream";
-    bool producer = false;      // idempotent producer headers
-    bool create = true;         // the bucket and the streams; off for the bare loops, which have none
-    double rate_per_s = 0;      // open loop over all connections; 0 is closed loop
+    bool producer = false;  // idempotent producer headers
+    bool create = true;     // the bucket and the streams; off for the bare loops, which have none
+    double rate_per_s = 0;  // open loop over all connections; 0 is closed loop
     double warmup_s = 0.3;
     double duration_s = 1.0;
-    std::uint64_t count = 0;    // appends in all, instead of warm-up and duration
+    std::uint64_t count = 0;              // appends in all, instead of warm-up and duration
     std::uint64_t fill_bytes = 64 << 20;  // catchup: size of the stream
-    double settle_s = 1.5;      // pause between the last reader's connect and the first append
-    bool until_close = false;   // the server ending the connections ends the run (its --stop-after)
-    bool spin = false;          // never sleep between completions
+    double settle_s = 1.5;     // pause between the last reader's connect and the first append
+    bool until_close = false;  // the server ending the connections ends the run (its --stop-after)
+    bool spin = false;         // never sleep between completions
     int cpu = -1;
     bool json_output = false;
 

@@ -3,7 +3,9 @@
 namespace ursula::bench {
 
 std::string_view find_header(std::string_view head, std::string_view name) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+    const auto lower = [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+    };
     std::size_t at = head.find('\n');
     while (at != std::string_view::npos) {
         std::string_view line = head.substr(at + 1);

@@ -1,5 +1,6 @@
-// Reads HTTP/1.1 responses as fast as they come: status, length or chunked framing, nothing else. The caller finds what
-// it wants in the head. For servers under test, so it is strict where a wrong reply would falsify a figure.
+// Reads HTTP/1.1 responses as fast as they come: status, length or chunked framing, nothing else.
+// The caller finds what it wants in the head. For servers under test, so it is strict where a wrong
+// reply would falsify a figure.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +12,14 @@
 
 namespace ursula::bench {
 
-// The value of a header in a response's head, without surrounding blanks; empty when absent. `name` is lower case.
+// The value of a header in a response's head, without surrounding blanks; empty when absent. `name`
+// is lower case.
 std::string_view find_header(std::string_view head, std::string_view name);
 
 class ResponseParser {
   public:
-    // Calls sink.on_head(status, head), sink.on_body(bytes) any number of times and sink.on_end() for each response.
-    // False when the bytes are no response; the parser is of no use after that.
+    // Calls sink.on_head(status, head), sink.on_body(bytes) any number of times and sink.on_end()
+    // for each response. False when the bytes are no response; the parser is of no use after that.
     template <class Sink>
     bool feed(std::string_view bytes, Sink& sink) {
         while (!bytes.empty()) {

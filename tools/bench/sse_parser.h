@@ -1,5 +1,5 @@
-// Reads a server-sent event stream of this protocol line by line: stamps out of data events, the next offset out of
-// control events.
+// Reads a server-sent event stream of this protocol line by line: stamps out of data events, the
+// next offset out of control events.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ class SseParser {
     // Where to resume; empty before the first control event.
     const std::string& next_offset() const { return next_offset_; }
 
-    // Calls on_stamp(ns) for each append found. False when a data line is not what the server promised.
+    // Calls on_stamp(ns) for each append found. False when a data line is not what the server
+    // promised.
     template <class OnStamp>
     bool feed(std::string_view bytes, OnStamp&& on_stamp) {
         while (!bytes.empty()) {
