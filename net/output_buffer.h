@@ -30,10 +30,10 @@ class OutputPool {
   private:
     friend class OutputBuffer;
     struct Piece {
-        base::Block* block;  // one reference held
-        const std::byte* data;
-        std::uint32_t size;
-        bool pooled;  // the block is one of ours: copied bytes may be added behind the last of them
+        base::Block* pooled = nullptr;  // ours: copied bytes may be added behind the last of them
+        base::Slice slice;              // or someone else's
+        const std::byte* data = nullptr;
+        std::uint32_t size = 0;
     };
     struct Queue {
         std::vector<Piece> pieces;
@@ -42,6 +42,7 @@ class OutputPool {
     };
     base::Block* take_block(std::size_t capacity);
     void give_block(base::Block* block);
+    void drop(Piece& piece);
     Queue* take_queue();
     void give_queue(Queue* queue);
 
@@ -53,8 +54,6 @@ class OutputBuffer {
   public:
     explicit OutputBuffer(OutputPool& pool) : pool_(&pool) {}
     ~OutputBuffer() { clear(); }
-    OutputBuffer(OutputBuffer&& other) noexcept;
-    OutputBuffer& operator=(OutputBuffer&&) = delete;
     OutputBuffer(const OutputBuffer&) = delete;
     OutputBuffer& operator=(const OutputBuffer&) = delete;
 

@@ -107,7 +107,7 @@ class Ring {
     const RingCounters& counters() const { return counters_; }
     // The setup flags the kernel granted, for the log line at start.
     std::uint32_t setup_flags() const;
-    io_uring* raw() { return ring_.get(); }
+    io_uring* raw() { return ring_.get(); }  // for ReceiveBuffers
 
   private:
     explicit Ring(const RingOptions& options);
@@ -115,6 +115,7 @@ class Ring {
     io_uring_sqe* next_sqe();
     io_uring_sqe* prepare(Op& op);
     void flush_backlog();
+    void no_op_ignored();
     int enter(unsigned wait_count, const base::Duration* timeout);
     bool spin(base::Duration limit);
     void arm_event_poll();
@@ -128,10 +129,12 @@ class Ring {
     bool message_ring_ = false;
     int event_fd_ = -1;
     int doorbell_fd_ = -1;
-    Op event_poll_;
+    struct EventPoll : Op {
+        Ring* ring = nullptr;
+    };
+    EventPoll event_poll_;
     bool event_poll_armed_ = false;
     std::uint32_t doorbells_ = 0;
-    std::uint32_t overflow_seen_ = 0;
     base::Instant last_traffic_{};  // of the spin's own clock
     RingCounters counters_;
 };

@@ -31,7 +31,7 @@ class TimerWheel {
     TimerWheel& operator=(const TimerWheel&) = delete;
 
     // Arms or moves the timer. One that only moves later costs a store: its old place is looked at
-    // and put right on the way.
+    // and put right on the way. never() disarms.
     void schedule(Timer& timer, base::Instant at);
     void cancel(Timer& timer);
     // Appends the timers whose time has come, disarmed, roughly in order of time.

@@ -30,6 +30,9 @@ namespace ursula::net {
 class Ring;
 class ReceiveBuffers;
 class TimerWheel;
+struct Op;
+struct Timer;
+struct SendVector;
 struct Connection;
 
 struct ConnectionId {
@@ -60,11 +63,10 @@ struct TransportCounters {
     std::uint64_t sends = 0;
     std::uint64_t short_sends = 0;
     std::uint64_t out_of_buffers = 0;  // receives that found the provided buffers used up
-    std::uint64_t stalled = 0;       // closed because the peer took no byte for send_stall_timeout
-    std::uint64_t expired = 0;       // input deadlines reported
-    std::uint64_t reset = 0;         // gone by the peer's reset or a socket error
-    std::uint32_t open = 0;          // gauge: connections the caller knows of
-    std::uint64_t output_bytes = 0;  // gauge: queued and in flight, as of the last flush
+    std::uint64_t stalled = 0;  // closed because the peer took no byte for send_stall_timeout
+    std::uint64_t expired = 0;  // input deadlines reported
+    std::uint64_t reset = 0;    // gone by the peer's reset or a socket error
+    std::uint32_t open = 0;     // gauge: connections the caller knows of
 };
 
 // What the caller waits for from the peer; each has its deadline.
@@ -142,8 +144,7 @@ class Transport {
     void close_after_flush(ConnectionId id);
     // Closes now; queued output is lost.
     void abort(ConnectionId id);
-    // For shut-down: every connection. close_after_flush only for those without pending output is
-    // the caller's business.
+    // For shut-down: every connection, also those that are flushing or lingering.
     void abort_all();
 
     const TransportCounters& counters() const { return counters_; }
@@ -152,9 +153,9 @@ class Transport {
   private:
     friend struct Connection;
     struct Acceptor;
-    static void reap_accept(struct Op* op, std::int32_t result, std::uint32_t flags);
-    static void reap_receive(struct Op* op, std::int32_t result, std::uint32_t flags);
-    static void reap_send(struct Op* op, std::int32_t result, std::uint32_t flags);
+    static void reap_accept(Op* op, std::int32_t result, std::uint32_t flags);
+    static void reap_receive(Op* op, std::int32_t result, std::uint32_t flags);
+    static void reap_send(Op* op, std::int32_t result, std::uint32_t flags);
 
     struct ReceiveDone {
         Connection* connection;
@@ -173,18 +174,18 @@ class Transport {
 
     Connection* find(ConnectionId id) const;
     ConnectionId id_of(const Connection& connection) const;
+    void arm_accept(Acceptor& acceptor);
+    void accept_done(const AcceptDone& done);
     void accept_one(int socket);
     void receive_one(const ReceiveDone& done);
     void send_one(const SendDone& done);
-    void arm_receive(Connection& connection);
-    void start_send(Connection& connection);
+    void expire_one(Connection& connection);
     void mark_dirty(Connection& connection);
     void service(Connection& connection);
-    void shut_down(Connection& connection, bool report_reset);
-    void report_closed(Connection& connection);
+    void start_send(Connection& connection);
+    void set_input_deadline(Connection& connection, base::Instant at);
+    void shut_down(Connection& connection);
     void release(Connection& connection);
-    void set_deadline(Connection& connection, base::Instant at);
-    void expire_one(Connection& connection);
 
     Ring& ring_;
     ReceiveBuffers& buffers_;
@@ -192,8 +193,11 @@ class Transport {
     base::Instant now_;
     OutputPool pool_;
     std::unique_ptr<TimerWheel> wheel_;
-    std::vector<std::unique_ptr<Connection[]>> slabs_;
+    std::vector<std::unique_ptr<Connection>> connections_;  // by slot; reused, never freed
     std::vector<std::uint32_t> free_slots_;
+    std::vector<std::uint32_t> resting_slots_;   // free after this turn
+    std::vector<std::uint32_t> released_slots_;  // resting after this turn
+    std::vector<SendVector*> vectors_;           // owned, not in use
     std::vector<std::unique_ptr<Acceptor>> acceptors_;
     OutputBuffer sink_{pool_};
 
@@ -207,12 +211,14 @@ class Transport {
     std::vector<ConnectionId> drained_;
     std::vector<Expired> expired_;
     std::vector<ConnectionId> closed_;
-    // For the next turn: ends that the caller asked for are reported like all others.
+    // For the next turn: what the caller's own calls and flush() brought about.
     std::vector<ConnectionId> closed_next_;
     std::vector<ConnectionId> drained_next_;
     std::vector<Connection*> dirty_;
-    std::vector<Connection*> starved_;
     std::vector<std::uint16_t> buffers_in_use_;
+    std::vector<Timer*> timers_due_;
+    std::uint32_t refused_open_ = 0;
+    bool beginning_ = false;  // inside begin_turn
     TransportCounters counters_;
 };
 
