@@ -222,8 +222,11 @@ def sources_in_meson(files):
             continue
         folder = posixpath.dirname(path)
         code = "\n".join(line.split("#")[0] for line in text.split("\n"))
+        # A loop may spell a source as name + '_test.cc'.
+        endings = [""] + re.findall(r"\+ *'(\w*\.cc)'", code)
         for token in QUOTED.findall(code):
-            named.add(posixpath.normpath(posixpath.join(folder, token)))
+            for ending in endings:
+                named.add(posixpath.normpath(posixpath.join(folder, token + ending)))
             named.add(posixpath.normpath(token))
     return named
 
@@ -351,6 +354,7 @@ CASES = [
     ("unbuilt", {"net/b.cc": "int a;\n"}, [1]),
     ("unbuilt", {"net/b.cc": "int a;\n", "net/meson.build": "# 'b.cc'\nx = ['a.cc']\n"}, [1]),
     ("unbuilt", {"net/b.cc": "int a;\n", "meson.build": "x = ['net/b.cc']\n"}, []),
+    ("unbuilt", {"net/b.cc": "int a;\n", "net/meson.build": "['a.cc', 'b'] + '.cc'\n"}, []),
     ("architecture", {"ARCHITECTURE.md": "see `src/gone.cc`\n"}, [1]),
     ("architecture", {"ARCHITECTURE.md": "see `src/m.cc`, `src/m`, `src/` and `a b`\n"}, []),
     ("architecture", {"ARCHITECTURE.md": "names nothing\n"}, [1]),
