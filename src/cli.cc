@@ -36,7 +36,7 @@ The first minute, from another terminal:
 
 Options:
   --config FILE            TOML file with [section]s and keys as below
-  --listen ADDR:PORT       server.listen; may be repeated; port 0 picks a free one
+  --listen ADDR:PORT       server.listen; may be repeated; port 0: a free one
   --data-dir DIR           storage.path
   --shards N               server.shards
   --set section.key=value  any key below; the last one wins

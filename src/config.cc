@@ -261,6 +261,7 @@ using Places = std::map<std::string, ConfigPlace>;
 struct Builder {
     Config config;
     Places places;
+    ConfigValue listen_value;                    // for the place of one address of a list
     std::set<std::string, std::less<>> refused;  // keys with a value that was not taken
     ConfigProblems problems;
 
@@ -269,6 +270,9 @@ struct Builder {
         const std::size_t errors = problems.errors.size();
         places[full] = value.place;
         key.read(ConfigReader{full, value, problems}, config);
+        if (full == "server.listen") {
+            listen_value = value;
+        }
         if (problems.errors.size() > errors) {
             refused.insert(full);
         }
@@ -373,11 +377,17 @@ struct Builder {
     const ConfigPlace& place_of(std::string_view key) { return places[std::string(key)]; }
     bool good(std::string_view key) const { return refused.find(key) == refused.end(); }
 
+    const ConfigPlace& listen_place(const ListenAddress& address) {
+        const auto index = static_cast<std::size_t>(&address - config.server.listen.data());
+        return index < listen_value.items.size() ? listen_value.items[index].place
+                                                 : place_of("server.listen");
+    }
+
     void validate() {
         for (const ListenAddress& address : config.server.listen) {
             if (!address.loopback() && !config.server.insecure && good("server.insecure") &&
                 good("server.listen")) {
-                problems.error(place_of("server.listen"),
+                problems.error(listen_place(address),
                                "server.listen = \"" + address.text() +
                                    "\" lets other machines in, without TLS and tokens",
                                (place_of("server.listen").source == ConfigSource::command_line
@@ -395,7 +405,8 @@ struct Builder {
             problems.error(place_of("storage.segment_size"),
                            "storage.segment_size = " + text_of(config.storage.segment_size) +
                                " is not a multiple of 4KiB",
-                           "did you mean " + text_of(below) + "?");
+                           did_you_mean(text_of(below)));
+            return;
         }
         if (good("server.max_body") && config.server.max_body > config.storage.segment_size / 4) {
             const bool body_is_set =

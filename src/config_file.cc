@@ -1,10 +1,28 @@
 #include "config_file.h"
 
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include <algorithm>
+#include <optional>
+
+// toml++ 3.3 asserts that a key follows '[' and stops the process on "[=" otherwise. Its assertions
+// become exceptions, which parse() below turns into an ordinary error.
+#ifdef NDEBUG
+#error "toml++ turns its assertions into undefined behaviour under NDEBUG"
+#endif
+namespace ursula {
+struct TomlAssertion {};
+[[noreturn]] static void toml_assertion_failed() {
+    throw TomlAssertion{};
+}
+}  // namespace ursula
+#define TOML_ASSERT(expression)                \
+    do {                                       \
+        if (!(expression)) {                   \
+            ::ursula::toml_assertion_failed(); \
+        }                                      \
+    } while (false)
+#define TOML_HEADER_ONLY 1
+#define TOML_EXCEPTIONS 1
+#include <toml++/toml.h>
 
 namespace ursula {
 
@@ -12,6 +30,52 @@ namespace {
 
 // Enough for a person to see; what follows so many syntax errors is rarely a configuration.
 constexpr std::size_t syntax_errors_max = 20;
+// toml++ recurses on the parts of a dotted key; all parts of one stand on one line.
+constexpr std::size_t line_bytes_max = 8 * 1024;
+
+struct SyntaxError {
+    std::string description;
+    ConfigPlace place;
+};
+
+ConfigPlace place_of(const toml::source_region& region);
+
+// The end of the first line that makes the parser of toml++ give up without a place. Its asserting
+// depends on what precedes alone, so a binary search over the lines finds it.
+std::uint32_t find_assertion(std::string_view text) {
+    std::vector<std::size_t> ends;
+    for (std::size_t end = text.find('\n'); end != std::string_view::npos;
+         end = text.find('\n', end + 1)) {
+        ends.push_back(end);
+    }
+    ends.push_back(text.size());
+    const auto first = std::partition_point(ends.begin(), ends.end(), [text](std::size_t end) {
+        try {
+            static_cast<void>(toml::parse(text.substr(0, end)));
+        } catch (const toml::parse_error&) {
+            return true;
+        } catch (const TomlAssertion&) {
+            return false;
+        }
+        return true;
+    });
+    return static_cast<std::uint32_t>(first - ends.begin()) + 1;
+}
+
+// Nothing: `error` says why.
+std::optional<toml::table> parse(std::string_view text, SyntaxError& error) {
+    try {
+        return toml::parse(text);
+    } catch (const toml::parse_error& refused) {
+        error = {std::string(refused.description()), place_of(refused.source())};
+    } catch (const TomlAssertion&) {
+        error.description = "no section name behind [";
+        error.place.source = ConfigSource::file;
+        error.place.line = find_assertion(text);
+        error.place.column = 1;
+    }
+    return std::nullopt;
+}
 
 ConfigPlace place_of(const toml::source_region& region) {
     ConfigPlace place;
@@ -102,7 +166,8 @@ bool is_assignment(std::string_view line) {
 }
 
 bool parses_alone(std::string_view line) {
-    return static_cast<bool>(toml::parse(line));
+    SyntaxError error;
+    return parse(line, error).has_value();
 }
 
 // Spellings of true and false in other languages.
@@ -165,6 +230,14 @@ ConfigProblem explain(const ConfigPlace& place, std::string_view whole_line,
         return {place_of_part(place, whole_line, key), in_quotes(key) + " has no value",
                 "write one, or leave the key out to get its default"};
     }
+    if ((value[0] == '"' || value[0] == '\'') &&
+        value.find(value[0], 1) == std::string_view::npos) {
+        return {place_of_part(place, whole_line, value), "the closing quote is missing",
+                std::string("end the text with ") + value[0]};
+    }
+    if (description.find("escape sequence") != std::string::npos) {
+        return {place, std::move(description), "write each \\ twice, or use single quotes"};
+    }
     const std::string fixed = std::string(key) + " = \"" + std::string(value) + '"';
     if (value.find_first_of("\"'[{\\") != std::string_view::npos || !parses_alone(fixed)) {
         return {place, std::move(description),
@@ -194,45 +267,64 @@ ConfigFile take_tables(const toml::table& root) {
     return file;
 }
 
+bool refuse_long_lines(std::string_view text, ConfigProblems& problems) {
+    ConfigPlace place;
+    place.source = ConfigSource::file;
+    place.column = 1;
+    const std::size_t before = problems.errors.size();
+    while (!text.empty()) {
+        const std::size_t size = std::min(text.find('\n'), text.size());
+        ++place.line;
+        if (size > line_bytes_max) {
+            problems.error(place, "this line has more than 8KiB", "break it into several");
+        }
+        text.remove_prefix(std::min(size + 1, text.size()));
+    }
+    return problems.errors.size() > before;
+}
+
 }  // namespace
 
 ConfigFile read_config_text(std::string_view text, ConfigProblems& problems) {
+    if (refuse_long_lines(text, problems)) {
+        return {};
+    }
     Lines lines{std::string(text)};
     std::uint32_t last_line = 0;
     for (std::size_t errors = 0; errors < syntax_errors_max; ++errors) {
-        const toml::parse_result parsed = toml::parse(lines.text);
-        if (parsed) {
-            return take_tables(parsed.table());
+        SyntaxError error;
+        if (const std::optional<toml::table> root = parse(lines.text, error)) {
+            return take_tables(*root);
         }
-        const toml::parse_error& error = parsed.error();
-        const ConfigPlace place = place_of(error.source());
-        if (place.line <= last_line) {
+        if (error.place.line <= last_line) {
             break;  // leaving a line out did not help
         }
-        last_line = place.line;
-        const std::string_view line = lines.line(place.line);
-        const bool twice = error.description().find("redefine") != std::string_view::npos;
+        last_line = error.place.line;
+        const std::string_view line = lines.line(last_line);
+        const bool twice = error.description.find("redefine") != std::string::npos;
         const bool alone = parses_alone(line);
-        problems.errors.push_back(explain(place, line, shorten(error.description()), twice, alone));
+        problems.errors.push_back(
+            explain(error.place, line, shorten(error.description), twice, alone));
         // Only what is wrong by itself can be left out: a line that is good alone is wrong because
         // of lines above.
         if (!is_assignment(trim(line)) || (alone && !twice)) {
             break;
         }
-        lines.blank(place.line);
+        lines.blank(last_line);
     }
     return {};
 }
 
 bool read_config_value(std::string_view text, const ConfigPlace& place, ConfigValue& value) {
-    if (text.find('\n') != std::string_view::npos) {
+    if (text.find('\n') != std::string_view::npos || text.size() > line_bytes_max) {
         return false;
     }
-    const toml::parse_result parsed = toml::parse("value = " + std::string(text));
-    if (!parsed || parsed.table().size() != 1) {
+    SyntaxError error;
+    const std::optional<toml::table> root = parse("value = " + std::string(text), error);
+    if (!root || root->size() != 1) {
         return false;
     }
-    value = value_of(*parsed.table().get("value"));
+    value = value_of(*root->get("value"));
     value.place = place;
     for (ConfigValue& item : value.items) {
         item.place = place;

@@ -144,7 +144,9 @@ void ConfigReader::boolean(bool& field) const {
     } else if (value.kind == ConfigValue::Kind::untyped) {
         refuse(key + " must be true or false, not " + in_quotes(value.text), "write true or false");
     } else {
-        wrong_type("true or false", "write true or false, without quotes");
+        wrong_type("true or false", value.kind == ConfigValue::Kind::text
+                                        ? "write true or false, without quotes"
+                                        : "write true or false");
     }
 }
 

@@ -158,7 +158,7 @@ std::string_view nearest_name(std::string_view written,
     std::size_t best_distance = ~std::size_t{0};
     for (const std::string_view candidate : candidates) {
         const std::size_t distance = edit_distance(written, candidate);
-        const std::size_t allowed = std::max<std::size_t>(1, candidate.size() / 3);
+        const std::size_t allowed = std::clamp<std::size_t>((candidate.size() + 2) / 4, 1, 3);
         if (distance <= allowed && distance < best_distance) {
             best = candidate;
             best_distance = distance;

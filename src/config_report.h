@@ -51,8 +51,8 @@ struct ConfigProblems {
 [[nodiscard]] std::string render_warnings(std::vector<ConfigProblem> warnings,
                                           std::string_view file, std::string_view text);
 
-// The candidate a person most likely meant: at most a third of its letters (at least one) typed
-// wrong, left out, added or swapped. Empty: none is near.
+// The candidate a person most likely meant: one letter wrong, left out, added or swapped with its
+// neighbour; two from six letters on, three from ten. Empty: none is near.
 [[nodiscard]] std::string_view nearest_name(std::string_view written,
                                             const std::vector<std::string_view>& candidates);
 

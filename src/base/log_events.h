@@ -12,47 +12,44 @@ namespace ursula::base {
 enum class Level : std::uint8_t { debug, info, warning, error };
 
 // event, name, level, meaning
-#define URSULA_LOG_EVENTS(EVENT)                                                                \
-    EVENT(server_starting, "server.starting", info,                                             \
-          "The process began with this version, listen address, data directory and mode.")     \
-    EVENT(server_stopping, "server.stopping", info,                                             \
-          "A signal asked for the end; what was accepted is being finished.")                   \
-    EVENT(server_stopped, "server.stopped", info, "Everything is closed; the process exits.")   \
-    EVENT(server_fatal, "server.fatal", error,                                                  \
-          "The server cannot go on and exits; the line says why and what to do.")               \
-    EVENT(config_reloaded, "config.reloaded", info,                                             \
-          "SIGHUP: the configuration was read again and is in effect.")                         \
-    EVENT(config_refused, "config.refused", warning,                                            \
-          "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")    \
-    EVENT(shards_share_cpus, "shards.share_cpus", warning,                                      \
-          "There are more shards than usable CPUs; some share one.")                            \
-    EVENT(ring_ready, "ring.ready", info,                                                       \
-          "io_uring is set up with these features of the kernel.")                              \
-    EVENT(ring_feature_missing, "ring.feature_missing", info,                                   \
-          "The kernel lacks an io_uring feature; the fallback is in use.")                      \
-    EVENT(disk_probed, "disk.probed", info,                                                     \
-          "How the log is written: direct I/O with one synchronous write, or write and sync.")  \
-    EVENT(disk_volatile, "disk.volatile", warning,                                              \
-          "The data directory is memory-backed and does not survive power loss.")               \
-    EVENT(storage_full, "storage.full", warning,                                                \
-          "Free space fell below storage.reserve; appends get 507 until there is room.")        \
-    EVENT(storage_ok, "storage.ok", info,                                                       \
-          "There is room again; appends are taken.")                                            \
-    EVENT(wal_recovered, "wal.recovered", info,                                                 \
-          "A shard read its snapshot and log and is ready.")                                    \
-    EVENT(wal_tail_discarded, "wal.tail_discarded", warning,                                    \
-          "A write that the last stop left unfinished, and nobody was told of, was dropped.")   \
-    EVENT(segment_created, "segment.created", info, "A log file was allocated and zeroed.")     \
-    EVENT(segment_recycled, "segment.recycled", info,                                           \
-          "A snapshot covers a log file; it is free for new records or removed.")               \
-    EVENT(snapshot_written, "snapshot.written", info,                                           \
-          "A group's image is durable and was read back.")                                      \
-    EVENT(raft_leader, "raft.leader", info, "A group has a new leader.")                        \
-    EVENT(turn_slow, "turn.slow", warning,                                                      \
-          "One turn of a core took long enough for clients to notice.")                         \
-    EVENT(connections_limit, "connections.limit", warning,                                      \
-          "server.max_connections is reached; new connections wait in the kernel's queue.")     \
-    EVENT(accept_failed, "accept.failed", warning,                                              \
+#define URSULA_LOG_EVENTS(EVENT)                                                                   \
+    EVENT(server_starting, "server.starting", info,                                                \
+          "The process began with this version, listen address, data directory and mode.")         \
+    EVENT(server_stopping, "server.stopping", info,                                                \
+          "A signal asked for the end; what was accepted is being finished.")                      \
+    EVENT(server_stopped, "server.stopped", info, "Everything is closed; the process exits.")      \
+    EVENT(server_fatal, "server.fatal", error,                                                     \
+          "The server cannot go on and exits; the line says why and what to do.")                  \
+    EVENT(config_reloaded, "config.reloaded", info,                                                \
+          "SIGHUP: the configuration was read again and is in effect.")                            \
+    EVENT(config_refused, "config.refused", warning,                                               \
+          "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")       \
+    EVENT(shards_share_cpus, "shards.share_cpus", warning,                                         \
+          "There are more shards than usable CPUs; some share one.")                               \
+    EVENT(ring_ready, "ring.ready", info, "io_uring is set up with these features of the kernel.") \
+    EVENT(ring_feature_missing, "ring.feature_missing", info,                                      \
+          "The kernel lacks an io_uring feature; the fallback is in use.")                         \
+    EVENT(disk_probed, "disk.probed", info,                                                        \
+          "How the log is written: direct I/O with one synchronous write, or write and sync.")     \
+    EVENT(disk_volatile, "disk.volatile", warning,                                                 \
+          "The data directory is memory-backed and does not survive power loss.")                  \
+    EVENT(storage_full, "storage.full", warning,                                                   \
+          "Free space fell below storage.reserve; appends get 507 until there is room.")           \
+    EVENT(storage_ok, "storage.ok", info, "There is room again; appends are taken.")               \
+    EVENT(wal_recovered, "wal.recovered", info, "A shard read its snapshot and log and is ready.") \
+    EVENT(wal_tail_discarded, "wal.tail_discarded", warning,                                       \
+          "A write that the last stop left unfinished, and nobody was told of, was dropped.")      \
+    EVENT(segment_created, "segment.created", info, "A log file was allocated and zeroed.")        \
+    EVENT(segment_recycled, "segment.recycled", info,                                              \
+          "A snapshot covers a log file; it is free for new records or removed.")                  \
+    EVENT(snapshot_written, "snapshot.written", info,                                              \
+          "A group's image is durable and was read back.")                                         \
+    EVENT(raft_leader, "raft.leader", info, "A group has a new leader.")                           \
+    EVENT(turn_slow, "turn.slow", warning,                                                         \
+          "One turn of a core took long enough for clients to notice.")                            \
+    EVENT(connections_limit, "connections.limit", warning,                                         \
+          "server.max_connections is reached; new connections wait in the kernel's queue.")        \
+    EVENT(accept_failed, "accept.failed", warning,                                                 \
           "The kernel did not hand over a new connection; accepting goes on.")
 
 enum class Event : std::uint8_t {
