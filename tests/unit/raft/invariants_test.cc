@@ -1,0 +1,157 @@
+// Each check is shown a state or a step that breaks it: a check that cannot fail checks nothing.
+#include "raft/invariants.h"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "tests/unit/raft/one_voter.h"
+
+namespace ursula::raft {
+using test::id;
+using test::OneVoter;
+
+namespace {
+
+// A leader with entries in every stage: compacted, applied, committed, persisted, written.
+OneVoter busy_leader() {
+    OneVoter node;
+    node.lead();
+    for (int i = 0; i < 6; ++i) {
+        node.submit(10);
+    }
+    node.persist(4);
+    node.step(Applied{LogIndex(4)});
+    node.snapshot(id(1, 2));
+    node.read();
+    return node;
+}
+
+std::string_view broken_state(const std::function<void(Status&)>& breakage) {
+    const OneVoter node = busy_leader();
+    Status status = node.group().status();
+    CHECK(check_state(status) == "");
+    breakage(status);
+    return check_state(status);
+}
+
+// The step that persists the rest of the log: commits and answers a read.
+std::string_view broken_step(const std::function<void(Status&, Status&, Effects&)>& breakage) {
+    OneVoter node = busy_leader();
+    Status before = node.group().status();
+    Effects effects = node.persist();
+    Status after = node.group().status();
+    CHECK(check_step(before, after, effects) == "");
+    breakage(before, after, effects);
+    return check_step(before, after, effects);
+}
+
+}  // namespace
+
+TEST_CASE("states that cannot be") {
+    CHECK(broken_state([](Status& s) { s.voters.clear(); }) != "");
+    CHECK(broken_state([](Status& s) { s.hard_state_persisted.term = Term(9); }) != "");
+    CHECK(broken_state([](Status& s) { s.reads_answered = ReadContext(99); }) != "");
+    CHECK(broken_state([](Status& s) { s.applied = LogIndex(1); }) != "");
+    CHECK(broken_state([](Status& s) { s.applied = LogIndex(6); }) != "");
+    CHECK(broken_state([](Status& s) { s.committed.index = LogIndex(99); }) != "");
+    CHECK(broken_state([](Status& s) { s.persisted = LogIndex(99); }) != "");
+    CHECK(broken_state([](Status& s) { s.persisted = LogIndex(1); }) != "");
+    CHECK(broken_state([](Status& s) { s.snapshot.term = Term(2); }) != "");
+    CHECK(broken_state([](Status& s) { s.last.term = Term(2); }) != "");
+    CHECK(broken_state([](Status& s) { s.committed.index = s.last.index; }) != "");
+}
+
+TEST_CASE("leaders that cannot be") {
+    CHECK(broken_state([](Status& s) { s.leader = NodeId(2); }) != "");
+    CHECK(broken_state([](Status& s) { s.hard_state_persisted.vote = NodeId{}; }) ==
+          "leads a term that is not durable");
+    CHECK(broken_state([](Status& s) { s.hard_state.vote = NodeId(2); }) != "");
+    CHECK(broken_state([](Status& s) { s.voters.front().granted = false; }) != "");
+    CHECK(broken_state([](Status& s) { s.term_start = LogIndex(99); }) != "");
+    CHECK(broken_state([](Status& s) { s.voters.front().match = s.last.index; }) ==
+          "counts itself before its own write is durable");
+    CHECK(broken_state([](Status& s) { s.voters.front().match = LogIndex(1); }) ==
+          "committed without a majority");
+    CHECK(broken_state([](Status& s) { s.deadline = Instant{5}; }) != "");
+}
+
+TEST_CASE("followers and candidates that cannot be") {
+    OneVoter node;
+    node.start();
+    Status follower = node.group().status();
+    CHECK(check_state(follower) == "");
+    follower.reads_asked = ReadContext(3);
+    CHECK(check_state(follower) != "");
+
+    node.timeout();
+    const Status candidate = node.group().status();
+    CHECK(check_state(candidate) == "");
+    Status other = candidate;
+    other.hard_state.vote = NodeId(2);
+    CHECK(check_state(other) != "");
+    other = candidate;
+    other.leader = NodeId(1);
+    CHECK(check_state(other) != "");
+    other = candidate;
+    other.voters.front().granted = true;
+    CHECK(check_state(other) != "");
+}
+
+TEST_CASE("steps that cannot be") {
+    CHECK(broken_step([](Status& b, Status&, Effects&) { b.group = GroupId(1); }) != "");
+    CHECK(broken_step([](Status& b, Status&, Effects&) { b.hard_state.term = Term(2); }) ==
+          "the term went back");
+    CHECK(broken_step([](Status& b, Status&, Effects&) { b.hard_state.vote = NodeId(2); }) ==
+          "a second vote in one term");
+    CHECK(broken_step([](Status&, Status& a, Effects&) { a.hard_state.term = Term(2); }) ==
+          "a changed hard state that is not written");
+    CHECK(broken_step([](Status& b, Status&, Effects&) { b.persisted = LogIndex(99); }) ==
+          "a mark went back");
+    CHECK(broken_step([](Status& b, Status&, Effects&) { b.last.index = LogIndex(99); }) ==
+          "a leader shortened its log");
+    CHECK(broken_step([](Status&, Status&, Effects& e) {
+              e.entries_to_write.push_back({id(1, 9), EntryKind::command, SubmitTicket(1)});
+          }) == "an entry out of its place");
+    CHECK(broken_step([](Status&, Status& a, Effects&) { a.last.index = LogIndex(8); }) ==
+          "an entry that is not written");
+    CHECK(broken_step([](Status&, Status& a, Effects& e) {
+              e.entries_to_write.push_back({id(1, 8), EntryKind::command, SubmitTicket(1)});
+              a.last.index = LogIndex(8);
+              a.role = Role::follower;
+          }) == "a new entry without a leader");
+    CHECK(broken_step([](Status&, Status&, Effects& e) { e.commit_to = LogIndex(6); }) ==
+          "a commit that is not told");
+    CHECK(broken_step([](Status&, Status& a, Effects&) { a.committed.term = Term(0); }) ==
+          "committed by counting an entry of an earlier term");
+    CHECK(broken_step([](Status&, Status& a, Effects&) { a.role = Role::follower; }) ==
+          "a role change that is not told");
+    CHECK(broken_step([](Status& b, Status&, Effects& e) {
+              b.role = Role::candidate;
+              e.role_change = RoleChange{Role::leader, Term(3), NodeId(1)};
+          }) == "a role change told wrongly");
+}
+
+TEST_CASE("reads that cannot be") {
+    const auto broken_read = [](const std::function<void(Status&, Status&, Effects&)>& breakage) {
+        OneVoter node = busy_leader();
+        Status before = node.group().status();
+        Effects effects = node.read();
+        Status after = node.group().status();
+        breakage(before, after, effects);
+        return check_step(before, after, effects);
+    };
+    CHECK(broken_read([](Status&, Status&, Effects&) {}) == "");
+    CHECK(broken_read([](Status& b, Status& a, Effects&) {
+              b.role = Role::follower;
+              a.role = Role::follower;
+          }) == "a read answered without a leader");
+    CHECK(broken_read([](Status&, Status& a, Effects&) { a.term_start = LogIndex(99); }) ==
+          "a read answered before an entry of this term was committed");
+    CHECK(broken_read([](Status&, Status&, Effects& e) { e.reads_ready->index = LogIndex(1); }) ==
+          "a read at another index");
+    CHECK(broken_read([](Status& b, Status&, Effects&) { b.reads_answered = ReadContext(99); }) ==
+          "a read answered twice or never asked");
+}
+
+}  // namespace ursula::raft
