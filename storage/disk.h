@@ -20,9 +20,10 @@ using FileId =
 
 struct DiskOp;
 
-// Who submitted an op and is told when it is done. Whoever reaps a Disk (the shard, once per turn) hands each op of
-// take_completions() to op.owner->on_done(): Wal, SnapshotStore. What they then have to say is asked for afterwards
-// (take_persisted, take_reads, take_finished), so nothing reacts inside the reap.
+// Who submitted an op and is told when it is done. Whoever reaps a Disk (the shard, once per turn)
+// hands each op of take_completions() to op.owner->on_done(): Wal, SnapshotStore. What they then
+// have to say is asked for afterwards (take_persisted, take_reads, take_finished), so nothing
+// reacts inside the reap.
 class DiskUser {
   public:
     virtual void on_done(DiskOp& op, base::Instant now) = 0;

@@ -1,5 +1,5 @@
-// The Disk of a node without a data directory: every op succeeds at once, nothing is kept. The log does not even ask it
-// to write (keeps_data() is false); snapshots are not taken on it.
+// The Disk of a node without a data directory: every op succeeds at once, nothing is kept. The log
+// does not even ask it to write (keeps_data() is false); snapshots are not taken on it.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,6 @@
-// What a data directory says about itself: one small file at its top, "node", written before anything else and holding
-// two equal copies so that one damaged byte never costs the directory. The lock on the directory is src/io's.
+// What a data directory says about itself: one small file at its top, "node", written before
+// anything else and holding two equal copies so that one damaged byte never costs the directory.
+// The lock on the directory is src/io's.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,11 @@ constexpr std::uint32_t data_format_version = 1;  // of the whole directory; a n
 struct NodeFile {
     std::uint32_t format = data_format_version;
     base::NodeId node;
-    std::uint64_t salt = 0;    // random at creation, the storage incarnation; keys every checksum below the directory
+    std::uint64_t salt =
+        0;  // random at creation, the storage incarnation; keys every checksum below the directory
     std::uint32_t shards = 0;
     std::uint32_t groups = 0;
-    std::string created_by;    // program version, at most 64 bytes
+    std::string created_by;  // program version, at most 64 bytes
 
     // The salt of one shard's log and snapshots.
     std::uint64_t shard_salt(base::ShardId shard) const;
@@ -28,8 +30,9 @@ struct NodeFile {
 
 enum class NodeFileFound : std::uint8_t { absent, present };
 
-// Blocks (run_now). `root` is a Disk on the top of the data directory. Error: errno_value 0 refuses the directory (damaged,
-// newer format: the message says which and what to do), else the disk failed.
+// Blocks (run_now). `root` is a Disk on the top of the data directory. Error: errno_value 0 refuses
+// the directory (damaged, newer format: the message says which and what to do), else the disk
+// failed.
 base::Result<NodeFileFound> load_node_file(Disk& root, NodeFile& out);
 // Writes aside, syncs, renames, syncs the directory.
 base::Result<void> store_node_file(Disk& root, const NodeFile& file);

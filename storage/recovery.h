@@ -1,5 +1,6 @@
-// From files to the state a shard starts with. Reads, decides, never writes into a segment: the decision becomes durable
-// with the head of the segment Wal::start makes next. The rules (torn tail, damage) stand in storage/wal_format.h.
+// From files to the state a shard starts with. Reads, decides, never writes into a segment: the
+// decision becomes durable with the head of the segment Wal::start makes next. The rules (torn
+// tail, damage) stand in storage/wal_format.h.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ struct RecoveredEntry {
 class RecoverySink {
   public:
     virtual void on_entry(const RecoveredEntry& entry) = 0;
-    // Entries of the group with index >= from, told earlier, are gone. Never for a group that always had one voter.
+    // Entries of the group with index >= from, told earlier, are gone. Never for a group that
+    // always had one voter.
     virtual void on_truncate(base::GroupId group, base::LogIndex from) = 0;
 
   protected:
@@ -38,10 +40,11 @@ class RecoverySink {
 // What a group starts with, snapshot and log taken together.
 struct BootState {
     base::GroupId group;
-    base::Term term;        // hard state
+    base::Term term;  // hard state
     base::NodeId vote;
     base::EntryId snapshot;  // as passed in; index 0: none
-    base::EntryId last;      // last entry of the log, or the snapshot's when the log holds nothing newer
+    base::EntryId
+        last;  // last entry of the log, or the snapshot's when the log holds nothing newer
 };
 
 struct RecoveredSegment {
@@ -51,17 +54,18 @@ struct RecoveredSegment {
     std::uint64_t last_sequence = 0;
     std::uint32_t last_checksum = 0;
     bool replayed = false;  // false: snapshots cover it, it was not read
-    std::vector<std::pair<base::GroupId, base::LogIndex>> highest;  // replayed: highest index per group in it
+    std::vector<std::pair<base::GroupId, base::LogIndex>>
+        highest;  // replayed: highest index per group in it
 };
 
 // The log as recovery left it; Wal::start continues from here.
 struct RecoveredLog {
     std::vector<BootState> groups;           // those that ever had a record or a snapshot, by group
     std::vector<RecoveredSegment> segments;  // live ones, oldest first
-    std::vector<std::string> unused;         // files that hold nothing needed: Wal::start removes them
+    std::vector<std::string> unused;  // files that hold nothing needed: Wal::start removes them
     SegmentId next_segment{1};
     std::uint64_t replayed_bytes = 0;
-    std::uint64_t dropped_batches = 0;       // torn tail: written, never acknowledged
+    std::uint64_t dropped_batches = 0;  // torn tail: written, never acknowledged
 };
 
 struct RecoveryOptions {
@@ -70,8 +74,9 @@ struct RecoveryOptions {
     std::span<const base::EntryId> snapshots;  // by group id, index 0 = none; empty = none at all
 };
 
-// Blocks. An error with errno_value 0 refuses the directory (damage, another node's, newer format; the message names file
-// and position; exit 3); with errno_value != 0 the disk failed (exit 1). Files whose bytes count are synced on return.
+// Blocks. An error with errno_value 0 refuses the directory (damage, another node's, newer format;
+// the message names file and position; exit 3); with errno_value != 0 the disk failed (exit 1).
+// Files whose bytes count are synced on return.
 base::Result<RecoveredLog> recover(Disk& disk, const RecoveryOptions& options, RecoverySink& sink);
 
 }  // namespace ursula::storage

@@ -1,9 +1,11 @@
-// Snapshots of a shard's groups: two files per snapshot at one entry, the machine's image (canonical, transferable) and
-// this replica's location index (local). Written in slices, one snapshot at a time, published by rename, re-read and
-// verified before it counts. Bytes on disk: storage/snapshot_format.h. Used only by the shard's loop.
+// Snapshots of a shard's groups: two files per snapshot at one entry, the machine's image
+// (canonical, transferable) and this replica's location index (local). Written in slices, one
+// snapshot at a time, published by rename, re-read and verified before it counts. Bytes on disk:
+// storage/snapshot_format.h. Used only by the shard's loop.
 //
-//   store.begin(group, id); while work is left: if (store.ready()) store.append(Part::image, slice); ...; store.finish();
-//   each turn after the reap: if (store.take_finished(finished)) wal.covered(...) when finished.ok
+//   store.begin(group, id); while work is left: if (store.ready()) store.append(Part::image,
+//   slice); ...; store.finish(); each turn after the reap: if (store.take_finished(finished))
+//   wal.covered(...) when finished.ok
 #pragma once
 
 #include <cstdint>
@@ -27,8 +29,10 @@ class SnapshotStore final : public DiskUser {
     struct Finished {
         base::GroupId group;
         base::EntryId id;
-        bool ok = false;     // both files are durable under their names and were read back whole; older ones are going
-        std::string reason;  // !ok: one sentence. Nothing was published; begin again later (after a full disk: a second)
+        bool ok = false;     // both files are durable under their names and were read back whole;
+                             // older ones are going
+        std::string reason;  // !ok: one sentence. Nothing was published; begin again later (after a
+                             // full disk: a second)
         std::uint64_t image_bytes = 0;
         std::uint64_t locations_bytes = 0;
     };
@@ -48,8 +52,9 @@ class SnapshotStore final : public DiskUser {
     // --- start-up: these block ---
     // Lists the directory, removes temporaries and halves. Before any load.
     base::Result<void> open();
-    // The newest snapshot of the group both of whose files verify; damaged ones are skipped and named in `damage`, and then
-    // recovery refuses if the log no longer reaches back far enough. Error: the disk failed, or a newer format.
+    // The newest snapshot of the group both of whose files verify; damaged ones are skipped and
+    // named in `damage`, and then recovery refuses if the log no longer reaches back far enough.
+    // Error: the disk failed, or a newer format.
     base::Result<Loaded> load(base::GroupId group, std::string& damage);
 
     // --- running: never blocks ---

@@ -1,12 +1,12 @@
-// The log of one shard: one file sequence shared by all its Raft groups. It knows groups, terms, indexes and opaque
-// entry bodies. Used only by the shard's loop; owned by the shard. Bytes on disk: storage/wal_format.h. After a crash:
-// storage/recovery.h. A turn uses it like this:
+// The log of one shard: one file sequence shared by all its Raft groups. It knows groups, terms,
+// indexes and opaque entry bodies. Used only by the shard's loop; owned by the shard. Bytes on
+// disk: storage/wal_format.h. After a crash: storage/recovery.h. A turn uses it like this:
 //
 //   disk.take_completions(done); for (op : done) op->owner->on_done(*op, now);     reap
-//   wal.take_persisted(persisted); wal.take_reads(reads);                          what is durable, what was read
-//   body = wal.stage_entry(...); encode into body; wal.finish_entry(); ...         step groups
-//   wal.flush(now);                                                                at most one write per free slot
-//   wal.take_persisted(persisted)                                                  on a MemoryDisk: durable at once
+//   wal.take_persisted(persisted); wal.take_reads(reads);                          what is durable,
+//   what was read body = wal.stage_entry(...); encode into body; wal.finish_entry(); ... step
+//   groups wal.flush(now);                                                                at most
+//   one write per free slot wal.take_persisted(persisted); on a MemoryDisk: durable at once
 //
 // Nothing here blocks; only start() does.
 #pragma once
@@ -41,13 +41,14 @@ struct Location {
     constexpr auto operator<=>(const Location&) const = default;
 };
 
-// What became durable for one group. In log order; one per group and batch.
+// What became durable for one group. In log order; one per group and batch. An entry truncated in
+// the meantime may still be named: compare terms.
 struct Persisted {
     base::GroupId group;
     bool has_entries = false;
     base::EntryId last;  // has_entries: the group's log is durable through this entry
     bool has_hard_state = false;
-    base::Term term;     // has_hard_state: this vote of this term is durable
+    base::Term term;  // has_hard_state: this vote of this term is durable
     base::NodeId vote;
 };
 
@@ -55,7 +56,8 @@ struct WalOptions {
     std::uint64_t salt = 0;         // the shard's (NodeFile::shard_salt); keys every checksum
     std::uint32_t group_count = 0;  // groups of the whole node: ids are below it
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
-    // Appends are refused (State::full) while the volume's free space is below the larger of the two.
+    // Appends are refused (State::full) while the volume's free space is below the larger of the
+    // two.
     std::uint64_t reserve_bytes = 0;
     std::uint32_t reserve_percent = 5;
     // Smaller only in tests. A piece plus its headers fits a batch.
@@ -63,37 +65,44 @@ struct WalOptions {
     std::uint32_t piece_bytes_max = base::limits::wal_piece_bytes_max;
 };
 
-// A read of bytes already on disk. Owned by the caller, untouched from read() until take_reads() returns it.
+// A read of bytes already on disk. Owned by the caller, untouched from read() until take_reads()
+// returns it.
 struct ReadRequest {
     SegmentId segment;
     std::uint32_t position = 0;  // need not be aligned
-    base::MutableBytes buffer{};  // its size is what is read; the caller checks its own checksum over it
-    bool failed = false;         // the disk refused: `error` says why, the buffer is undefined
+    base::MutableBytes
+        buffer{};         // its size is what is read; the caller checks its own checksum over it
+    bool failed = false;  // the disk refused: `error` says why, the buffer is undefined
     std::string error;
-    void* owner = nullptr;         // the caller's
-    ReadRequest* next = nullptr;   // the Wal's
+    void* owner = nullptr;        // the caller's
+    ReadRequest* next = nullptr;  // the Wal's
 };
 
-class Wal final : public DiskUser {
+class Wal final {
   public:
     enum class State : std::uint8_t {
         open,
-        full,    // no space for the next segments: appends are to be refused (507), everything else goes on. Retried
-                 // once a second, ends by itself.
-        failed,  // a write or sync of the log failed: failure() says it in a sentence, the process ends with exit 1
+        full,  // no space for the next segments: appends are to be refused (507), everything else
+               // goes on. Retried once a second, ends by itself.
+        failed,  // a write or sync of the log failed: failure() says it in a sentence, the process
+                 // ends with exit 1
     };
 
-    // Blocks. Makes the segment that follows what was recovered (never writes into an old one), then removes files that
-    // hold nothing: torn heads, spares, temporaries. On a MemoryDisk pass RecoveredLog{}. disk outlives the Wal.
-    static base::Result<std::unique_ptr<Wal>> start(Disk& disk, const WalOptions& options, RecoveredLog&& recovered);
+    // Blocks. Makes the segment that follows what was recovered (never writes into an old one),
+    // then removes files that hold nothing: torn heads, spares, temporaries. On a MemoryDisk pass
+    // RecoveredLog{}. disk outlives the Wal.
+    static base::Result<std::unique_ptr<Wal>> start(Disk& disk, const WalOptions& options,
+                                                    RecoveredLog&& recovered);
     ~Wal();
     Wal(const Wal&) = delete;
     Wal& operator=(const Wal&) = delete;
 
     // --- staging: one group's records keep their order ---
-    // Memory for the body of the group's next entry (id.index follows the last one staged, recovered or restarted at).
-    // The caller fills all of it, then calls finish_entry() before any other staging call. `kind` is the caller's.
-    base::MutableBytes stage_entry(base::GroupId group, base::EntryId id, std::uint8_t kind, std::size_t body_size);
+    // Memory for the body of the group's next entry (id.index follows the last one staged,
+    // recovered or restarted at). The caller fills all of it, then calls finish_entry() before any
+    // other staging call. `kind` is the caller's.
+    base::MutableBytes stage_entry(base::GroupId group, base::EntryId id, std::uint8_t kind,
+                                   std::size_t body_size);
     void finish_entry();
     void finish_entry(std::uint32_t body_crc);  // when crc32c of the body is known already
     void stage_hard_state(base::GroupId group, base::Term term, base::NodeId vote);
@@ -101,40 +110,46 @@ class Wal final : public DiskUser {
     void stage_truncate(base::GroupId group, base::LogIndex from);
     // A snapshot at `base` replaced the group's log: the next entry is base.index + 1.
     void stage_restart(base::GroupId group, base::EntryId base);
-    // Staged and not yet durable. The shard refuses appends (503) from limits::wal_staged_bytes_max on.
+    // Staged and not yet durable. The shard refuses appends (503) from limits::wal_staged_bytes_max
+    // on.
     std::size_t staged_bytes() const;
 
     // --- once per turn ---
-    // Hands staged records to the Disk when a write slot is free, runs what is due (watermark, segments ahead, space).
+    // Hands staged records to the Disk when a write slot is free, runs what is due (watermark,
+    // segments ahead, space).
     void flush(base::Instant now);
-    void on_done(DiskOp& op, base::Instant now) override;
     // Appends what became durable since the last call, in log order.
     void take_persisted(std::vector<Persisted>& out);
     // When flush() wants to run although nothing else happens.
     base::Instant deadline() const;
     State state() const;
-    std::string_view failure() const;     // state failed
+    std::string_view failure() const;      // state failed
     std::string_view full_reason() const;  // state full: for the log
 
     // --- bodies ---
-    // The entry's body in one piece, from finish_entry until released or truncated; empty span when it is not held.
+    // The entry's body in one piece, from finish_entry until released or truncated; empty span when
+    // it is not held.
     base::Bytes body(base::GroupId group, base::LogIndex index) const;
     // The caller needs no body of the group through `index` from memory any more.
     void release(base::GroupId group, base::LogIndex through);
-    // Where [offset, offset + size) of a held entry's body lies on disk: appends one Location per piece touched. Only for
-    // entries already persisted; never on a MemoryDisk. Ask before release().
+    // Where [offset, offset + size) of a held entry's body lies on disk: appends one Location per
+    // piece touched. Only for entries already persisted; never on a MemoryDisk. Ask before
+    // release().
     void locate(base::GroupId group, base::LogIndex index, std::size_t offset, std::size_t size,
                 std::vector<Location>& out) const;
     void read(ReadRequest& request);
     void take_reads(std::vector<ReadRequest*>& done);
 
     // --- recycling ---
-    // The group's snapshot at `through` is durable and was re-read; `live` are all segments its location index names. A
-    // segment is recycled once every group's entries in it are covered, no group's live set names it, no read uses it,
-    // and a later segment's head (which repeats hard states and log ends) is durable.
+    // The group's snapshot at `through` is durable and was re-read; `live` are all segments its
+    // location index names. A segment is recycled once every group's entries in it are covered, no
+    // group's live set names it, no read uses it, and a later segment's head (which repeats hard
+    // states and log ends) is durable. After a restart nothing is recycled before this was told
+    // once for each group that started with a snapshot.
     void covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live);
     bool has_segment(SegmentId segment) const;
-    // Log bytes newer than the group's last covered() index, over all groups: what a restart has to read.
+    // Log bytes newer than the group's last covered() index, over all groups: what a restart has to
+    // read.
     std::uint64_t uncovered_bytes() const;
     std::uint64_t segment_count() const;
     // Groups whose entries keep the oldest segment from being recycled: the ones to snapshot first.
@@ -144,13 +159,14 @@ class Wal final : public DiskUser {
     struct Counters {
         std::uint64_t batches = 0;
         std::uint64_t entries = 0;
-        std::uint64_t bytes_written = 0;   // as sent to the disk, padding included
+        std::uint64_t bytes_written = 0;  // as sent to the disk, padding included
         std::uint64_t segments_made = 0;
         std::uint64_t segments_recycled = 0;
-        std::uint64_t watermarks = 0;      // batches an idle log wrote for itself
+        std::uint64_t watermarks = 0;  // batches an idle log wrote for itself
     };
     const Counters& counters() const;
-    base::Instant oldest_write() const;  // submit time of the oldest write in flight; never() when none
+    base::Instant oldest_write()
+        const;  // submit time of the oldest write in flight; never() when none
 
   private:
     explicit Wal(std::unique_ptr<WalCore> core);

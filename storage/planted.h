@@ -1,0 +1,28 @@
+// Bugs planted on purpose: tests/crash builds the island once more with URSULA_PLANTED_BUGS and
+// shows that its crash-state test finds each. In the product planted() is false at compile time.
+#pragma once
+
+#include <cstdint>
+
+namespace ursula::storage {
+
+enum class Planted : std::uint8_t {
+    none,
+    ack_before_sync,   // a batch counts as durable when it was written, not when it was synced
+    checksum_ignored,  // records are believed without their checksums
+    torn_tail_is_segment_end,  // a torn batch ends its segment and the next segment is read on
+    recycled_accepted,         // checksums are not salted and continuity is not asked for
+};
+
+#if defined(URSULA_PLANTED_BUGS)
+inline Planted planted_bug = Planted::none;
+inline bool planted(Planted bug) {
+    return planted_bug == bug;
+}
+#else
+constexpr bool planted(Planted) {
+    return false;
+}
+#endif
+
+}  // namespace ursula::storage

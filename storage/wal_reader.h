@@ -1,0 +1,59 @@
+// Reads a segment file through the Disk seam, window by window, and judges what stands at a place.
+// Start-up and tools only: blocks. The rules are wal_format.h's "VALID" and "END".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "storage/disk.h"
+#include "storage/staging.h"
+#include "storage/wal_format.h"
+
+namespace ursula::storage {
+
+class SegmentReader {
+  public:
+    // size: of the file as listed. Opens on first use.
+    SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt);
+    ~SegmentReader();
+    SegmentReader(const SegmentReader&) = delete;
+    SegmentReader& operator=(const SegmentReader&) = delete;
+
+    SegmentId segment() const { return segment_; }
+    std::uint32_t size() const { return size_; }
+    // [position, position + size) of the file; shorter when the file ends before. Valid until the
+    // next call.
+    base::Result<base::Bytes> view(std::uint32_t position, std::uint32_t size);
+    base::Result<void> sync();
+
+    // The segment header; its block size is what positions are rounded to from then on.
+    base::Result<HeaderCheck> read_header(SegmentHeader& out);
+    // The batch that continues `before` at `position`: true and its whole bytes when it is VALID.
+    base::Result<bool> read_batch(std::uint32_t position, std::uint64_t sequence,
+                                  std::uint32_t prev_checksum, BatchHeader& header,
+                                  base::Bytes& batch);
+    // Highest watermark of any batch header that validates in [from, through), 0 for none.
+    base::Result<std::uint64_t> highest_watermark(std::uint32_t from, std::uint32_t through);
+
+  private:
+    base::Result<void> open();
+    base::Result<void> fill(std::uint32_t position, std::uint32_t size);
+
+    Disk& disk_;
+    const SegmentId segment_;
+    const std::uint32_t size_;
+    const std::uint64_t salt_;
+    bool open_ = false;
+    FileId file_{};
+    AlignedMemory memory_;
+    std::uint32_t capacity_ = 0;
+    std::uint32_t window_begin_ = 0;
+    std::uint32_t window_end_ = 0;
+    std::uint32_t step_ =
+        512;  // blocks to look for batches at; the segment's own once its header was read
+};
+
+}  // namespace ursula::storage
