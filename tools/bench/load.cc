@@ -169,7 +169,10 @@ LoadResult Load::run() {
         wait_for_deliveries();
         result_.expected = deliveries_expected();
         for (const auto& reader : readers_) {
+            const std::uint64_t due = acked_per_stream_[reader->stream];
             result_.delivered += reader->delivered;
+            result_.lost += due - std::min(due, reader->delivered);
+            result_.repeated += reader->delivered - std::min(due, reader->delivered);
         }
         if (checked) {
             check_tails(before);

@@ -25,10 +25,13 @@ struct LoadResult {
     std::uint64_t appends = 0;   // acknowledged inside the window
     std::uint64_t acked = 0;     // acknowledged in all, warm-up and drain included
     std::uint64_t not_sent = 0;  // open loop: due but not sent when the window ended
-    std::uint64_t expected = 0;  // deliveries: one per acknowledged append and reader of its stream
+    // Deliveries: one is due per acknowledged append and reader of its stream.
+    std::uint64_t expected = 0;
     std::uint64_t delivered = 0;
-    double seconds = 0;        // length of the window
-    double generator_cpu = 0;  // cores this process used inside it
+    std::uint64_t lost = 0;      // due to some reader, not delivered to it
+    std::uint64_t repeated = 0;  // delivered to some reader beyond what was due
+    double seconds = 0;          // length of the window
+    double generator_cpu = 0;    // cores this process used inside it
     std::map<int, std::uint64_t> statuses;
 };
 

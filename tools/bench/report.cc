@@ -81,7 +81,7 @@ void report_load(const Options& options, const LoadResult& result) {
             deliveries = fmt::format(
                 ",\"readers\":{},\"delivery\":{},\"expected\":{},\"delivered\":{},\"lost\":{}",
                 options.readers, json_of(result.delivery_ns), result.expected, result.delivered,
-                static_cast<std::int64_t>(result.expected - result.delivered));
+                result.lost);
         }
         fmt::print(
             "{{\"mode\":\"{}\",\"connections\":{},\"depth\":{},\"streams\":{},\"bytes\":{},"
