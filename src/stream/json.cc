@@ -1,0 +1,417 @@
+#include "stream/json.h"
+
+#if defined(__SSSE3__)
+#include <tmmintrin.h>
+#endif
+
+#include <bit>
+#include <cstring>
+
+#include "base/limits.h"
+#include "stream/utf8.h"
+
+namespace ursula::stream {
+
+namespace {
+
+constexpr std::size_t depth_max = base::limits::json_depth_max;
+
+using Byte = unsigned char;
+
+bool is_space(Byte c) {
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+bool is_digit(Byte c) {
+    return static_cast<Byte>(c - '0') <= 9;
+}
+bool is_hex(Byte c) {
+    return is_digit(c) || static_cast<Byte>((c | 0x20) - 'a') <= 'f' - 'a';
+}
+
+// The three searches that most bytes go through, sixteen at a time. Each stops in front of the
+// first byte of interest, or less than sixteen bytes before the end: what is left there, and all of
+// it on other machines, is done byte by byte.
+#if defined(__SSSE3__)
+
+__m128i load(const Byte* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+}
+
+// Over the bytes that mean nothing in a string. `seen` gathers their top bits.
+struct Seen {
+    __m128i bits = _mm_setzero_si128();
+    bool beyond_ascii() const { return _mm_movemask_epi8(bits) != 0; }
+    void add(Byte c) { bits = _mm_or_si128(bits, _mm_set1_epi8(static_cast<char>(c))); }
+};
+
+const Byte* skip_plain(const Byte* at, const Byte* end, Seen& seen) {
+    while (end - at >= 16) {
+        const __m128i bytes = load(at);
+        const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+        const __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+        const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        seen.bits = _mm_or_si128(seen.bits, bytes);
+        const __m128i special = _mm_or_si128(_mm_or_si128(quote, slash), control);
+        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
+        if (mask != 0) {
+            return at + std::countr_zero(mask);
+        }
+        at += 16;
+    }
+    return at;
+}
+
+const Byte* skip_digits(const Byte* at, const Byte* end) {
+    while (end - at >= 16) {
+        const __m128i values = _mm_sub_epi8(load(at), _mm_set1_epi8('0'));
+        const __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values);
+        const auto others = ~static_cast<unsigned>(_mm_movemask_epi8(digit)) & 0xffffu;
+        if (others != 0) {
+            return at + std::countr_zero(others);
+        }
+        at += 16;
+    }
+    return at;
+}
+
+const Byte* skip_spaces(const Byte* at, const Byte* end) {
+    // The four kinds of white space differ in their low four bits.
+    const __m128i spaces = _mm_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
+    while (end - at >= 16) {
+        const __m128i bytes = load(at);
+        const __m128i space = _mm_cmpeq_epi8(_mm_shuffle_epi8(spaces, bytes), bytes);
+        const auto others = ~static_cast<unsigned>(_mm_movemask_epi8(space)) & 0xffffu;
+        if (others != 0) {
+            return at + std::countr_zero(others);
+        }
+        at += 16;
+    }
+    return at;
+}
+
+#else
+
+struct Seen {
+    Byte bits = 0;
+    bool beyond_ascii() const { return (bits & 0x80) != 0; }
+    void add(Byte c) { bits = static_cast<Byte>(bits | c); }
+};
+const Byte* skip_plain(const Byte* at, const Byte*, Seen&) {
+    return at;
+}
+const Byte* skip_digits(const Byte* at, const Byte*) {
+    return at;
+}
+const Byte* skip_spaces(const Byte* at, const Byte*) {
+    return at;
+}
+
+#endif
+
+// All functions take the place to begin at and return the place after what they read; null when it
+// is wrong, with error and at() set. One pass over [begin, end), which has no white space at either
+// end. A text that ends with a closing bracket needs no check for the end of input outside strings:
+// nothing but the container it closes can consume that bracket. All other texts (scalars, and what
+// is wrong anyway) are `guarded`: there the end reads as a NUL, which is legal nowhere.
+template <bool guarded>
+class Scanner {
+  public:
+    explicit Scanner(const Byte* end) : end_(end) {}
+
+    const Byte* text(const Byte* at);
+    JsonError error() const { return error_; }
+    const Byte* at() const { return failed_at_; }
+    std::uint32_t commas() const { return commas_; }  // of the outermost array
+    // Some byte may be other than ASCII: the caller validates UTF-8.
+    bool beyond_ascii() const { return seen_.beyond_ascii(); }
+
+  private:
+    enum Container : Byte { array = 0, object = 1 };
+
+    Byte peek(const Byte* at) const {
+        if (guarded && at == end_) {
+            return 0;
+        }
+        return *at;
+    }
+    const Byte* fail(const Byte* at, JsonError error = JsonError::invalid) {
+        failed_at_ = at;
+        error_ = error;
+        return nullptr;
+    }
+    std::size_t left(const Byte* at) const { return static_cast<std::size_t>(end_ - at); }
+    const Byte* skip_space(const Byte* at) const {
+        // None is the rule, one blank the next best; lines with indentation are left to a loop.
+        if (peek(at) > ' ') {
+            return at;
+        }
+        if (peek(at) == ' ' && peek(at + 1) > ' ') {
+            return at + 1;
+        }
+        return skip_more_space(at);
+    }
+    const Byte* skip_more_space(const Byte* at) const;
+    const Byte* string(const Byte* at);
+    const Byte* escape(const Byte* at);
+    const Byte* number(const Byte* at);
+    const Byte* digits(const Byte* at);
+    const Byte* literal(const Byte* at, const char* word, std::size_t size) {
+        return left(at) < size || std::memcmp(at, word, size) != 0 ? fail(at) : at + size;
+    }
+
+    const Byte* const end_;
+    const Byte* failed_at_ = nullptr;
+    Seen seen_;
+    JsonError error_ = JsonError::none;
+    std::uint32_t commas_ = 0;
+};
+
+template <bool guarded>
+const Byte* Scanner<guarded>::skip_more_space(const Byte* at) const {
+    at = skip_spaces(at, end_);
+    while (is_space(peek(at))) {
+        ++at;
+    }
+    return at;
+}
+
+// From behind the opening quote.
+template <bool guarded>
+const Byte* Scanner<guarded>::string(const Byte* at) {
+    for (;;) {
+        at = skip_plain(at, end_, seen_);
+        if (at == end_) {
+            return fail(at);
+        }
+        const Byte c = *at;
+        if (c == '"') {
+            return at + 1;
+        }
+        if (c == '\\') {
+            at = escape(at);
+            if (at == nullptr) {
+                return nullptr;
+            }
+        } else if (c < 0x20) {
+            return fail(at);
+        } else {
+            seen_.add(c);
+            ++at;
+        }
+    }
+}
+
+template <bool guarded>
+const Byte* Scanner<guarded>::escape(const Byte* at) {
+    if (left(at) < 2) {
+        return fail(end_);
+    }
+    const Byte c = at[1];
+    if (c == 'u') {
+        for (std::size_t i = 2; i < 6; ++i) {
+            if (left(at) <= i || !is_hex(at[i])) {
+                return fail(left(at) <= i ? end_ : at + i);
+            }
+        }
+        return at + 6;
+    }
+    if (c == '"' || c == '\\' || c == '/' || c == 'b' || c == 'f' || c == 'n' || c == 'r' ||
+        c == 't') {
+        return at + 2;
+    }
+    return fail(at + 1);
+}
+
+// At least one digit.
+template <bool guarded>
+const Byte* Scanner<guarded>::digits(const Byte* at) {
+    if (!is_digit(peek(at))) {
+        return fail(at);
+    }
+    at = skip_digits(at, end_);  // no branch per digit: how many there are is hard to predict
+    while (is_digit(peek(at))) {
+        ++at;
+    }
+    return at;
+}
+
+// At a minus sign or a digit.
+template <bool guarded>
+const Byte* Scanner<guarded>::number(const Byte* at) {
+    at += *at == '-' ? 1 : 0;
+    if (peek(at) == '0') {
+        ++at;
+    } else if (at = digits(at); at == nullptr) {
+        return nullptr;
+    }
+    if (peek(at) == '.') {
+        at = digits(at + 1);
+        if (at == nullptr) {
+            return nullptr;
+        }
+    }
+    if ((peek(at) | 0x20) == 'e') {
+        ++at;
+        at += peek(at) == '+' || peek(at) == '-' ? 1 : 0;
+        return digits(at);
+    }
+    return at;
+}
+
+// A state machine whose states are labels; what is open is a stack of one byte per level.
+template <bool guarded>
+const Byte* Scanner<guarded>::text(const Byte* at) {
+    Byte open[depth_max];
+    std::size_t depth = 0;
+    Byte inside = array;
+    Byte c = 0;
+
+value:
+    c = peek(at);
+    if (c == '"') {
+        at = string(at + 1);
+    } else if (c == '{' || c == '[') {
+        if (depth == depth_max) {
+            return fail(at, JsonError::too_deep);
+        }
+        open[depth] = inside;
+        ++depth;
+        inside = c == '{' ? object : array;
+        at = skip_space(at + 1);
+        if (peek(at) == (inside == object ? '}' : ']')) {
+            goto close;
+        }
+        if (inside == object) {
+            goto key;
+        }
+        goto value;
+    } else if (is_digit(c) || c == '-') {
+        at = number(at);
+    } else if (c == 't') {
+        at = literal(at, "true", 4);
+    } else if (c == 'f') {
+        at = literal(at, "false", 5);
+    } else if (c == 'n') {
+        at = literal(at, "null", 4);
+    } else {
+        return fail(at);
+    }
+    if (at == nullptr) {
+        return nullptr;
+    }
+
+after_value:
+    if (depth == 0) {
+        return at == end_ ? at : fail(skip_space(at));
+    }
+    at = skip_space(at);
+    c = peek(at);
+    if (c == ',') {
+        at = skip_space(at + 1);
+        if (inside == object) {
+            goto key;
+        }
+        commas_ += depth == 1 ? 1 : 0;
+        goto value;
+    }
+    if (c != (inside == object ? '}' : ']')) {
+        return fail(at);
+    }
+
+close:
+    ++at;
+    --depth;
+    inside = open[depth];
+    // The last bracket of a text that is not guarded: just consumed, or still ahead.
+    if (!guarded && at == end_ && depth > 0) {
+        return fail(at);
+    }
+    goto after_value;
+
+key:
+    if (peek(at) != '"') {
+        return fail(at);
+    }
+    at = string(at + 1);
+    if (at == nullptr) {
+        return nullptr;
+    }
+    at = skip_space(at);
+    if (peek(at) != ':') {
+        return fail(at);
+    }
+    at = skip_space(at + 1);
+    goto value;
+}
+
+template <bool guarded>
+JsonBody split(const Byte* body, const Byte* first, const Byte* end) {
+    Scanner<guarded> scanner(end);
+    JsonBody result;
+    const Byte* const reached = scanner.text(first);
+    if (reached == nullptr) {
+        result.error = scanner.error();
+        result.error_at = static_cast<std::size_t>(scanner.at() - body);
+    }
+    if (scanner.beyond_ascii()) {
+        // What was scanned is right but for its characters; the first wrong byte of all is
+        // reported.
+        const Byte* const until = reached == nullptr ? scanner.at() : end;
+        const base::Bytes scanned{reinterpret_cast<const std::byte*>(first),
+                                  static_cast<std::size_t>(until - first)};
+        const std::size_t valid = valid_utf8_prefix(scanned);
+        if (valid < scanned.size()) {
+            result.error = JsonError::bad_utf8;
+            result.error_at = static_cast<std::size_t>(first - body) + valid;
+        }
+    }
+    if (result.error != JsonError::none) {
+        return result;
+    }
+    result.array = *first == '[';
+    result.count = 1;
+    if (result.array) {
+        ++first;
+        --end;
+        while (first < end && is_space(*first)) {
+            ++first;
+        }
+        while (first < end && is_space(end[-1])) {
+            --end;
+        }
+        result.count = first == end ? 0 : scanner.commas() + 1;
+    }
+    result.elements = {reinterpret_cast<const std::byte*>(first),
+                       static_cast<std::size_t>(end - first)};
+    return result;
+}
+
+}  // namespace
+
+JsonBody split_json(base::Bytes bytes) {
+    const Byte* const body = reinterpret_cast<const Byte*>(bytes.data());
+    const Byte* first = body;
+    const Byte* end = body + bytes.size();
+    while (first < end && is_space(*first)) {
+        ++first;
+    }
+    while (first < end && is_space(end[-1])) {
+        --end;
+    }
+    JsonBody result;
+    if (first == end) {
+        result.error = JsonError::empty;
+        return result;
+    }
+    if (end - first >= 3 && first[0] == 0xef && first[1] == 0xbb && first[2] == 0xbf) {
+        result.error = JsonError::byte_order_mark;
+        result.error_at = static_cast<std::size_t>(first - body);
+        return result;
+    }
+    const Byte last = end[-1];
+    const bool closes = last == ']' || last == '}';
+    return closes && (*first == '[' || *first == '{') ? split<false>(body, first, end)
+                                                      : split<true>(body, first, end);
+}
+
+}  // namespace ursula::stream
