@@ -64,7 +64,7 @@ struct DiskOp {
     // fails), 0 for the others, -errno on failure. -ENOSPC is the only one a caller may survive for
     // files that hold nothing acknowledged.
     std::int64_t result = 0;
-    void* owner = nullptr;  // the caller's
+    DiskUser* owner = nullptr;  // who is told when it is done
 };
 
 struct FileInfo {

@@ -1,0 +1,164 @@
+// Removing a bucket (DESIGN "Between groups"), driven by the shard of group 0 in committed, repeatable steps:
+//   1. group 0: begin_remove_bucket       the bucket is `closing`: new creates are refused at resolve
+//   2. every group: seal_bucket(id)       creates that resolved earlier are refused in apply; the group says if it is empty
+//   3. all empty: group 0 finish_remove_bucket.  Else: group 0 reopen_bucket, every group unseal_bucket(id)
+// A crash leaves a closing bucket; the next start takes it up again at step 2, without a caller.
+#include <algorithm>
+
+#include "api/placement.h"
+#include "shard/shard.h"
+
+namespace ursula::shard {
+
+void Shard::take_removal(const api::Call& call, std::string_view bucket) {
+    Replica& replica = this->replica(api::bucket_group);
+    const stream::Bucket* found = replica.machine.find_bucket(bucket);
+    if (found == nullptr && confirm_reads(replica)) {
+        reply(call.from, call.id, api::Refused{api::Refusal::bucket_not_found});
+        return;
+    }
+    const bool running = std::any_of(removals_.begin(), removals_.end(),
+                                     [&](const auto& removal) { return removal->bucket == bucket; });
+    if (running) {
+        reply(call.from, call.id, api::Refused{api::Refusal::bucket_being_removed});
+        return;
+    }
+    auto removal = std::make_unique<Removal>();
+    removal->bucket = bucket;
+    removal->has_caller = true;
+    removal->call = call.id;
+    removal->from = call.from;
+    removals_.push_back(std::move(removal));
+}
+
+void Shard::resume_removals() {
+    if (options_.id != api::shard_of(api::bucket_group, options_.shards)) {
+        return;
+    }
+    for (const auto& [name, bucket] : replica(api::bucket_group).machine.buckets()) {
+        if (!bucket.closing) {
+            continue;
+        }
+        auto removal = std::make_unique<Removal>();
+        removal->bucket = name;
+        removals_.push_back(std::move(removal));
+    }
+}
+
+// Submits a step to group 0, as the shard's own ticket.
+void Shard::submit_removal_step(Removal& removal, stream::CommandKind kind) {
+    Replica& replica = this->replica(api::bucket_group);
+    stream::Command command;
+    command.kind = kind;
+    command.name = removal.bucket;
+    command.number = removal.bucket_id;
+    Ticket ticket;
+    ticket.from = internal;
+    ticket.call = api::CallId((std::uint64_t{2} << 56) | next_internal_++);
+    ticket.name_slot = TouchedNames::slot_of(0);
+    removal.waiting_for = ticket.call;
+    removal.waiting = 1;
+    submit(replica, command, ticket);
+}
+
+void Shard::seal_everywhere(Removal& removal, bool seal) {
+    removal.waiting_for = api::CallId((std::uint64_t{2} << 56) | next_internal_++);
+    removal.waiting = options_.groups;
+    for (std::uint32_t group = 0; group < options_.groups; ++group) {
+        api::Call call;
+        call.id = removal.waiting_for;
+        call.from = options_.id;
+        call.verb = api::SealBucketCall{base::GroupId(group), removal.bucket, removal.bucket_id, seal};
+        internal_calls_->push_back(call);
+    }
+}
+
+// One step further; `answer` is what the last one brought.
+void Shard::drive_removal(Removal& removal, const api::Answer& answer) {
+    switch (removal.step) {
+        case Removal::Step::begin:
+            removal.step = Removal::Step::sealing;
+            submit_removal_step(removal, stream::CommandKind::begin_remove_bucket);
+            return;
+        case Removal::Step::sealing: {
+            const auto* closing = std::get_if<api::BucketReply>(&answer);
+            if (closing == nullptr) {
+                finish_removal(removal, answer);
+                return;
+            }
+            removal.bucket_id = closing->bucket_id;
+            removal.step = Removal::Step::decide;
+            seal_everywhere(removal, true);
+            return;
+        }
+        case Removal::Step::decide:
+            if (removal.empty) {
+                removal.step = Removal::Step::removed;
+                submit_removal_step(removal, stream::CommandKind::finish_remove_bucket);
+            } else {
+                removal.step = Removal::Step::unsealing;
+                seal_everywhere(removal, false);
+            }
+            return;
+        case Removal::Step::unsealing:
+            removal.step = Removal::Step::reopened;
+            submit_removal_step(removal, stream::CommandKind::reopen_bucket);
+            return;
+        case Removal::Step::removed:
+            finish_removal(removal, answer);
+            return;
+        case Removal::Step::reopened:
+            finish_removal(removal, api::Refused{api::Refusal::bucket_not_empty});
+            return;
+    }
+}
+
+void Shard::finish_removal(Removal& removal, const api::Answer& answer) {
+    if (removal.has_caller) {
+        api::Answer copy = answer;
+        replies_->push_back(api::Reply{removal.call, removal.from, std::move(copy)});
+    }
+    std::erase_if(removals_, [&](const auto& one) { return one.get() == &removal; });
+}
+
+void Shard::on_internal_reply(const api::Reply& reply) {
+    const auto found = std::find_if(removals_.begin(), removals_.end(),
+                                    [&](const auto& removal) { return removal->waiting_for == reply.id; });
+    if (found == removals_.end()) {
+        return;
+    }
+    Removal& removal = **found;
+    if (const auto* seal = std::get_if<api::SealReply>(&reply.answer)) {
+        removal.empty = removal.empty && seal->empty;
+    } else if (!std::holds_alternative<api::BucketReply>(reply.answer)) {
+        removal.failed = true;
+    }
+    if (--removal.waiting == 0) {
+        removal.answer = reply.answer;
+        removal.due = true;
+    }
+}
+
+// Steps whose answers are in, once per turn.
+void Shard::run_removals() {
+    for (std::size_t i = 0; i < removals_.size();) {
+        Removal& removal = *removals_[i];
+        if (!removal.due) {
+            ++i;
+            continue;
+        }
+        removal.due = false;
+        if (removal.failed) {
+            // Overload or a full disk in the middle of it: begin again, every step may be repeated.
+            removal.failed = false;
+            removal.empty = true;
+            removal.step = Removal::Step::begin;
+        }
+        const std::size_t before = removals_.size();
+        const api::Answer answer = removal.answer;
+        drive_removal(removal, answer);
+        i += removals_.size() == before ? 1 : 0;
+    }
+}
+
+}  // namespace ursula::shard

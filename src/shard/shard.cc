@@ -1,0 +1,215 @@
+#include "shard/shard.h"
+
+#include <algorithm>
+
+namespace ursula::shard {
+
+Shard::Shard(const ShardOptions& options, storage::Disk& disk)
+    : options_(options), disk_(disk), local_{{options.hot_bytes, disk.keeps_data()}, {}},
+      snapshots_(disk, options.salt), raft_deadline_(base::Instant::never()), watches_(1) {
+    for (std::uint32_t group = options.id.value; group < options.groups; group += options.shards) {
+        replicas_.push_back(
+            std::make_unique<Replica>(base::GroupId(group), options.node, options.table_key, local_));
+    }
+}
+
+// Streams go first: their hot tails give their memory back to local_.
+Shard::~Shard() {
+    image_.reset();
+    replicas_.clear();
+}
+
+void Shard::advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
+                    std::vector<api::Call>& internal_calls) {
+    ++turn_;
+    now_ = now;
+    replies_ = &replies;
+    internal_calls_ = &internal_calls;
+
+    take_disk();
+    settle();
+    if (now.mono >= raft_deadline_) {
+        run_timeouts();
+    }
+    for (const api::Call& call : calls) {
+        take(call);
+    }
+    if (!removals_.empty()) {
+        run_removals();
+    }
+    write_entries();
+    run_snapshots();
+    wal_->flush(now.mono);
+    // A MemoryDisk has everything durable by now; a real one has nothing new, which costs two empty looks.
+    take_disk();
+    settle();
+    write_entries();  // steps of the shard's own that the applied commands led to
+    wal_->flush(now.mono);
+    send_posts();
+
+    replies_ = nullptr;
+    internal_calls_ = nullptr;
+}
+
+// What the disk finished: log writes, snapshot files, reads for clients.
+void Shard::take_disk() {
+    done_.clear();
+    disk_.take_completions(done_);
+    for (storage::DiskOp* op : done_) {
+        op->owner->on_done(*op, now_.mono);
+    }
+    reads_.clear();
+    wal_->take_reads(reads_);
+    for (storage::ReadRequest* read : reads_) {
+        disk_reads_.on_read(*read);
+    }
+    if (!reads_.empty()) {
+        finished_reads_.clear();
+        disk_reads_.take_finished(finished_reads_);
+        for (DiskReads::Finished& finished : finished_reads_) {
+            if (!finished.damage.empty()) {
+                events_.push_back({ShardEvent::Kind::data_damaged, std::move(finished.damage)});
+            }
+            replies_->push_back(std::move(finished.reply));
+        }
+    }
+    storage::SnapshotStore::Finished finished;
+    if (snapshots_.take_finished(finished)) {
+        end_snapshot(finished);
+    }
+    const bool full = wal_->state() == storage::Wal::State::full;
+    if (full != was_full_) {
+        was_full_ = full;
+        events_.push_back({full ? ShardEvent::Kind::disk_full : ShardEvent::Kind::disk_ok_again,
+                           std::string(full ? wal_->full_reason() : std::string_view())});
+    }
+}
+
+// What became durable moves the groups' commit marks; what is committed is applied and answered.
+void Shard::settle() {
+    persisted_.clear();
+    wal_->take_persisted(persisted_);
+    for (const storage::Persisted& persisted : persisted_) {
+        Replica& replica = this->replica(persisted.group);
+        raft::Persisted input;  // marks only move forward: what this one does not name stays
+        if (persisted.has_entries) {
+            input.log = persisted.last;
+        }
+        if (persisted.has_hard_state) {
+            input.hard_state = {persisted.term, persisted.vote};
+        }
+        replica.group.step(input, now_, replica.effects);
+        carry_out(replica);
+    }
+}
+
+void Shard::run_timeouts() {
+    raft_deadline_ = base::Instant::never();
+    for (auto& replica : replicas_) {
+        if (now_.mono >= replica->group.deadline()) {
+            replica->group.step(raft::Timeout{}, now_, replica->effects);
+            carry_out(*replica);
+        }
+        raft_deadline_ = std::min(raft_deadline_, replica->group.deadline());
+    }
+}
+
+// In the order raft/effects.h gives. Entries of commands are written by write_entry, which asked for them.
+void Shard::carry_out(Replica& replica) {
+    raft::Effects& effects = replica.effects;
+    if (effects.hard_state) {
+        wal_->stage_hard_state(replica.id(), effects.hard_state->term, effects.hard_state->vote);
+    }
+    for (const raft::EntryToWrite& entry : effects.entries_to_write) {
+        if (entry.kind == raft::EntryKind::noop) {
+            write_noop(replica, entry);
+        }
+    }
+    const base::LogIndex commit_to = effects.commit_to;
+    if (effects.reads_ready) {
+        for (ParkedRead& parked : replica.parked) {
+            if (!parked.confirmed && parked.context <= effects.reads_ready->context) {
+                parked.confirmed = true;
+                parked.index = effects.reads_ready->index;
+            }
+        }
+    }
+    if (effects.reads_refused) {
+        std::erase_if(replica.parked, [&](const ParkedRead& parked) {
+            if (parked.confirmed || parked.context > *effects.reads_refused) {
+                return false;
+            }
+            reply(parked.from, parked.call, api::Refused{api::Refusal::overloaded});
+            return true;
+        });
+    }
+    if (effects.role_change && effects.role_change->role == raft::Role::leader) {
+        ++counters_.elections;
+    }
+    effects.clear();
+    if (commit_to.value != 0) {
+        apply_through(replica, commit_to);
+    }
+    if (!replica.parked.empty()) {
+        serve_parked(replica);
+    }
+    raft_deadline_ = std::min(raft_deadline_, replica.group.deadline());
+}
+
+void Shard::reply(base::ShardId to, api::CallId call, api::Answer&& answer) {
+    if (to == internal) {
+        api::Reply own{call, options_.id, std::move(answer)};
+        on_internal_reply(own);
+        return;
+    }
+    replies_->push_back(api::Reply{call, to, std::move(answer)});
+}
+
+bool Shard::ready() const {
+    return std::all_of(replicas_.begin(), replicas_.end(), [](const auto& replica) {
+        const raft::Status status = replica->group.status();
+        return status.role == raft::Role::leader && status.term_start <= status.applied;
+    });
+}
+
+base::Instant Shard::deadline() const {
+    base::Instant at = std::min(raft_deadline_, wal_->deadline());
+    if (image_ == nullptr && !snapshot_round_.empty()) {
+        at = std::min(at, snapshot_again_);
+    }
+    return at;
+}
+
+std::string_view Shard::failure() const {
+    return wal_->state() == storage::Wal::State::failed ? wal_->failure() : std::string_view();
+}
+
+void Shard::take_events(std::vector<ShardEvent>& out) {
+    for (ShardEvent& event : events_) {
+        out.push_back(std::move(event));
+    }
+    events_.clear();
+}
+
+std::uint64_t Shard::stream_count() const {
+    std::uint64_t count = 0;
+    for (const auto& replica : replicas_) {
+        count += replica->machine.streams();
+    }
+    return count;
+}
+
+std::uint32_t Shard::leaders() const {
+    return static_cast<std::uint32_t>(std::count_if(
+        replicas_.begin(), replicas_.end(), [](const auto& replica) { return replica->group.is_leader(); }));
+}
+
+std::uint64_t Shard::state_hash() const {
+    std::uint64_t hash = 0;
+    for (const auto& replica : replicas_) {
+        hash = hash * 0x9e37'79b9'7f4a'7c15u + replica->machine.state_hash();
+    }
+    return hash;
+}
+
+}  // namespace ursula::shard

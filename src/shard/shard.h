@@ -1,0 +1,243 @@
+// Shard: one core's groups with their log - everything below the waist. advance() is one turn: it takes calls, answers what
+// can be answered, and does no I/O but through the Disk it was given. No clock, no thread, no socket: the simulator runs
+// exactly this. Owned by one loop; created and started on its thread.
+//
+// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc committed entries -> answers and
+// posts · shard_read.cc reads and watches · shard_boot.cc recovery · shard_snapshot.cc snapshots · bucket_removal.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/call.h"
+#include "api/reply.h"
+#include "base/result.h"
+#include "base/siphash.h"
+#include "base/time.h"
+#include "shard/disk_reads.h"
+#include "shard/replica.h"
+#include "storage/disk.h"
+#include "storage/recovery.h"
+#include "storage/snapshot_store.h"
+#include "storage/wal.h"
+#include "stream/image.h"
+#include "stream/read_plan.h"
+
+namespace ursula::shard {
+
+struct ShardOptions {
+    base::ShardId id;
+    std::uint32_t shards = 1;
+    std::uint32_t groups = base::limits::groups_default;
+    base::NodeId node{1};
+    base::HashKey table_key;
+    std::uint64_t hot_bytes = 0;                    // of this shard
+    std::uint64_t snapshot_log_bytes = 256u << 20;  // a snapshot round is due at max(this, 2 x images)
+    std::uint64_t salt = 0;                         // NodeFile::shard_salt
+    std::uint32_t segment_bytes = base::limits::segment_bytes_default;
+    std::uint64_t reserve_bytes = 0;
+    std::uint32_t reserve_percent = 0;
+};
+
+struct BootReport {
+    std::uint64_t replayed_bytes = 0;
+    std::uint64_t entries = 0;
+    std::uint64_t streams = 0;
+    std::uint64_t dropped_batches = 0;
+    std::string damaged_snapshots;  // skipped ones, for the log
+};
+
+struct ShardCounters {
+    std::uint64_t appends = 0;          // applied, data kept
+    std::uint64_t appended_bytes = 0;
+    std::uint64_t duplicates = 0;
+    std::uint64_t early_answers = 0;    // refusals and duplicates that never entered the log
+    std::uint64_t commands = 0;         // entered the log
+    std::uint64_t entries = 0;
+    std::uint64_t refused_overloaded = 0;
+    std::uint64_t refused_disk_full = 0;
+    std::uint64_t refused_memory_full = 0;
+    std::uint64_t disk_reads = 0;
+    std::uint64_t posts = 0;
+    std::uint64_t snapshots = 0;
+    std::uint64_t elections = 0;
+};
+
+// Something a person reading the log should see; the loop logs it.
+struct ShardEvent {
+    enum class Kind : std::uint8_t { snapshot_written, snapshot_failed, disk_full, disk_ok_again, data_damaged };
+    Kind kind;
+    std::string text;
+};
+
+class Shard {
+  public:
+    Shard(const ShardOptions& options, storage::Disk& disk);
+    ~Shard();
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+
+    // Blocks: recovery. An error with errno_value 0 refuses the data directory (exit 3).
+    base::Result<BootReport> start(base::Now now);
+
+    // One turn. Replies go to the loop reply.to names; internal calls (bucket removal) are this shard's own, for any shard,
+    // and their views live until the next advance.
+    void advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
+                 std::vector<api::Call>& internal_calls);
+    // The answer to one of those.
+    void on_internal_reply(const api::Reply& reply);
+    static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
+
+    // Every group leads and has applied what it found: calls are welcome.
+    bool ready() const;
+    // When advance wants to run although nothing happens.
+    base::Instant deadline() const;
+    // The log failed: the process ends with this sentence.
+    std::string_view failure() const;
+    void take_events(std::vector<ShardEvent>& out);
+
+    const ShardCounters& counters() const { return counters_; }
+    const storage::Wal& wal() const { return *wal_; }
+    std::uint64_t hot_bytes_used() const { return local_.hot.bytes(); }
+    std::uint64_t live_bytes() const { return local_.segments.live_total(); }
+    std::uint64_t stream_count() const;
+    std::uint32_t leaders() const;
+    std::size_t group_count() const { return replicas_.size(); }
+    // Hash of all groups' replicated state: tests compare it across a restart.
+    std::uint64_t state_hash() const;
+
+  private:
+    static constexpr base::ShardId internal{UINT32_MAX};
+
+    struct Watcher {
+        base::ShardId to;
+        api::CallId call;
+    };
+    // Who is told when a stream changes; stream::Stream::watch is its number here.
+    struct WatchList {
+        std::vector<Watcher> watchers;
+        stream::Stream* stream = nullptr;
+        std::uint64_t posted = 0;  // the posts so far end here
+        bool changed = false;      // listed in changed_
+    };
+
+    // shard.cc
+    Replica& replica(base::GroupId group) { return *replicas_[group.value / options_.shards]; }
+    void take_disk();
+    void settle();
+    void run_timeouts();
+    void carry_out(Replica& replica);
+    void reply(base::ShardId to, api::CallId call, api::Answer&& answer);
+
+    // shard_submit.cc
+    void take(const api::Call& call);
+    void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command, bool adds_bytes);
+    void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
+    void write_entries();
+    void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
+    void write_noop(Replica& replica, const raft::EntryToWrite& entry);
+    bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
+    bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
+    void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
+
+    // shard_apply.cc
+    void apply_through(Replica& replica, base::LogIndex committed);
+    void apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind, base::Bytes body,
+                     std::span<const storage::Location> pieces, bool held);
+    void place_payload(const stream::Command& command, std::span<const storage::Location> pieces);
+    void note_change(const stream::Outcome& outcome);
+    void send_posts();
+    static api::Answer answer_of(const stream::Outcome& outcome);
+
+    // shard_read.cc
+    bool confirm_reads(Replica& replica);
+    void take_read(const api::Call& call, const api::StreamKey& key);
+    void park(Replica& replica, const api::Call& call, std::string_view name);
+    void serve_parked(Replica& replica);
+    void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
+    void serve_read(Replica& replica, base::ShardId from, api::CallId id, const api::ReadCall& read);
+    void serve_watch(Replica& replica, base::ShardId from, api::CallId id, const api::WatchCall& watch);
+    void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
+    void list_streams(const api::Call& call, const api::ListStreamsCall& list);
+    void list_buckets(const api::Call& call);
+
+    // shard_boot.cc
+    class BootSink;
+    base::Result<void> load_snapshots(BootReport& report);
+
+    // shard_snapshot.cc
+    void run_snapshots();
+    void begin_snapshot();
+    void end_snapshot(const storage::SnapshotStore::Finished& finished);
+
+    // bucket_removal.cc
+    struct Removal {
+        enum class Step : std::uint8_t { begin, sealing, decide, unsealing, removed, reopened };
+        Step step = Step::begin;
+        std::string bucket;
+        std::uint64_t bucket_id = 0;
+        api::CallId waiting_for;    // the step under way, and how many answers it still needs
+        std::uint32_t waiting = 0;
+        bool due = true;            // all its answers are in: drive it on
+        bool failed = false;        // one of them was a refusal
+        bool empty = true;          // no group holds a stream of the bucket
+        api::Answer answer;
+        bool has_caller = false;    // false: taken up after a restart
+        api::CallId call;
+        base::ShardId from;
+    };
+    void take_removal(const api::Call& call, std::string_view bucket);
+    void resume_removals();
+    void run_removals();
+    void drive_removal(Removal& removal, const api::Answer& answer);
+    void submit_removal_step(Removal& removal, stream::CommandKind kind);
+    void seal_everywhere(Removal& removal, bool seal);
+    void finish_removal(Removal& removal, const api::Answer& answer);
+
+    const ShardOptions options_;
+    storage::Disk& disk_;
+    stream::Local local_;
+    std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id
+    std::unique_ptr<storage::Wal> wal_;
+    storage::SnapshotStore snapshots_;
+    DiskReads disk_reads_;
+
+    base::Now now_;
+    std::uint64_t turn_ = 0;
+    base::Instant raft_deadline_;
+    std::vector<api::Reply>* replies_ = nullptr;
+    std::vector<api::Call>* internal_calls_ = nullptr;
+    std::vector<Replica*> writing_;  // replicas with queued commands
+
+    std::vector<WatchList> watches_;  // 0 unused
+    std::vector<std::uint32_t> free_watches_;
+    std::vector<std::uint32_t> changed_;
+
+    std::unique_ptr<stream::ImageWriter> image_;
+    Replica* imaging_ = nullptr;
+    std::vector<Replica*> snapshot_round_;
+    std::vector<std::byte> image_slice_;
+    std::vector<std::byte> location_slice_;
+    bool image_sent_ = false;
+    base::Instant snapshot_again_;
+
+    std::vector<std::unique_ptr<Removal>> removals_;
+    std::uint64_t next_internal_ = 1;
+
+    // Reused each turn.
+    std::vector<storage::DiskOp*> done_;
+    std::vector<storage::Persisted> persisted_;
+    std::vector<storage::ReadRequest*> reads_;
+    std::vector<DiskReads::Finished> finished_reads_;
+    std::vector<storage::Location> locations_;
+    std::vector<stream::Place> places_;
+    stream::ReadPlan plan_;
+    std::vector<ShardEvent> events_;
+    bool was_full_ = false;
+    ShardCounters counters_;
+};
+
+}  // namespace ursula::shard

@@ -1,0 +1,143 @@
+// A shard's start: snapshots, then the log newer than they are, then the groups.
+#include <algorithm>
+
+#include "shard/entry_body.h"
+#include "shard/shard.h"
+#include "storage/recovery.h"
+#include "stream/image.h"
+
+namespace ursula::shard {
+
+// Takes entries in log order. An entry at or below a commit hint seen so far is applied at once; the others wait, and what
+// waits at the end is applied by the ordinary path once its group's new leader has committed it.
+class Shard::BootSink final : public storage::RecoverySink {
+  public:
+    BootSink(Shard& shard, BootReport& report) : shard_(shard), report_(report) {}
+
+    void on_entry(const storage::RecoveredEntry& entry) override {
+        Replica& replica = shard_.replica(entry.group);
+        ++report_.entries;
+        auto& terms = replica.boot_terms;
+        if (terms.empty() || terms.back().term != entry.id.term) {
+            terms.push_back({entry.id.index, entry.id.term});
+        }
+        const base::LogIndex hint = read_commit_hint(entry.body);
+        RecoveredBody body;
+        body.id = entry.id;
+        body.kind = static_cast<raft::EntryKind>(entry.kind);
+        body.body.assign(entry.body.begin(), entry.body.end());
+        body.pieces.assign(entry.pieces.begin(), entry.pieces.end());
+        replica.recovered.push_back(std::move(body));
+        while (replica.recovered_next < replica.recovered.size() &&
+               replica.recovered[replica.recovered_next].id.index <= hint) {
+            RecoveredBody& next = replica.recovered[replica.recovered_next++];
+            shard_.apply_entry(replica, next.id, next.kind, next.body, next.pieces, false);
+        }
+        if (replica.recovered_next > 64) {
+            replica.recovered.erase(replica.recovered.begin(),
+                                    replica.recovered.begin() + static_cast<std::ptrdiff_t>(replica.recovered_next));
+            replica.recovered_next = 0;
+        }
+    }
+
+    void on_truncate(base::GroupId group, base::LogIndex from) override {
+        Replica& replica = shard_.replica(group);
+        while (!replica.recovered.empty() && replica.recovered.back().id.index >= from) {
+            VERIFY(replica.recovered.size() > replica.recovered_next);  // never below what was committed
+            replica.recovered.pop_back();
+        }
+        while (!replica.boot_terms.empty() && replica.boot_terms.back().first >= from) {
+            replica.boot_terms.pop_back();
+        }
+    }
+
+  private:
+    Shard& shard_;
+    BootReport& report_;
+};
+
+base::Result<BootReport> Shard::start(base::Now now) {
+    now_ = now;
+    BootReport report;
+    TRY(load_snapshots(report));
+    storage::RecoveredLog recovered;
+    if (disk_.keeps_data()) {
+        std::vector<base::EntryId> snapshots(options_.groups);
+        for (const auto& replica : replicas_) {
+            snapshots[replica->id().value] = replica->machine.applied();
+        }
+        BootSink sink(*this, report);
+        auto log = storage::recover(disk_, {options_.salt, options_.groups, snapshots}, sink);
+        if (!log) {
+            return tl::unexpected(std::move(log.error()));
+        }
+        recovered = std::move(*log);
+        report.replayed_bytes = recovered.replayed_bytes;
+        report.dropped_batches = recovered.dropped_batches;
+    }
+    std::vector<storage::BootState> boots(options_.groups);
+    for (const storage::BootState& boot : recovered.groups) {
+        boots[boot.group.value] = boot;
+    }
+    storage::WalOptions options;
+    options.salt = options_.salt;
+    options.group_count = options_.groups;
+    options.segment_bytes = options_.segment_bytes;
+    options.reserve_bytes = options_.reserve_bytes;
+    options.reserve_percent = options_.reserve_percent;
+    auto wal = storage::Wal::start(disk_, options, std::move(recovered));
+    if (!wal) {
+        return tl::unexpected(std::move(wal.error()));
+    }
+    wal_ = std::move(*wal);
+    const base::NodeId voters[] = {options_.node};
+    for (auto& replica : replicas_) {
+        const storage::BootState& boot = boots[replica->id().value];
+        raft::Start start;
+        start.hard_state = {boot.term, boot.vote};
+        start.snapshot = boot.snapshot;
+        start.log_terms = replica->boot_terms;
+        start.last = boot.last.index;
+        start.commit_hint = replica->machine.applied().index;
+        start.voters = voters;
+        replica->snapshot = boot.snapshot.index;
+        replica->group.step(start, now, replica->effects);
+        replica->group.step(raft::Applied{replica->machine.applied().index}, now, replica->effects);
+        replica->effects.clear();
+        raft_deadline_ = std::min(raft_deadline_, replica->group.deadline());
+        replica->boot_terms.clear();
+        report.streams += replica->machine.streams();
+    }
+    // What was applied while reading is no news to anybody.
+    counters_ = {};
+    snapshot_again_ = now.mono;
+    resume_removals();
+    return report;
+}
+
+base::Result<void> Shard::load_snapshots(BootReport& report) {
+    if (!disk_.keeps_data()) {
+        return {};
+    }
+    TRY(snapshots_.open());
+    for (auto& replica : replicas_) {
+        auto loaded = snapshots_.load(replica->id(), report.damaged_snapshots);
+        if (!loaded) {
+            return tl::unexpected(std::move(loaded.error()));
+        }
+        if (loaded->id.index.value == 0) {
+            continue;
+        }
+        stream::ImageReader image(replica->machine);
+        TRY(image.feed(loaded->image));
+        TRY(image.finish());
+        stream::LocationReader locations(replica->machine);
+        TRY(locations.feed(loaded->locations));
+        TRY(locations.finish());
+        VERIFY(replica->machine.applied() == loaded->id);
+        replica->image_bytes = loaded->image.size();
+    }
+    return {};
+}
+
+}  // namespace ursula::shard

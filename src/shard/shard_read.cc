@@ -1,0 +1,250 @@
+// Reads, watches and listings: answered from applied state, once the group confirmed that it is current.
+#include <algorithm>
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "shard/shard.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+namespace {
+
+const api::StreamKey* key_of(const api::Verb& verb) {
+    if (const auto* head = std::get_if<api::HeadCall>(&verb)) {
+        return &head->key;
+    }
+    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
+        return &read->key;
+    }
+    if (const auto* watch = std::get_if<api::WatchCall>(&verb)) {
+        return &watch->key;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+// One ReadIndex per group and turn serves all its reads (DESIGN "Any node answers any request").
+bool Shard::confirm_reads(Replica& replica) {
+    if (replica.read_turn == turn_) {
+        return replica.read_confirmed;
+    }
+    replica.read_turn = turn_;
+    replica.read_context = raft::ReadContext(replica.read_context.value + 1);
+    replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
+    const auto& ready = replica.effects.reads_ready;
+    replica.read_confirmed = ready && ready->context >= replica.read_context &&
+                             ready->index <= replica.machine.applied().index;
+    if (replica.read_confirmed) {
+        replica.effects.reads_ready.reset();
+    } else if (!replica.effects.empty()) {
+        carry_out(replica);
+    }
+    return replica.read_confirmed;
+}
+
+void Shard::take_read(const api::Call& call, const api::StreamKey& key) {
+    Replica& replica = this->replica(key.group);
+    if (confirm_reads(replica)) {
+        serve(replica, call.from, call.id, call.verb);
+    } else {
+        park(replica, call, key.name);
+    }
+}
+
+void Shard::park(Replica& replica, const api::Call& call, std::string_view name) {
+    ParkedRead parked;
+    // Its own context: the one asked this turn may have been refused already.
+    replica.read_context = raft::ReadContext(replica.read_context.value + 1);
+    parked.context = replica.read_context;
+    parked.call = call.id;
+    parked.from = call.from;
+    parked.name = name;
+    parked.verb = call.verb;
+    replica.parked.push_back(std::move(parked));
+    replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
+    carry_out(replica);
+}
+
+void Shard::serve_parked(Replica& replica) {
+    for (std::size_t i = 0; i < replica.parked.size();) {
+        if (!replica.parked[i].confirmed || replica.parked[i].index > replica.machine.applied().index) {
+            ++i;
+            continue;
+        }
+        ParkedRead parked = std::move(replica.parked[i]);
+        replica.parked.erase(replica.parked.begin() + static_cast<std::ptrdiff_t>(i));
+        if (auto* head = std::get_if<api::HeadCall>(&parked.verb)) {
+            head->key.name = parked.name;
+        } else if (auto* read = std::get_if<api::ReadCall>(&parked.verb)) {
+            read->key.name = parked.name;
+        } else if (auto* watch = std::get_if<api::WatchCall>(&parked.verb)) {
+            watch->key.name = parked.name;
+        } else if (auto* resolve = std::get_if<api::ResolveBucketCall>(&parked.verb)) {
+            resolve->bucket = parked.name;
+        }
+        serve(replica, parked.from, parked.call, parked.verb);
+    }
+}
+
+void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb) {
+    if (const auto* resolve = std::get_if<api::ResolveBucketCall>(&verb)) {
+        const stream::Bucket* bucket = replica.machine.find_bucket(resolve->bucket);
+        if (bucket == nullptr) {
+            reply(from, id, api::Refused{api::Refusal::bucket_not_found});
+        } else if (bucket->closing) {
+            reply(from, id, api::Refused{api::Refusal::bucket_being_removed});
+        } else {
+            reply(from, id, api::BucketReply{false, bucket->id});
+        }
+        return;
+    }
+    if (std::holds_alternative<api::ListBucketsCall>(verb)) {
+        api::ListReply list;
+        for (const auto& [name, bucket] : replica.machine.buckets()) {
+            list.names += list.names.empty() ? "" : "\n";
+            list.names += name;
+        }
+        reply(from, id, std::move(list));
+        return;
+    }
+    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
+        serve_read(replica, from, id, *read);
+        return;
+    }
+    if (const auto* watch = std::get_if<api::WatchCall>(&verb)) {
+        serve_watch(replica, from, id, *watch);
+        return;
+    }
+    const api::StreamKey* key = key_of(verb);
+    VERIFY(key != nullptr);
+    const stream::Stream* stream = replica.machine.find(key->name, key->hash);
+    if (stream == nullptr) {
+        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+        return;
+    }
+    api::HeadReply head;
+    head.incarnation = stream->incarnation(replica.id());
+    head.closed = stream->closed();
+    head.tail = stream->tail();
+    head.content_type = stream->content_type_slice();
+    reply(from, id, std::move(head));
+}
+
+void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id, const api::ReadCall& read) {
+    const stream::Stream* stream = replica.machine.find(read.key.name, read.key.hash);
+    if (stream == nullptr) {
+        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+        return;
+    }
+    stream::plan_read(*stream, read.from_now ? stream->tail() : read.offset, read.bytes_max, plan_);
+    api::ReadReply out;
+    out.incarnation = stream->incarnation(replica.id());
+    out.json = stream->json();
+    out.closed = plan_.closed;
+    out.up_to_date = plan_.up_to_date;
+    out.from = plan_.from;
+    out.next = plan_.next;
+    out.content_type = stream->content_type_slice();
+    if (plan_.disk_bytes == 0) {
+        out.pieces.reserve(plan_.pieces.size());
+        for (stream::ReadPiece& piece : plan_.pieces) {
+            out.pieces.push_back(std::move(piece.memory));
+        }
+        reply(from, id, std::move(out));
+        return;
+    }
+    ++counters_.disk_reads;
+    if (!disk_reads_.start(*wal_, plan_, api::Reply{id, from, std::move(out)})) {
+        ++counters_.refused_overloaded;
+        reply(from, id, api::Refused{api::Refusal::overloaded});
+    }
+}
+
+void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id, const api::WatchCall& watch) {
+    stream::Stream* stream = replica.machine.find(watch.key.name, watch.key.hash);
+    if (stream == nullptr) {
+        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+        return;
+    }
+    if (stream->watch == 0) {
+        if (free_watches_.empty()) {
+            free_watches_.push_back(static_cast<std::uint32_t>(watches_.size()));
+            watches_.emplace_back();
+        }
+        stream->watch = free_watches_.back();
+        free_watches_.pop_back();
+        WatchList& list = watches_[stream->watch];
+        list.stream = stream;
+        list.posted = stream->tail();
+        list.changed = false;
+    }
+    WatchList& list = watches_[stream->watch];
+    list.watchers.push_back({from, id});
+    // Its posts begin where those of the earlier watchers go on.
+    api::WatchReply out;
+    out.incarnation = stream->incarnation(replica.id());
+    out.closed = stream->closed();
+    out.tail = list.posted;
+    reply(from, id, out);
+}
+
+void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
+    Replica& replica = this->replica(gone.key.group);
+    stream::Stream* stream = replica.machine.find(gone.key.name, gone.key.hash);
+    if (stream == nullptr || stream->watch == 0) {
+        return;
+    }
+    WatchList& list = watches_[stream->watch];
+    std::erase_if(list.watchers,
+                  [&](const Watcher& watcher) { return watcher.to == from && watcher.call == gone.watch; });
+    if (!list.watchers.empty()) {
+        return;
+    }
+    list.stream = nullptr;
+    if (!list.changed) {
+        free_watches_.push_back(stream->watch);
+    }
+    stream->watch = 0;
+}
+
+// Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come without their bucket.
+void Shard::list_streams(const api::Call& call, const api::ListStreamsCall& list) {
+    std::vector<std::string_view> names;
+    for (const auto& replica : replicas_) {
+        for (const stream::Stream* stream = replica->machine.first(); stream != nullptr; stream = stream->next()) {
+            std::string_view name = stream->name();
+            if (stream->bucket() != list.bucket) {
+                continue;
+            }
+            name.remove_prefix(list.bucket.size() + 1);
+            if (name.starts_with(list.prefix) && (list.after.empty() || name > list.after)) {
+                names.push_back(name);
+            }
+        }
+    }
+    std::sort(names.begin(), names.end());
+    api::ListReply out;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (i == list.count_max) {
+            out.more = true;
+            break;
+        }
+        out.names += i == 0 ? "" : "\n";
+        out.names += names[i];
+    }
+    reply(call.from, call.id, std::move(out));
+}
+
+void Shard::list_buckets(const api::Call& call) {
+    Replica& replica = this->replica(api::bucket_group);
+    if (confirm_reads(replica)) {
+        serve(replica, call.from, call.id, call.verb);
+    } else {
+        park(replica, call, {});
+    }
+}
+
+}  // namespace ursula::shard

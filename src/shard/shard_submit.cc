@@ -1,0 +1,227 @@
+// Calls that change something: call -> command -> entry of its group -> log.
+#include <algorithm>
+
+#include "api/content_type.h"
+#include "base/limits.h"
+#include "shard/entry_body.h"
+#include "shard/shard.h"
+#include "stream/json.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+namespace {
+
+// Commands of one turn go into entries of about this size; a larger command has its own.
+constexpr std::size_t entry_bytes_max = 1 * limits::mib;
+
+void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body, bool creating) {
+    command.has_body = !body.empty();
+    if (body.empty()) {
+        return;
+    }
+    if (!api::is_json(content_type)) {
+        command.payload.bytes = body;
+        return;
+    }
+    const stream::JsonBody json = stream::split_json(body);
+    if (json.error != stream::JsonError::none) {
+        command.verdict = json.error == stream::JsonError::too_deep ? stream::Verdict::json_too_deep
+                                                                    : stream::Verdict::json_invalid;
+        return;
+    }
+    if (json.count == 0) {
+        // A stream may be created with []; an append of nothing is refused.
+        command.verdict = creating ? stream::Verdict::ok : stream::Verdict::json_empty_array;
+        command.has_body = !creating;
+        return;
+    }
+    command.payload = {json.elements, json.count, true};
+}
+
+}  // namespace
+
+void Shard::take(const api::Call& call) {
+    if (const auto* append = std::get_if<api::AppendCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = stream::CommandKind::append;
+        command.close = append->close;
+        command.has_content_type = append->has_content_type;
+        command.content_type = append->content_type;
+        command.producer = append->producer;
+        command.stream_seq = append->stream_seq;
+        fill_payload(command, append->content_type, append->body, false);
+        take_write(call, append->key, std::move(command), command.has_body);
+    } else if (const auto* create = std::get_if<api::CreateCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = stream::CommandKind::create_stream;
+        command.close = create->closed;
+        command.has_content_type = true;
+        command.content_type = create->content_type;
+        command.number = create->bucket_id;
+        fill_payload(command, create->content_type, create->body, true);
+        take_write(call, create->key, std::move(command), true);
+    } else if (const auto* remove = std::get_if<api::RemoveCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = stream::CommandKind::remove_stream;
+        take_write(call, remove->key, std::move(command), false);
+    } else if (const auto* head = std::get_if<api::HeadCall>(&call.verb)) {
+        take_read(call, head->key);
+    } else if (const auto* read = std::get_if<api::ReadCall>(&call.verb)) {
+        take_read(call, read->key);
+    } else if (const auto* watch = std::get_if<api::WatchCall>(&call.verb)) {
+        take_read(call, watch->key);
+    } else if (const auto* gone = std::get_if<api::UnwatchCall>(&call.verb)) {
+        unwatch(*gone, call.from);
+    } else if (const auto* make = std::get_if<api::CreateBucketCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = stream::CommandKind::create_bucket;
+        take_write(call, {make->bucket, 0, base::GroupId(0)}, std::move(command), true);
+    } else if (const auto* drop = std::get_if<api::RemoveBucketCall>(&call.verb)) {
+        take_removal(call, drop->bucket);
+    } else if (const auto* resolve = std::get_if<api::ResolveBucketCall>(&call.verb)) {
+        take_read(call, {resolve->bucket, 0, base::GroupId(0)});
+    } else if (std::holds_alternative<api::ListBucketsCall>(call.verb)) {
+        list_buckets(call);
+    } else if (const auto* list = std::get_if<api::ListStreamsCall>(&call.verb)) {
+        list_streams(call, *list);
+    } else if (const auto* seal = std::get_if<api::SealBucketCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = seal->seal ? stream::CommandKind::seal_bucket : stream::CommandKind::unseal_bucket;
+        command.number = seal->bucket_id;
+        take_write(call, {seal->bucket, 0, seal->group}, std::move(command), false);
+    }
+}
+
+void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command, bool adds_bytes) {
+    Replica& replica = this->replica(key.group);
+    command.name = key.name;
+    command.name_hash = key.hash;
+    // Duplicates and refusals come before admission (DESIGN "Writes").
+    if (!replica.touched.touched(key.hash) && answer_early(replica, call, command)) {
+        ++counters_.early_answers;
+        return;
+    }
+    Ticket ticket;
+    ticket.call = call.id;
+    ticket.from = call.from;
+    ticket.name_slot = TouchedNames::slot_of(key.hash);
+    if (!admits(call, command.stored_size(), adds_bytes, ticket)) {
+        return;
+    }
+    submit(replica, command, ticket);
+}
+
+// A refusal or a duplicate is told from applied state when a ReadIndex begun after the request confirms that state and no
+// unapplied entry touches the stream (the caller looked).
+bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::Command& command) {
+    const stream::Outcome outcome = replica.machine.decide(command);
+    if (outcome.did != stream::Did::refused && outcome.did != stream::Did::duplicate &&
+        outcome.did != stream::Did::existed) {
+        return false;
+    }
+    if (!confirm_reads(replica)) {
+        return false;
+    }
+    reply(call.from, call.id, answer_of(outcome));
+    return true;
+}
+
+bool Shard::admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket) {
+    if (adds_bytes && wal_->state() == storage::Wal::State::full) {
+        ++counters_.refused_disk_full;
+        reply(call.from, call.id, api::Refused{api::Refusal::disk_full});
+        return false;
+    }
+    if (wal_->staged_bytes() >= limits::wal_staged_bytes_max) {
+        ++counters_.refused_overloaded;
+        reply(call.from, call.id, api::Refused{api::Refusal::overloaded});
+        return false;
+    }
+    if (bytes > 0 && !local_.hot.evicts()) {
+        if (!local_.hot.reserve(bytes)) {
+            ++counters_.refused_memory_full;
+            reply(call.from, call.id, api::Refused{api::Refusal::memory_full});
+            return false;
+        }
+        ticket.reserved_bytes = bytes;
+    }
+    return true;
+}
+
+void Shard::submit(Replica& replica, const stream::Command& command, const Ticket& ticket) {
+    replica.queued.push_back({command, ticket});
+    replica.touched.add(ticket.name_slot);
+    if (!replica.listed) {
+        replica.listed = true;
+        writing_.push_back(&replica);
+    }
+}
+
+// One entry per group and turn (or a few, by size).
+void Shard::write_entries() {
+    for (std::size_t i = 0; i < writing_.size(); ++i) {
+        Replica& replica = *writing_[i];
+        replica.listed = false;
+        std::span<QueuedCommand> left(replica.queued);
+        while (!left.empty()) {
+            std::size_t bytes = commit_hint_bytes + stream::entry_header_bytes;
+            std::size_t count = 0;
+            while (count < left.size()) {
+                const std::size_t size = stream::encoded_size(left[count].command);
+                if (count > 0 && bytes + size > entry_bytes_max) {
+                    break;
+                }
+                bytes += size;
+                ++count;
+            }
+            write_entry(replica, left.first(count), bytes);
+            left = left.subspan(count);
+        }
+        replica.queued.clear();
+    }
+    writing_.clear();
+}
+
+void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes) {
+    replica.group.step(raft::Submit{raft::SubmitTicket(1), bytes}, now_, replica.effects);
+    if (!replica.effects.refused_submits.empty()) {
+        replica.effects.refused_submits.clear();
+        for (const QueuedCommand& queued : commands) {
+            replica.touched.remove(queued.ticket.name_slot);
+            local_.hot.unreserve(queued.ticket.reserved_bytes);
+            ++counters_.refused_overloaded;
+            reply(queued.ticket.from, queued.ticket.call, api::Refused{api::Refusal::overloaded});
+        }
+        return;
+    }
+    VERIFY(replica.effects.entries_to_write.size() == 1);
+    const base::EntryId id = replica.effects.entries_to_write.front().id;
+    const base::MutableBytes body =
+        wal_->stage_entry(replica.id(), id, static_cast<std::uint8_t>(raft::EntryKind::command), bytes);
+    write_commit_hint(body, replica.group.log().committed());
+    std::size_t used = commit_hint_bytes + stream::entry_header_bytes;
+    for (const QueuedCommand& queued : commands) {
+        used += stream::encode(queued.command, body.subspan(used));
+        replica.tickets.push(queued.ticket);
+    }
+    VERIFY(used == bytes);
+    stream::encode_header({static_cast<std::uint32_t>(commands.size()), now_.wall.ms},
+                          body.subspan(commit_hint_bytes));
+    wal_->finish_entry();
+    replica.entries.push({id, static_cast<std::uint32_t>(commands.size())});
+    counters_.commands += commands.size();
+    ++counters_.entries;
+    carry_out(replica);
+}
+
+// A new leader's first entry (Raft thesis 6.4): no commands.
+void Shard::write_noop(Replica& replica, const raft::EntryToWrite& entry) {
+    const base::MutableBytes body = wal_->stage_entry(
+        replica.id(), entry.id, static_cast<std::uint8_t>(raft::EntryKind::noop), commit_hint_bytes);
+    write_commit_hint(body, replica.group.log().committed());
+    wal_->finish_entry();
+}
+
+}  // namespace ursula::shard
