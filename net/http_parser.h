@@ -4,8 +4,13 @@
 // bytes are cut into receives never changes the result.
 //
 //   reader.feed(bytes);
-//   while (reader.next(parser, request) != need_more / failed) { ... }
-//   parser.end_turn();   // after flush: views of this turn's requests are over
+//   for (;;) {
+//       switch (reader.next(parser, request)) {
+//           case need_more:     all was read; what is unfinished was kept
+//           case head_ready:    its body is still to come: refuse (stop), send 100 Continue,
+//           reserve memory case request_ready: serve; or stop asking and hold(parser) when enough
+//           requests are waiting case failed:        answer reader.error() and close
+//   parser.end_turn();   once no view of this turn's requests is used any more
 #pragma once
 
 #include <cstdint>
@@ -14,16 +19,17 @@
 
 #include "base/bytes.h"
 #include "base/slice.h"
+#include "net/http_head.h"
 #include "net/http_message.h"
 
 namespace ursula::net {
 
 enum class ReadEvent : std::uint8_t {
-    need_more,      // nothing (more) in these bytes; unfinished ones were kept
-    head_ready,     // a head whose body is not complete yet; yielded once. Refuse now, send 100
-                    // Continue, reserve memory
-    request_ready,  // head and body
-    failed,         // error() says why; the reader drops everything from here on
+    need_more,
+    head_ready,     // yielded once for a request whose body did not come with its head
+    request_ready,  // head and body; after one with keep_alive == false all further input is
+                    // dropped
+    failed,         // the reader drops everything from here on
 };
 
 // What the readers of one loop share: llhttp, blocks, limits.
@@ -34,27 +40,30 @@ class HttpParser {
     HttpParser(const HttpParser&) = delete;
     HttpParser& operator=(const HttpParser&) = delete;
 
-    // Blocks whose requests were yielded are recycled. Call once per turn, when no view of a
-    // request is used any more.
+    // Recycles the blocks that yielded requests lay in.
     void end_turn();
-    // Bytes held for unfinished requests by all readers of this loop: what
+    // Bytes kept for unfinished requests by all readers of this loop: what
     // limits::bodies_in_flight_bytes_max bounds.
     std::uint64_t held_bytes() const { return held_bytes_; }
     std::uint64_t body_bytes_max() const { return body_bytes_max_; }
 
-    // One whole head, its final empty line included. Fills everything of the request but the body.
-    bool parse_head(std::string_view head, Request& request, HttpError& error);
+    // Heads that our grammar took and llhttp did not, or read differently. Each was refused with
+    // 400 "parsers_disagree".
+    std::uint64_t disagreements() const { return disagreements_; }
 
   private:
     friend class RequestReader;
     struct Llhttp;
     base::Block* take_block(std::size_t capacity);
-    void retire(base::Block* block);  // at the end of the turn
+    void retire(base::Block* block);  // its bytes stay until end_turn
+    bool parse_head(std::string_view head, Request& request, HttpError& error);
     bool agrees_with_llhttp(std::string_view head, const Request& request);
 
     std::uint64_t body_bytes_max_;
     std::uint64_t held_bytes_ = 0;
+    std::uint64_t disagreements_ = 0;
     std::unique_ptr<Llhttp> llhttp_;
+    HeadLines lines_;  // of the head being parsed
     std::vector<base::Block*> spare_;
     std::vector<base::Block*> retired_;
 };
@@ -62,35 +71,33 @@ class HttpParser {
 class RequestReader {
   public:
     RequestReader() = default;
-    ~RequestReader();  // must be idle, or reset() before
+    ~RequestReader();  // reset() or stop() before, when anything was fed
     RequestReader(const RequestReader&) = delete;
     RequestReader& operator=(const RequestReader&) = delete;
 
-    // The bytes stay valid until next() said need_more or failed, or hold() was called; always to
-    // be followed by one of them.
+    // The bytes stay valid until next() said need_more or failed, or hold() or stop() was called;
+    // one of these always follows.
     void feed(base::Bytes bytes);
     ReadEvent next(HttpParser& parser, Request& request);
-    // Keeps the bytes not yet read, when the caller stops asking for requests although there may be
-    // more (pipeline full).
+    // Keeps the bytes not read yet, when the caller stops asking although more requests may be
+    // there (pipeline full).
     void hold(HttpParser& parser);
-    // Between two requests with nothing kept: the keep-alive deadline applies, or the head's, or
-    // the body's.
-    bool between_requests() const;
-    bool in_body() const;
-    // The body being read is dropped instead of kept, and is not bounded; request_ready comes with
-    // an empty body.
-    void discard_body();
-    // No further request is wanted (a refusal was sent): all input is dropped from here on.
+    // No further request is wanted (a refusal was sent): input is dropped from here on.
     void stop(HttpParser& parser);
     // Gives everything back; the reader is as new.
     void reset(HttpParser& parser);
 
-    const HttpError& error() const { return error_; }
+    bool between_requests()
+        const;  // nothing of a next request was seen: the keep-alive deadline applies
+    bool in_body() const { return state_ == State::length || state_ == State::chunked; }
+    bool stopped() const { return state_ == State::stopped; }
+    const HttpError& error() const { return error_; }  // after failed
 
   private:
-    enum class State : std::uint8_t { head, body_length, body_chunked, stopped };
+    enum class State : std::uint8_t { head, length, chunked, stopped };
     enum class Chunk : std::uint8_t {
-        size,
+        first_digit,
+        digits,
         extension,
         size_lf,
         data,
@@ -98,35 +105,39 @@ class RequestReader {
         data_lf,
         last_cr,
         last_lf,
-        done
+        done,
     };
 
     ReadEvent read_head(HttpParser& parser, Request& request);
     ReadEvent read_body(HttpParser& parser, Request& request);
+    ReadEvent body_complete(HttpParser& parser, Request& request);
+    ReadEvent finished(HttpParser& parser, const Request& request);
     ReadEvent fail(HttpParser& parser, HttpError error);
-    bool scan_head(std::string_view bytes, std::size_t& head_size, HttpError& error);
-    bool decode_chunks(HttpParser& parser, base::Bytes& input, HttpError& error);
+    bool take_length(HttpParser& parser);
+    bool take_chunks(HttpParser& parser, HttpError& error);
+    bool end_of_chunk_size(const HttpParser& parser, HttpError& error);
+    std::string_view kept() const;
     void keep(HttpParser& parser, base::Bytes bytes);
     void make_room(HttpParser& parser, std::size_t more);
+    void drop_kept(HttpParser& parser, std::size_t size);
     void drop_block(HttpParser& parser);
 
-    base::Bytes input_;              // fed and not read yet
-    base::Block* block_ = nullptr;   // kept bytes: a head, then its body; or held input
-    std::uint32_t block_start_ = 0;  // first byte of the block not yielded
+    base::Bytes input_;             // fed and not read yet
+    base::Block* block_ = nullptr;  // kept bytes [block_start_, block_used_): of a head, or a head
+                                    // and what came of its body
+    std::uint32_t block_start_ = 0;
     std::uint32_t block_used_ = 0;
-    std::uint32_t scanned_ = 0;     // head bytes looked at
-    std::uint32_t line_start_ = 0;  // of the line being scanned
-    std::uint32_t head_size_ = 0;   // of the head whose body is being read
-    std::uint16_t lines_ = 0;
+    std::uint32_t head_size_ = 0;  // in a body: its head's, at block_start_
+    HeadScan scan_;
     State state_ = State::head;
-    Chunk chunk_ = Chunk::size;
-    bool discard_ = false;
-    bool lent_ = false;  // this block's bytes were yielded this turn: they must not move
+    Chunk chunk_ = Chunk::first_digit;
+    bool discard_ = false;  // the body is counted and dropped
+    std::uint8_t chunk_digits_ = 0;
     std::uint16_t chunk_line_bytes_ = 0;
     std::uint16_t extension_bytes_ = 0;
     std::uint64_t remaining_ = 0;   // of the body, or of the chunk
-    std::uint64_t body_bytes_ = 0;  // decoded so far
-    std::uint64_t wire_bytes_ = 0;  // of a chunked body
+    std::uint64_t body_bytes_ = 0;  // of it so far
+    std::uint64_t wire_bytes_ = 0;  // of a chunked body so far, framing included
     HttpError error_;
 };
 
