@@ -3,7 +3,6 @@
 // write; replies leave when their write and all earlier ones are on the disk. No timer. The
 // server's durable figures are ratios to this loop's.
 #include <algorithm>
-#include <deque>
 
 #include "base/crc32c.h"
 #include "base/wire.h"
@@ -88,7 +87,7 @@ class BareWal {
     void on_turn() {
         while (!written_.empty() && batches_[written_.front()].durable) {
             Batch& batch = batches_[written_.front()];
-            written_.pop_front();
+            written_.erase(written_.begin());
             for (Connection* connection : batch.owners) {
                 ++connection->waiting;
                 --connection->pins;
@@ -160,8 +159,8 @@ class BareWal {
     unsigned writes_max_;
     DirectFile file_;
     std::vector<Batch> batches_;
-    std::size_t filling_ = 0;          // the batch that requests are staged in
-    std::deque<std::size_t> written_;  // batches whose replies are not yet due, in log order
+    std::size_t filling_ = 0;           // the batch that requests are staged in
+    std::vector<std::size_t> written_;  // batches whose replies are not yet due, in log order
     std::vector<Connection*> to_answer_;
     unsigned writes_in_flight_ = 0;
     std::uint64_t position_ = 0;
