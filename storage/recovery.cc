@@ -592,7 +592,8 @@ class Recovery {
             recovered_.segments.push_back(std::move(*at));
         }
         recovered_.unused = temporaries_;
-        for (const auto& [id, file] : files_) {
+        for (const auto& named : files_) {
+            const SegmentId id = named.first;
             const bool needed =
                 std::any_of(recovered_.segments.begin(), recovered_.segments.end(),
                             [&](const RecoveredSegment& segment) { return segment.segment == id; });

@@ -32,6 +32,9 @@ constexpr std::uint32_t head_record_bytes_max = 64 * 1024;
 class WalCore final : public DiskUser {
   public:
     WalCore(Disk& disk, const WalOptions& options);
+    ~WalCore();
+    WalCore(const WalCore&) = delete;
+    WalCore& operator=(const WalCore&) = delete;
 
     base::Result<void> start(RecoveredLog&& recovered);
 
@@ -140,6 +143,28 @@ WalCore::WalCore(Disk& disk, const WalOptions& options)
     VERIFY(options.piece_bytes_max + batch_header_bytes + piece_header_bytes + 16 <=
            options.batch_bytes_max);
     VERIFY(!keeps_data_ || options.segment_bytes >= 2 * options.batch_bytes_max);
+}
+
+// Large bodies have several holders; everything else has one.
+WalCore::~WalCore() {
+    if (current_ != nullptr) {
+        closed_.push_back(current_);
+    }
+    for (Batch* batch : closed_) {
+        for (const PieceRef& piece : batch->pieces) {
+            piece.body->release();
+        }
+    }
+    for (GroupLog& log : groups_) {
+        for (const Deferred& item : log.deferred) {
+            if (item.body != nullptr) {
+                item.body->release();
+            }
+        }
+        while (!log.slots.empty()) {
+            drop_slot(log.slots.pop_front());
+        }
+    }
 }
 
 // --- start-up ---

@@ -93,6 +93,7 @@ class Wal final {
     // RecoveredLog{}. disk outlives the Wal.
     static base::Result<std::unique_ptr<Wal>> start(Disk& disk, const WalOptions& options,
                                                     RecoveredLog&& recovered);
+    // Only when the disk has nothing of it in flight any more, or is gone.
     ~Wal();
     Wal(const Wal&) = delete;
     Wal& operator=(const Wal&) = delete;
