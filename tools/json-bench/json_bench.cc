@@ -33,34 +33,49 @@ std::string word(Random& random, std::size_t size) {
 
 // An event as applications post it: a few keys, numbers, a flag, some text; about `size` bytes.
 std::string object(Random& random, std::size_t size) {
-    std::string text =
-        "{\"id\":" + std::to_string(random.below(1'000'000)) + ",\"type\":\"" + word(random, 8) +
-        "\",\"ts\":" + std::to_string(1'700'000'000'000 + random.below(1'000'000'000)) +
-        ",\"ok\":" + (random.chance(1, 2) ? "true" : "false") +
-        ",\"x\":" + std::to_string(random.below(1000)) + "." + std::to_string(random.below(1000)) +
-        ",\"text\":\"";
-    const std::size_t left = size > text.size() + 2 ? size - text.size() - 2 : 1;
-    return text + word(random, left) + "\"}";
+    std::string text = "{\"id\":";
+    text += std::to_string(random.below(1'000'000));
+    text += ",\"type\":\"";
+    text += word(random, 8);
+    text += "\",\"ts\":";
+    text += std::to_string(1'700'000'000'000 + random.below(1'000'000'000));
+    text += random.chance(1, 2) ? ",\"ok\":true,\"x\":" : ",\"ok\":false,\"x\":";
+    text += std::to_string(random.below(1000));
+    text += '.';
+    text += std::to_string(random.below(1000));
+    text += ",\"text\":\"";
+    text += word(random, size > text.size() + 2 ? size - text.size() - 2 : 1);
+    text += "\"}";
+    return text;
 }
 
 std::string array(Random& random, std::size_t count, std::size_t size) {
     std::string text = "[";
     for (std::size_t i = 0; i < count; ++i) {
-        text += (i == 0 ? "" : ",") + object(random, size);
+        text += i == 0 ? "" : ",";
+        text += object(random, size);
     }
-    return text + "]";
+    text += ']';
+    return text;
 }
 
 std::string pretty(Random& random, std::size_t count) {
     std::string text = "[\n";
     for (std::size_t i = 0; i < count; ++i) {
-        text += std::string(i == 0 ? "" : ",\n") +
-                "  {\n    \"id\": " + std::to_string(random.below(1'000'000)) +
-                ",\n    \"name\": \"" + word(random, 12) + "\",\n    \"tags\": [\n      \"" +
-                word(random, 5) + "\",\n      \"" + word(random, 7) +
-                "\"\n    ],\n    \"price\": " + std::to_string(random.below(100)) + ".25\n  }";
+        text += i == 0 ? "  {\n    \"id\": " : ",\n  {\n    \"id\": ";
+        text += std::to_string(random.below(1'000'000));
+        text += ",\n    \"name\": \"";
+        text += word(random, 12);
+        text += "\",\n    \"tags\": [\n      \"";
+        text += word(random, 5);
+        text += "\",\n      \"";
+        text += word(random, 7);
+        text += "\"\n    ],\n    \"price\": ";
+        text += std::to_string(random.below(100));
+        text += ".25\n  }";
     }
-    return text + "\n]\n";
+    text += "\n]\n";
+    return text;
 }
 
 std::string cjk(Random& random, std::size_t count) {
@@ -75,7 +90,8 @@ std::string cjk(Random& random, std::size_t count) {
         }
         text += "\"";
     }
-    return text + "]";
+    text += ']';
+    return text;
 }
 
 struct CountHandler : rapidjson::BaseReaderHandler<rapidjson::UTF8<>, CountHandler> {
