@@ -1,0 +1,572 @@
+#!/usr/bin/env python3
+"""Clients that break the rules, stall, hoard connections or never read; others are still served.
+
+    tests/hostile/hostile.py [--quick] [--only WORD]
+
+Two halves, against a real `ursula`: the raw requests of requests.txt, each with its required
+outcome and a canary stream that must not change; and crowds and stallers, beside a well-behaved
+client whose requests must all succeed in time. The last line is `N passed, N failed`.
+"""
+
+import argparse
+import os
+import re
+import resource
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
+
+from http_client import Connection, Lost, NotSent  # noqa: E402
+from ursula_server import Server  # noqa: E402
+
+TEXT = {"Content-Type": "text/plain"}
+CANARY = "/v1/stream/hostile/canary"
+SCRATCH = "/v1/stream/hostile/scratch"
+QUIET_S = 0.25     # So long a server that has nothing to say is listened to.
+ANSWER_S = 5.0     # So long an answer or a close may take.
+SLOWEST_S = 2.0    # So long a well-behaved client's request may take in a crowd.
+
+ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\])")
+REPEAT = re.compile(r"\{([^{}]*?)\*(\d+)\}")
+SIMPLE = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        raise AssertionError(f"{what}: got {got!r}, expected {wanted!r}")
+
+
+# --- Raw requests -------------------------------------------------------------------------------
+
+
+class Case:
+    """One entry of requests.txt."""
+
+    def __init__(self, name):
+        self.name = name
+        self.statuses = []
+        self.then = "any"
+        self.grows = 0
+        self.body = None
+        self.parts = [""]
+
+
+def read_cases(path):
+    cases = []
+    gap = False
+    with open(path, encoding="ascii") as handle:
+        for number, line in enumerate(handle, 1):
+            line = line.rstrip("\n")
+            word, _, rest = line.partition(" ")
+            if line.startswith("#"):
+                continue
+            if word == "===":
+                cases.append(Case(rest))
+            elif word == "want":
+                *cases[-1].statuses, cases[-1].then = rest.split(" ")
+            elif word == "grows":
+                cases[-1].grows = int(rest)
+            elif word == "body":
+                cases[-1].body = rest.encode()
+            elif word == ">":
+                if gap and cases[-1].parts[-1]:
+                    cases[-1].parts.append("")
+                cases[-1].parts[-1] += rest
+            elif line:
+                raise ValueError(f"{path}:{number}: not understood: {line}")
+            gap = line == ""
+    return cases
+
+
+def bytes_of(text, server, scratch):
+    """Fills in what a request's text stands for."""
+    text = text.replace("{host}", f"{server.host}:{server.port}")
+    text = text.replace("{scratch+1}", f"{0:016d}_{scratch + 1:016d}")
+    text = REPEAT.sub(lambda found: found.group(1) * int(found.group(2)), text)
+
+    def unescape(found):
+        code = found.group(1)
+        return bytes([int(code[1:], 16)]) if code[:1] == b"x" else SIMPLE[code]
+
+    return ESCAPE.sub(unescape, text.encode("ascii"))
+
+
+class Raw:
+    """A socket and what came over it, cut into responses."""
+
+    def __init__(self, server):
+        self.socket = socket.create_connection((server.host, server.port), ANSWER_S)
+        self.buffer = b""
+        self.ended = False
+
+    def close(self):
+        self.socket.close()
+
+    def receive(self, wait_s):
+        """Adds what comes within wait_s. False when nothing did or the server closed."""
+        self.socket.settimeout(wait_s)
+        try:
+            got = self.socket.recv(1 << 16)
+        except TimeoutError:
+            return False
+        except OSError:
+            got = b""
+        if not got:
+            self.ended = True
+            return False
+        self.buffer += got
+        return True
+
+    def response(self, is_head=False):
+        """(status, headers in lower case, body) of the next response; None when there is none."""
+        while b"\r\n\r\n" not in self.buffer:
+            if not self.receive(ANSWER_S):
+                return None
+        head, rest = self.buffer.split(b"\r\n\r\n", 1)
+        text = head.decode("latin-1").lower()
+        status = int(text.split(" ")[1])
+        length = re.search(r"\r\ncontent-length: *(\d+)", text)
+        size = int(length.group(1)) if length and not is_head else 0
+        self.buffer = rest
+        if "transfer-encoding: chunked" in text and not is_head:
+            return status, text, self.chunks()
+        return status, text, self.exactly(size)
+
+    def exactly(self, size):
+        while len(self.buffer) < size:
+            if not self.receive(ANSWER_S):
+                raise AssertionError(f"a body of {size} bytes ended after {len(self.buffer)}")
+        body, self.buffer = self.buffer[:size], self.buffer[size:]
+        return body
+
+    def chunks(self):
+        body = b""
+        while True:
+            while b"\r\n" not in self.buffer:
+                if not self.receive(ANSWER_S):
+                    raise AssertionError("a chunked body ended early")
+            size, self.buffer = self.buffer.split(b"\r\n", 1)
+            body += self.exactly(int(size, 16))
+            self.exactly(2)
+            if int(size, 16) == 0:
+                return body
+
+
+def stream_size(connection, path):
+    offset = connection.request("HEAD", path).header("stream-next-offset")
+    return int(offset.split("_")[1])
+
+
+def try_case(case, server, watcher):
+    """Sends one case and checks all that is asked of it."""
+    scratch = stream_size(watcher, SCRATCH)
+    raw = Raw(server)
+    try:
+        for index, part in enumerate(case.parts):
+            if index > 0 and not raw.buffer:
+                raw.receive(ANSWER_S)
+            try:
+                raw.socket.sendall(bytes_of(part, server, scratch))
+            except OSError:
+                break  # The server answered and closed before it had all; the answer counts.
+        body = b""
+        head = ""
+        for number, wanted in enumerate(case.statuses, 1):
+            got = raw.response(is_head=wanted.startswith("HEAD:"))
+            if got is None:
+                raise AssertionError(f"no response {number}, expected {wanted}")
+            status, head, body = got
+            if str(status) not in wanted.replace("HEAD:", "").split("|"):
+                raise AssertionError(f"response {number}: {status} {body[:120]!r}, not {wanted}")
+        if case.body is not None:
+            expect("body", body, case.body)
+        if case.then == "none":
+            raw.receive(QUIET_S)
+            expect("answer to an unfinished request", raw.buffer, b"")
+        elif case.then == "close":
+            while not raw.ended and raw.receive(ANSWER_S):
+                pass
+            expect("closed by the server", raw.ended, True)
+            expect("bytes after the last response", raw.buffer, b"")
+            announced = "\r\nconnection: close" in head or " HTTP/1.0\\r" in case.parts[0]
+            if not announced:
+                raise AssertionError("the close was not announced by Connection: close")
+        elif case.then == "open":
+            raw.socket.sendall(f"GET /livez HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
+            got = raw.response()
+            expect("status of a further request", got and got[0], 200)
+        else:
+            raw.receive(QUIET_S)
+            if raw.buffer.startswith(b"HTTP/1.1 2"):
+                raise AssertionError(f"another response: {raw.buffer[:60]!r}")
+    finally:
+        raw.close()
+    expect("growth of scratch", stream_size(watcher, SCRATCH) - scratch, case.grows)
+    canary = watcher.request("GET", CANARY)
+    expect("canary", (canary.status, canary.body), (200, b"canary"))
+
+
+def raw_requests(server, only):
+    """Returns (passed, failed)."""
+    watcher = Connection(server.host, server.port)
+    for path in (CANARY, SCRATCH):
+        watcher.request("PUT", path, TEXT)
+    watcher.request("POST", CANARY, TEXT, b"canary")
+    watcher.request("PUT", "/v1/stream/hostile/json", {"Content-Type": "application/json"})
+    passed = failed = 0
+    for case in read_cases(os.path.join(HERE, "requests.txt")):
+        if only and only not in case.name:
+            continue
+        try:
+            try_case(case, server, watcher)
+            passed += 1
+        except (AssertionError, Lost, NotSent, OSError) as error:
+            failed += 1
+            print(f"FAILED {case.name}: {type(error).__name__}: {error}", flush=True)
+            watcher.close()
+            if not server.alive():
+                print("the server died: " + server.log()[-2000:])
+                return passed, failed + 1
+    return passed, failed
+
+
+# --- Crowds and stallers ------------------------------------------------------------------------
+
+
+class Witness:
+    """A well-behaved client beside the crowd: appends and reads, and remembers the slowest."""
+
+    def __init__(self, server, name):
+        self.server = server
+        self.path = f"/v1/stream/witness/{name}"
+        self.over = False
+        self.done = 0
+        self.slowest_s = 0.0
+        self.trouble = None
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.over = True
+        self.thread.join(30)
+
+    def run(self):
+        connection = Connection(self.server.host, self.server.port, 10.0)
+        try:
+            connection.request("PUT", self.path, TEXT)
+            while not self.over:
+                begin = time.monotonic()
+                offset = f"{0:016d}_{self.done * 10:016d}"
+                posted = connection.request("POST", self.path, TEXT, b"0123456789")
+                read = connection.request("GET", f"{self.path}?offset={offset}")
+                self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+                if posted.status != 204 or read.body != b"0123456789":
+                    raise AssertionError(f"{posted.status} {read.status} {read.body[:60]!r}")
+                self.done += 1
+                time.sleep(0.002)
+        except (Lost, NotSent, AssertionError) as error:
+            self.trouble = f"{type(error).__name__}: {error}"
+
+    def verdict(self, least):
+        if self.trouble:
+            raise AssertionError(f"the well-behaved client failed: {self.trouble}")
+        if self.slowest_s > SLOWEST_S:
+            raise AssertionError(f"the well-behaved client waited {self.slowest_s:.1f} s")
+        if self.done < least:
+            raise AssertionError(f"the well-behaved client got only {self.done} turns")
+
+
+def resident_bytes(server):
+    with open(f"/proc/{server.process.pid}/statm", encoding="ascii") as handle:
+        return int(handle.read().split()[1]) * resource.getpagesize()
+
+
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
+def wait_until(what, condition, limit_s=20.0):
+    begin = time.monotonic()
+    while not condition():
+        if time.monotonic() - begin > limit_s:
+            raise AssertionError(f"{what}: not within {limit_s:.0f} s")
+        time.sleep(0.05)
+
+
+def new_stream(server, name, content_type="text/plain"):
+    connection = Connection(server.host, server.port)
+    path = f"/v1/stream/crowd/{name}"
+    connection.request("DELETE", path)
+    expect("PUT", connection.request("PUT", path, {"Content-Type": content_type}).status, 201)
+    return connection, path
+
+
+def raw_post(path, body, *headers):
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: text/plain", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def crowd_a_byte_at_a_time(server, _quick):
+    connection, path = new_stream(server, "bytewise")
+    requests = [
+        raw_post(path, b"hello", "Content-Length: 5"),
+        raw_post(path, b"5;x=y\r\nworld\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+    ]
+    raw = Raw(server)
+    raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for request in requests:
+        for index in range(len(request)):
+            raw.socket.sendall(request[index:index + 1])
+            time.sleep(0.001)
+        expect("status", raw.response()[0], 204)
+    raw.close()
+    expect("content", connection.request("GET", path).body, b"helloworld")
+
+
+def crowd_stop_mid_body(server, quick):
+    connection, path = new_stream(server, "half")
+    producer = ["Producer-Id: p", "Producer-Epoch: 0", "Producer-Seq: 0"]
+    stalled = []
+    for index in range(20 if quick else 100):
+        raw = Raw(server)
+        if index % 2:
+            raw.socket.sendall(raw_post(path, b"half", "Content-Length: 400000", *producer))
+        else:
+            body = b"30d40\r\n" + b"h" * 100_000
+            raw.socket.sendall(raw_post(path, body, "Transfer-Encoding: chunked", *producer))
+        stalled.append(raw)
+    time.sleep(0.3)
+    for index, raw in enumerate(stalled):
+        if index % 3 == 0:  # A reset instead of an end.
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()
+    time.sleep(0.3)
+    expect("size", stream_size(connection, path), 0)
+    sent = {**TEXT, "Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": "0"}
+    expect("the producer's number", connection.request("POST", path, sent, b"whole").status, 200)
+    expect("content", connection.request("GET", path).body, b"whole")
+
+
+def crowd_half_closed(server, _quick):
+    connection, path = new_stream(server, "fin")
+    raw = Raw(server)
+    raw.socket.sendall(raw_post(path, b"last", "Content-Length: 4"))
+    raw.socket.shutdown(socket.SHUT_WR)
+    expect("an append before FIN", raw.response()[0], 204)
+    raw.close()
+    raw = Raw(server)
+    offset = f"{0:016d}_{4:016d}"
+    request = f"GET {path}?offset={offset}&live=long-poll HTTP/1.1\r\nHost: x\r\n\r\n"
+    raw.socket.sendall(request.encode())
+    raw.socket.shutdown(socket.SHUT_WR)
+    time.sleep(0.2)
+    connection.request("POST", path, TEXT, b"more")
+    got = raw.response()
+    expect("a waiting long-poll after FIN", got and (got[0], got[2]), (200, b"more"))
+    raw.close()
+
+
+def small_window(server):
+    """A socket whose receive buffer is small, so that not reading is felt early."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    plain.connect((server.host, server.port))
+    return plain
+
+
+def crowd_never_reads(server, quick):
+    size = 16 if quick else 48
+    connection, path = new_stream(server, "flood", "application/octet-stream")
+    block = bytes(1 << 20)
+    octets = {"Content-Type": "application/octet-stream"}
+    get = f"GET {path}?offset=-1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    live = f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    connection.request("POST", path, octets, block)
+    sockets = []
+    for index in range(10 if quick else 40):
+        deaf = small_window(server)
+        deaf.sendall(live if index % 2 else get * 50)
+        sockets.append(deaf)
+    time.sleep(0.3)
+    before = resident_bytes(server)
+    for _ in range(size):
+        expect("append", connection.request("POST", path, octets, block).status, 204)
+    grown = resident_bytes(server) - before
+    # What was appended may stay in memory; the deaf readers may not hold more of it each.
+    allowed = (size << 20) * 2 + len(sockets) * (2 << 20)
+    if grown > allowed:
+        raise AssertionError(f"memory grew by {grown >> 20} MiB for readers who never read")
+    for deaf in sockets:
+        deaf.close()
+    connection.request("DELETE", path)
+
+
+def crowd_slow_reader_gets_all(server, _quick):
+    connection, path = new_stream(server, "slow")
+    deaf = small_window(server)
+    deaf.sendall(f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    lines = 64
+    for number in range(lines):
+        body = (f"{number:08d}".encode() + b"x" * 65528)
+        expect("append", connection.request("POST", path, TEXT, body).status, 204)
+    expect("close", connection.request("POST", path, {"Stream-Closed": "true"}, b"").status, 204)
+    deaf.settimeout(ANSWER_S)
+    received = b""
+    while b'"streamClosed":true' not in received:
+        piece = deaf.recv(1 << 16)
+        if not piece:
+            break
+        received += piece
+    deaf.close()
+    # Chunk borders may cut the text anywhere; the numbers in order are what matters.
+    plain = re.sub(rb"\r\n[0-9a-f]+\r\n", b"", received)
+    seen = [int(found) for found in re.findall(rb"(\d{8})xxxx", plain)]
+    expect("what the slow reader saw", seen, list(range(lines)))
+
+
+def crowd_idle_connections(server, quick):
+    count = 300 if quick else 2000
+    tails = 50 if quick else 300
+    connection, path = new_stream(server, "idle")
+    before = resident_bytes(server)
+    sockets = []
+    for _ in range(count):
+        sockets.append(socket.create_connection((server.host, server.port), ANSWER_S))
+    live = f"GET {path}?offset=now&live=sse HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    for idle in sockets[:tails]:
+        idle.sendall(live)
+    for idle in sockets[tails:tails * 2]:
+        idle.sendall(b"GET /v1/stream/x HT")  # A head that does not end.
+    for idle in sockets[:tails]:
+        idle.settimeout(ANSWER_S)
+        if not idle.recv(4096).startswith(b"HTTP/1.1 200"):
+            raise AssertionError("an idle tail was not accepted")
+    grown = resident_bytes(server) - before
+    expect("append", connection.request("POST", path, TEXT, b"event!").status, 204)
+    for idle in sockets[:tails]:
+        seen = b""
+        while b"event!" not in seen:
+            piece = idle.recv(4096)
+            if not piece:
+                raise AssertionError("an idle tail ended without its event")
+            seen += piece
+    # One idle connection must still be good for a request.
+    last = sockets[-1]
+    last.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    last.settimeout(ANSWER_S)
+    expect("an idle connection", last.recv(4096)[:12], b"HTTP/1.1 200")
+    for idle in sockets:
+        idle.close()
+    each = grown // count
+    print(f"    {count} idle connections, {tails} of them tails: {each} bytes each", flush=True)
+    if each > 32 << 10:
+        raise AssertionError(f"{each} bytes for an idle connection")
+    wait_until("closed connections are let go", lambda: open_files(server) < count // 2)
+
+
+def crowd_many_connects(server, quick):
+    count = 1000 if quick else 5000
+    before = open_files(server)
+    reset = struct.pack("ii", 1, 0)
+    for index in range(count):
+        visitor = socket.create_connection((server.host, server.port), ANSWER_S)
+        if index % 3 == 1:
+            visitor.sendall(b"POST /v1/stream/x HTTP/1.1\r\nHost: x\r\nContent-Le")
+        elif index % 3 == 2:
+            visitor.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        if index % 2:
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        visitor.close()
+    wait_until("all files of visitors are closed", lambda: open_files(server) <= before + 20)
+
+
+def crowd_many_pipelined(server, quick):
+    connection, path = new_stream(server, "pipeline")
+    count = 200 if quick else 2000
+    one = raw_post(path, b"0123456789", "Content-Length: 10")
+    raw = Raw(server)
+    sender = threading.Thread(target=raw.socket.sendall, args=(one * count,))
+    sender.start()
+    for number in range(count):
+        got = raw.response()
+        expect(f"response {number}", got and got[0], 204)
+        wanted = f"stream-next-offset: {0:016d}_{(number + 1) * 10:016d}"
+        if wanted not in got[1]:
+            raise AssertionError(f"response {number} is out of order: {got[1]}")
+    sender.join()
+    raw.close()
+    expect("size", stream_size(connection, path), count * 10)
+
+
+def crowd_abandoned_tails(server, quick):
+    connection, path = new_stream(server, "abandoned")
+    before = open_files(server)
+    for index in range(100 if quick else 500):
+        visitor = socket.create_connection((server.host, server.port), ANSWER_S)
+        mode = "sse" if index % 2 else "long-poll"
+        visitor.sendall(f"GET {path}?offset=now&live={mode} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        visitor.close()
+    wait_until("files of abandoned tails are closed", lambda: open_files(server) <= before + 20)
+    expect("append", connection.request("POST", path, TEXT, b"x").status, 204)
+
+
+def crowds(server, quick, only):
+    passed = failed = 0
+    for name, crowd in sorted(globals().items()):
+        if not name.startswith("crowd_") or (only and only not in name):
+            continue
+        begin = time.monotonic()
+        try:
+            with Witness(server, name) as witness:
+                crowd(server, quick)
+                wait_until("a turn", lambda: witness.done >= 20 or witness.trouble)
+            witness.verdict(20)
+            passed += 1
+            took = time.monotonic() - begin
+            waited = f"the witness waited {witness.slowest_s * 1000:.0f} ms at most"
+            print(f"    {name}: {took:.1f} s, {waited}", flush=True)
+        except (AssertionError, Lost, NotSent, OSError) as error:
+            failed += 1
+            print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
+            if not server.alive():
+                print("the server died: " + server.log()[-4000:])
+                return passed, failed
+    return passed, failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller crowds")
+    parser.add_argument("--only", help="cases whose name holds this")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="hostile-") as work:
+        server = Server(data_dir=os.path.join(work, "d")).start()
+        try:
+            passed, failed = raw_requests(server, options.only)
+            more = crowds(server, options.quick, options.only)
+            passed += more[0]
+            failed += more[1]
+            code = server.stop()
+            if code != 0:
+                failed += 1
+                print(f"FAILED the server's exit code is {code}: {server.log()[-2000:]}")
+        finally:
+            server.kill()
+            os.unlink(server.log_path)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
