@@ -69,16 +69,13 @@ HotChunk* HotMemory::make_chunk(std::size_t capacity, HotTail* owner, std::uint6
     chunk->owner = owner;
     chunk->from = from;
     chunk->capacity = static_cast<std::uint32_t>(capacity);
-    chunk->older = newest_;
-    (newest_ != nullptr ? newest_->newer : oldest_) = chunk;
-    newest_ = chunk;
+    link_newest(chunk);
     bytes_ += bytes_of(chunk);
     return chunk;
 }
 
 void HotMemory::drop(HotChunk* chunk) {
-    (chunk->older != nullptr ? chunk->older->newer : oldest_) = chunk->newer;
-    (chunk->newer != nullptr ? chunk->newer->older : newest_) = chunk->older;
+    unlink(chunk);
     bytes_ -= bytes_of(chunk);
     base::Block* block = block_of(chunk);
     if (chunk->capacity == full_capacity && block->references() == 1 &&
@@ -89,13 +86,16 @@ void HotMemory::drop(HotChunk* chunk) {
     }
 }
 
-void HotMemory::evict_until_within(const HotChunk* keep) {
-    while (bytes_ > bytes_max_ && oldest_ != keep) {
-        HotChunk* chunk = oldest_;
-        VERIFY(chunk->owner->first() == chunk);
-        chunk->owner->forget_first();
-        drop(chunk);
-    }
+void HotMemory::unlink(HotChunk* chunk) {
+    (chunk->older != nullptr ? chunk->older->newer : oldest_) = chunk->newer;
+    (chunk->newer != nullptr ? chunk->newer->older : newest_) = chunk->older;
+}
+
+void HotMemory::link_newest(HotChunk* chunk) {
+    chunk->older = newest_;
+    chunk->newer = nullptr;
+    (newest_ != nullptr ? newest_->newer : oldest_) = chunk;
+    newest_ = chunk;
 }
 
 // Chunks in stream order. `head` are gone from the front already.
@@ -103,6 +103,43 @@ struct HotTail::Run {
     std::vector<HotChunk*> chunks;
     std::size_t head = 0;
 };
+
+template <class Visit>
+void HotTail::each_from(HotChunk* chunk, const Visit& visit) const {
+    const Run* many = run();
+    if (many == nullptr) {
+        visit(chunk);
+        return;
+    }
+    for (auto at = std::find(many->chunks.begin() + static_cast<std::ptrdiff_t>(many->head),
+                             many->chunks.end(), chunk);
+         at != many->chunks.end(); ++at) {
+        visit(*at);
+    }
+}
+
+void HotMemory::evict_until_within(const HotTail& writer, HotChunk* keep) {
+    bool renewed = false;
+    while (bytes_ > bytes_max_) {
+        HotChunk* chunk = oldest_;
+        if (chunk == keep) {
+            if (renewed) {
+                return;  // nothing else is left
+            }
+            // A chunk that filled slowly came to the head of the queue: it and what follows it in
+            // its stream start over.
+            renewed = true;
+            writer.each_from(keep, [this](HotChunk* written) {
+                unlink(written);
+                link_newest(written);
+            });
+            continue;
+        }
+        VERIFY(chunk->owner->first() == chunk);
+        chunk->owner->forget_first();
+        drop(chunk);
+    }
+}
 
 HotTail::~HotTail() {
     VERIFY(bits_ == 0);
@@ -198,7 +235,7 @@ void HotTail::append(HotMemory& memory, std::uint64_t from, base::Bytes bytes) {
         written = written == nullptr ? chunk : written;
     }
     if (memory.evicts() && memory.bytes() > memory.bytes_max()) {
-        memory.evict_until_within(written);
+        memory.evict_until_within(*this, written);
     }
 }
 

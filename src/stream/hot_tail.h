@@ -47,7 +47,10 @@ class HotMemory {
     friend class HotTail;
     HotChunk* make_chunk(std::size_t capacity, HotTail* owner, std::uint64_t from);
     void drop(HotChunk* chunk);
-    void evict_until_within(const HotChunk* keep);
+    void unlink(HotChunk* chunk);
+    void link_newest(HotChunk* chunk);
+    // `keep` and what follows it in `writer` stay.
+    void evict_until_within(const HotTail& writer, HotChunk* keep);
 
     std::uint64_t bytes_max_;
     std::uint64_t bytes_ = 0;
@@ -55,8 +58,7 @@ class HotMemory {
     bool evicts_;
     HotChunk* oldest_ = nullptr;
     HotChunk* newest_ = nullptr;
-    std::vector<base::Block*>
-        spare_;  // whole chunks of full size, dropped while nobody looked, to be used again
+    std::vector<base::Block*> spare_;  // full-size blocks that nobody held when dropped
 };
 
 // 8 bytes in its stream. Must be cleared before it dies (it does not know its memory).
@@ -92,6 +94,8 @@ class HotTail {
     HotChunk* chunk_at(std::uint64_t offset) const;
     void push(HotChunk* chunk);
     void forget_first();
+    template <class Visit>
+    void each_from(HotChunk* chunk, const Visit& visit) const;
 
     std::uintptr_t bits_ = 0;  // 0, a chunk, or a Run with bit 0 set
 };

@@ -46,7 +46,7 @@ void SegmentLoad::add(std::uint32_t segment, std::uint64_t bytes) {
 }
 
 void SegmentLoad::subtract(std::uint32_t segment, std::uint64_t bytes) {
-    VERIFY(live(segment) >= bytes);
+    VERIFY(bytes > 0 && live(segment) >= bytes);
     live_[segment - first_] -= bytes;
     total_ -= bytes;
 }

@@ -412,8 +412,8 @@ TEST_CASE("sealed ids are kept as intervals, whatever the order") {
 TEST_CASE("streams share content types and bucket counts, and give them back") {
     Replica r;
     for (int i = 0; i < 100; ++i) {
-        const std::string name = "demo/s" + std::to_string(i);
-        const std::string type = "text/x" + std::to_string(i % 3);
+        const std::string name = numbered("demo/s", i);
+        const std::string type = numbered("text/x", i % 3);
         Command command = create(name, type);
         command.number = static_cast<std::uint64_t>(i % 4);
         r.run(command);
@@ -422,7 +422,7 @@ TEST_CASE("streams share content types and bucket counts, and give them back") {
     CHECK(r.find("demo/s4")->content_type_slice().data() ==
           r.find("demo/s7")->content_type_slice().data());
     for (int i = 0; i < 100; ++i) {
-        r.run(simple(CommandKind::remove_stream, "demo/s" + std::to_string(i)));
+        r.run(simple(CommandKind::remove_stream, numbered("demo/s", i)));
     }
     CHECK(r.machine.streams_of_bucket(2) == 0);
     CHECK(r.machine.first() == nullptr);
@@ -432,7 +432,7 @@ TEST_CASE("counters equal a recount after any schedule") {
     base::Random random(21);
     Replica r;
     for (int step = 0; step < 5000; ++step) {
-        const std::string name = "demo/" + std::to_string(random.below(60));
+        const std::string name = numbered("demo/", random.below(60));
         switch (random.below(4)) {
             case 0: {
                 Command command = create(name, "text/plain", random.chance(1, 2) ? "body" : "");

@@ -80,6 +80,14 @@ inline Command simple(CommandKind kind, std::string_view name, std::uint64_t num
     return command;
 }
 
+// text + number; written so that g++ 12 does not see an overlap that is not there (its bug 105651).
+template <class Number>
+std::string numbered(std::string_view text, Number number) {
+    std::string result(text);
+    result += std::to_string(number);
+    return result;
+}
+
 // A group's log kept as entry bodies, so that a machine can be rebuilt from any part of it.
 struct Entry {
     base::EntryId id;
