@@ -44,6 +44,10 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "A snapshot covers a log file; it is free for new records or removed.")                  \
     EVENT(snapshot_written, "snapshot.written", info,                                              \
           "A group's image is durable and was read back.")                                         \
+    EVENT(snapshot_failed, "snapshot.failed", warning,                                             \
+          "A group's image could not be written; it is tried again in a second.")                  \
+    EVENT(data_damaged, "data.damaged", error,                                                     \
+          "Stored bytes failed their checksum and were not served; check the disk.")               \
     EVENT(raft_leader, "raft.leader", info, "A group has a new leader.")                           \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
           "One turn of a core took long enough for clients to notice.")                            \

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "base/metric.h"
 #include "base/siphash.h"
 #include "base/time.h"
 
@@ -25,6 +26,9 @@ struct EdgeOptions {
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
     base::Duration sse_lifetime;
+    // Of the loop's metrics; may be null (tests).
+    base::Histogram* request_duration = nullptr;
+    base::Histogram* append_duration = nullptr;
 };
 
 // Where calls go. The loop hands each to its own shard in this turn, or to another's mailbox.
@@ -51,8 +55,7 @@ class NodePages {
 
 // Counted by this loop alone; the loop copies them into its metrics.
 struct EdgeCounters {
-    std::uint64_t requests[7] = {};   // by net::Method
-    std::uint64_t responses[6] = {};  // by status / 100
+    std::uint64_t responses[7][6] = {};  // by net::Method and status / 100
     std::uint64_t foreign_calls = 0;
     std::uint64_t mailbox_full = 0;
     std::uint64_t long_polls = 0;     // gauge

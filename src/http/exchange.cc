@@ -12,6 +12,8 @@ Exchange& Exchanges::take() {
     free_ = exchange.next;
     exchange.next = 0;
     exchange.asked = Asked::nothing;
+    exchange.started_ns = 0;
+    exchange.method = 6;
     exchange.keep_alive = true;
     exchange.http_1_0 = false;
     exchange.head_only = false;

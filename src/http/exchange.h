@@ -58,6 +58,7 @@ struct Exchange {
     std::uint32_t generation = 1;  // a reply with another one is for a request that went away
     std::uint32_t next = 0;        // in its connection's list or the free list; 0 ends it
     Asked asked = Asked::nothing;
+    std::uint8_t method = 0;  // net::Method, for the counters
     bool keep_alive = true;
     bool http_1_0 = false;
     bool head_only = false;   // HEAD: the response has no body

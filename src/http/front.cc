@@ -160,7 +160,6 @@ void Front::pump(Peer& peer, base::Now now) {
             continue;
         }
         peer.continue_wanted = false;
-        ++counters_.requests[static_cast<std::size_t>(request_.method)];
         start(peer, request_, now);
         if (peers_[id.slot].id != id) {
             return;
@@ -211,6 +210,7 @@ Exchange& Front::open_exchange(Peer& peer, const net::Request& request) {
     exchange.connection = peer.id;
     exchange.keep_alive = request.keep_alive && !draining_;
     exchange.http_1_0 = request.http_1_0;
+    exchange.method = static_cast<std::uint8_t>(request.method);
     exchange.head_only = request.method == Method::head;
     exchange.has_origin = request.method != Method::other && request.path.data() != nullptr &&
                           request.headers.has(KnownHeader::origin);
@@ -245,6 +245,15 @@ void Front::unlink_ended(base::Now now) {
             peer.first = done.next;
             --peer.open;
             ++served_;
+            if (done.started_ns != 0 && done.asked != Asked::tail) {
+                const base::Duration took{now.mono.ns - done.started_ns};
+                if (options_.request_duration != nullptr) {
+                    options_.request_duration->record(took);
+                }
+                if (options_.append_duration != nullptr && done.asked == Asked::append) {
+                    options_.append_duration->record(took);
+                }
+            }
             exchanges_.give(done);
             if (peer.first == 0) {
                 peer.last = 0;
@@ -281,13 +290,14 @@ void Front::unlink_ended(base::Now now) {
         }
     }
     ended.clear();
-    static_cast<void>(now);
 }
 
 void Front::finish_turn(base::Now now) {
     unlink_ended(now);
     tails_.release_watches();
-    // A request that starts now makes its call in the next turn, which the loop begins without waiting.
+    parser_.end_turn();
+    // A request that starts now makes its call in the next turn, which the loop begins without waiting; what the call looks
+    // at stays until that turn's end.
     waiting_now_.swap(waiting_);
     for (const net::ConnectionId id : waiting_now_) {
         Peer& peer = peers_[id.slot];
@@ -301,7 +311,6 @@ void Front::finish_turn(base::Now now) {
     }
     waiting_now_.clear();
     unlink_ended(now);
-    parser_.end_turn();
 }
 
 void Front::begin_drain(base::Now now) {

@@ -72,7 +72,7 @@ net::OutputBuffer& Responder::output(Exchange& exchange) {
 }
 
 net::ResponseWriter Responder::begin(Exchange& exchange, int status, bool cross_origin) {
-    ++counters_.responses[std::clamp(status / 100, 0, 5)];
+    ++counters_.responses[exchange.method][std::clamp(status / 100, 0, 5)];
     net::ResponseWriter writer(output(exchange), status, safe_headers);
     writer.constant(cors(exchange, cross_origin));
     if (!exchange.keep_alive) {
@@ -144,7 +144,7 @@ void Responder::append_accepted(Exchange& exchange, std::uint64_t tail) {
         end(exchange, writer.end_without_body());
         return;
     }
-    ++counters_.responses[2];
+    ++counters_.responses[exchange.method][2];
     net::OutputBuffer& out = output(exchange);
     std::byte* at = out.reserve(append_head_.size());
     base::copy_bytes(at, base::as_bytes(append_head_));

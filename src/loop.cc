@@ -1,0 +1,461 @@
+#include "loop.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "ops/health.h"
+#include "shard/mail_codec.h"
+
+namespace ursula {
+
+namespace limits = base::limits;
+
+namespace {
+
+constexpr base::Duration publish_every = base::milliseconds(100);
+constexpr base::Duration slow_turn = base::milliseconds(50);
+constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
+constexpr base::Duration shut_down_max = base::seconds(2);
+
+base::Now read_clocks() {
+    timespec mono{};
+    timespec wall{};
+    clock_gettime(CLOCK_MONOTONIC, &mono);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return {base::Instant{mono.tv_sec * 1'000'000'000 + mono.tv_nsec},
+            base::WallTime{wall.tv_sec * 1000 + wall.tv_nsec / 1'000'000}};
+}
+
+}  // namespace
+
+Neighbours::Neighbours(std::uint32_t count)
+    : shards(count), latches(std::make_unique<shard::SleepLatch[]>(count)),
+      doorbells(std::make_unique<std::atomic<int>[]>(count)),
+      foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
+      metrics(std::make_unique<ops::ShardMetrics[]>(count)) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+        doorbells[i] = -1;
+        foreign_doorbells[i] = -1;
+    }
+    for (std::uint32_t i = 0; i < count * count; ++i) {
+        mail_.push_back(std::make_unique<shard::Mailbox>());
+    }
+}
+
+Loop::Loop(const LoopOptions& options, Neighbours& neighbours)
+    : options_(options), neighbours_(neighbours), self_(options.shard.value), unsent_(neighbours.shards),
+      rang_(neighbours.shards) {}
+
+Loop::~Loop() = default;
+
+base::Result<void> Loop::run() {
+    if (auto started = start(); !started) {
+        neighbours_.stopping = true;
+        ++neighbours_.started;
+        return started;
+    }
+    ++neighbours_.started;
+    while (!neighbours_.stopping.load(std::memory_order_relaxed) && !finished()) {
+        TRY(turn());
+    }
+    if (const std::string_view failure = shard_->failure(); !failure.empty()) {
+        return base::fail(std::string(failure), EIO);
+    }
+    return shut_down();
+}
+
+// Connections close and the log finishes what was handed to it, so that nothing is in flight when the parts go away.
+base::Result<void> Loop::shut_down() {
+    front_.reset();
+    const base::Instant end = now_.mono + shut_down_max;
+    while (now_.mono < end) {
+        now_ = read_clocks();
+        ring_->reap();
+        transport_->begin_turn(now_.mono);
+        transport_->abort_all();
+        shard_->advance({}, now_, replies_, internal_calls_);
+        replies_.clear();
+        internal_calls_.clear();
+        transport_->flush();
+        const bool idle = uring_disk_ == nullptr || uring_disk_->in_flight() == 0;
+        if (transport_->open_connections() == 0 && idle) {
+            break;
+        }
+        TRY(ring_->submit_and_wait(base::milliseconds(10)));
+    }
+    return {};
+}
+
+base::Result<void> Loop::start() {
+    if (options_.cpu >= 0) {
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        CPU_SET(static_cast<unsigned>(options_.cpu), &cpus);
+        pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);  // a hint: serving works wherever the thread runs
+    }
+    auto ring = net::Ring::open();
+    if (!ring) {
+        return tl::unexpected(std::move(ring.error()));
+    }
+    ring_ = std::move(*ring);
+    auto buffers = net::ReceiveBuffers::open(*ring_);
+    if (!buffers) {
+        return tl::unexpected(std::move(buffers.error()));
+    }
+    buffers_ = std::move(*buffers);
+    now_ = read_clocks();
+    published_ = now_.mono;
+    if (options_.directory < 0) {
+        disk_ = std::make_unique<storage::MemoryDisk>();
+    } else {
+        auto disk = std::make_unique<io::UringDisk>(options_.directory, options_.disk_profile);
+        disk->attach(*ring_);
+        uring_disk_ = disk.get();
+        disk_ = std::move(disk);
+    }
+    shard_ = std::make_unique<shard::Shard>(options_.shard_options, *disk_);
+    auto boot = shard_->start(now_);
+    if (!boot) {
+        refused_ = boot.error().errno_value == 0;
+        return tl::unexpected(std::move(boot.error()));
+    }
+    const base::Now recovered = read_clocks();
+    if (options_.directory >= 0) {
+        base::log(base::Event::wal_recovered,
+                  {{"shard", self_},
+                   {"ms", (recovered.mono - now_.mono).ms()},
+                   {"log_bytes", boot->replayed_bytes},
+                   {"entries", boot->entries},
+                   {"streams", boot->streams}});
+        if (boot->dropped_batches > 0) {
+            base::log(base::Event::wal_tail_discarded, {{"shard", self_}, {"batches", boot->dropped_batches}});
+        }
+    }
+    now_ = recovered;
+    net::TransportOptions transport;
+    transport.connections_max = options_.connections_max;
+    transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
+    front_ = std::make_unique<http::Front>(options_.edge, *transport_, *this, *this, now_);
+    neighbours_.doorbells[self_] = ring_->doorbell_fd();
+    neighbours_.foreign_doorbells[self_] = ring_->foreign_doorbell_fd();
+    return {};
+}
+
+base::Result<void> Loop::turn() {
+    reap();
+    collect();
+    advance();
+    respond();
+    return submit();
+}
+
+// Completions into lists; the turn's time.
+void Loop::reap() {
+    now_ = read_clocks();
+    neighbours_.metrics[self_].last_turn_ns.set(static_cast<std::uint64_t>(now_.mono.ns));
+    ring_->reap();
+    transport_->begin_turn(now_.mono);
+    follow_node();
+}
+
+// Bytes into calls, mail into calls and answers.
+void Loop::collect() {
+    front_->collect(now_);
+    for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
+        if (from == self_) {
+            continue;
+        }
+        shard::Mailbox& mailbox = neighbours_.mail(from, self_);
+        shard::MailRecord record;
+        while (calls_.size() < limits::calls_per_turn_max && mailbox.take(record)) {
+            if (shard::kind_of(record) == shard::MailKind::call) {
+                calls_.push_back(shard::decode_call(record));
+            } else {
+                api::Reply reply = shard::decode_reply(record);
+                route(reply);
+            }
+        }
+    }
+}
+
+// Groups step, one batch goes to the log, what is committed is applied.
+void Loop::advance() {
+    internal_calls_.clear();
+    shard_->advance(calls_, now_, replies_, internal_calls_);
+    calls_.clear();
+    for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
+        if (from != self_) {
+            neighbours_.mail(from, self_).release();
+        }
+    }
+}
+
+// Answers into output bytes, corked per connection.
+void Loop::respond() {
+    send_unsent();
+    for (api::Reply& reply : replies_) {
+        if (reply.to == options_.shard) {
+            route(reply);
+            continue;
+        }
+        const std::uint32_t to = reply.to.value;
+        if (unsent_[to].empty() && shard::push_reply(neighbours_.mail(self_, to), reply)) {
+            rang_[to] = true;
+        } else {
+            unsent_[to].push_back(std::move(reply));
+        }
+    }
+    replies_.clear();
+    for (const api::Call& call : internal_calls_) {
+        route_internal(call);
+    }
+    front_->finish_turn(now_);
+    transport_->flush();
+    if (now_.mono - published_ >= publish_every) {
+        publish();
+    }
+    log_events();
+}
+
+// One system call hands everything over and waits for the next completion or deadline.
+base::Result<void> Loop::submit() {
+    bool mail_waits = false;
+    if (neighbours_.shards > 1) {
+        for (std::uint32_t to = 0; to < neighbours_.shards; ++to) {
+            if (rang_[to]) {
+                rang_[to] = false;
+                const int doorbell = neighbours_.doorbells[to].load(std::memory_order_relaxed);
+                if (neighbours_.latches[to].needs_doorbell() && doorbell >= 0) {
+                    ring_->doorbell(doorbell);
+                    ++doorbells_;
+                }
+            }
+            mail_waits = mail_waits || !unsent_[to].empty();
+        }
+        neighbours_.latches[self_].about_to_sleep();
+        for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
+            mail_waits = mail_waits || (from != self_ && !neighbours_.mail(from, self_).empty());
+        }
+    }
+    const bool more = mail_waits || !calls_.empty();
+    const base::Duration wait = more ? base::Duration{0} : std::clamp(deadline() - now_.mono, base::Duration{0}, wait_max);
+    auto waited = ring_->submit_and_wait(wait);
+    if (neighbours_.shards > 1) {
+        neighbours_.latches[self_].woke();
+    }
+    ring_->take_doorbells();
+    return waited;
+}
+
+base::Instant Loop::deadline() const {
+    base::Instant at = std::min(transport_->next_deadline(), front_->deadline());
+    at = std::min(at, shard_->deadline());
+    return draining_ ? std::min(at, drain_end_) : at;
+}
+
+bool Loop::send(base::ShardId to, const api::Call& call) {
+    if (to == options_.shard) {
+        calls_.push_back(call);
+        return true;
+    }
+    if (!shard::push_call(neighbours_.mail(self_, to.value), call)) {
+        return false;
+    }
+    rang_[to.value] = true;
+    return true;
+}
+
+void Loop::route(api::Reply& reply) {
+    if (shard::Shard::is_internal(reply.id)) {
+        shard_->on_internal_reply(reply);
+    } else {
+        front_->respond(reply, now_);
+    }
+}
+
+void Loop::route_internal(const api::Call& call) {
+    const auto& seal = std::get<api::SealBucketCall>(call.verb);
+    const base::ShardId to = api::shard_of(seal.group, neighbours_.shards);
+    if (!send(to, call)) {
+        api::Reply refused{call.id, options_.shard, api::Refused{api::Refusal::overloaded}};
+        shard_->on_internal_reply(refused);
+    }
+}
+
+void Loop::send_unsent() {
+    for (std::uint32_t to = 0; to < neighbours_.shards; ++to) {
+        std::deque<api::Reply>& waiting = unsent_[to];
+        while (!waiting.empty() && shard::push_reply(neighbours_.mail(self_, to), waiting.front())) {
+            waiting.pop_front();
+            rang_[to] = true;
+        }
+    }
+}
+
+// What the node as a whole has come to: ready, draining, over.
+void Loop::follow_node() {
+    if (!counted_ready_ && shard_->ready()) {
+        counted_ready_ = true;
+        ++neighbours_.ready;
+    }
+    if (!listening_ && neighbours_.accepting.load(std::memory_order_acquire)) {
+        listening_ = true;
+        for (const int listener : options_.listeners) {
+            transport_->listen(listener);
+        }
+    }
+    if (!draining_ && neighbours_.draining.load(std::memory_order_relaxed)) {
+        draining_ = true;
+        drain_end_ = now_.mono + options_.config->server.drain_timeout;
+        transport_->stop_accepting();
+        front_->begin_drain(now_);
+    }
+}
+
+bool Loop::finished() {
+    if (!shard_->failure().empty()) {
+        return true;
+    }
+    if (options_.stop_after != 0 && !draining_) {
+        const std::uint64_t served = front_->requests_served();
+        const std::uint64_t all = neighbours_.served.fetch_add(served - counted_served_) + (served - counted_served_);
+        counted_served_ = served;
+        if (all >= options_.stop_after) {
+            neighbours_.draining = true;
+        }
+    }
+    return draining_ && (front_->drained() || now_.mono >= drain_end_);
+}
+
+bool Loop::alive() {
+    std::vector<const ops::ShardMetrics*> all;
+    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
+        all.push_back(&neighbours_.metrics[i]);
+    }
+    return ops::stalled_shards(all, now_.mono) == 0;
+}
+
+bool Loop::ready() {
+    return neighbours_.accepting.load(std::memory_order_relaxed) &&
+           !neighbours_.disk_full.load(std::memory_order_relaxed);
+}
+
+std::string Loop::health() {
+    ops::HealthInput input;
+    std::vector<const ops::ShardMetrics*> all;
+    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
+        const ops::ShardMetrics& metrics = neighbours_.metrics[i];
+        all.push_back(&metrics);
+        input.leaderless_groups += static_cast<std::uint32_t>(metrics.raft_leaderless_groups.value());
+        input.streams += metrics.streams.value();
+        input.connections += metrics.connections.value();
+        input.live_readers += metrics.live_readers_sse.value() + metrics.live_readers_long_poll.value();
+    }
+    input.recovered = neighbours_.accepting;
+    input.draining = neighbours_.draining;
+    input.disk_full = neighbours_.disk_full;
+    input.shards = neighbours_.shards;
+    input.stalled_shards = ops::stalled_shards(all, now_.mono);
+    input.groups = options_.shard_options.groups;
+    std::string text;
+    ops::write_health(text, input);
+    return text;
+}
+
+std::string Loop::metrics() {
+    publish();
+    std::vector<const ops::ShardMetrics*> all;
+    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
+        all.push_back(&neighbours_.metrics[i]);
+    }
+    ops::NodeMetrics node;
+    node.version = URSULA_VERSION;
+    node.start_time_seconds = static_cast<double>(options_.started_at.ms) / 1000.0;
+    if (options_.data_directory >= 0) {
+        if (const auto space = io::space_of(options_.data_directory)) {
+            node.has_storage_free_bytes = true;
+            node.storage_free_bytes = space->free_bytes;
+        }
+    }
+    ops::read_process_metrics(node);
+    std::string text;
+    ops::write_metrics(text, node, all);
+    return text;
+}
+
+// This loop's plain counters into the metrics that other cores may read.
+void Loop::publish() {
+    published_ = now_.mono;
+    ops::ShardMetrics& metrics = neighbours_.metrics[self_];
+    const http::EdgeCounters& edge = front_->counters();
+    const shard::ShardCounters& counted = shard_->counters();
+    for (std::size_t method = 0; method < ops::http_method_names.size(); ++method) {
+        for (std::size_t column = 0; column < ops::http_classes; ++column) {
+            metrics.http_requests[method][column].set(edge.responses[method][column + 2]);
+        }
+    }
+    metrics.appended_bytes.set(counted.appended_bytes);
+    metrics.streams.set(shard_->stream_count());
+    metrics.connections.set(transport_->open_connections());
+    metrics.live_readers_long_poll.set(edge.long_polls);
+    metrics.live_readers_sse.set(edge.sse_readers);
+    metrics.sse_disconnects_lifetime.set(edge.sse_ended_lifetime);
+    metrics.sse_disconnects_stream_closed.set(edge.sse_ended_closed);
+    metrics.sse_disconnects_stream_deleted.set(edge.sse_ended_removed);
+    metrics.sse_disconnects_client.set(edge.sse_ended_client);
+    metrics.sse_disconnects_send_stalled.set(transport_->counters().stalled);
+    const std::uint64_t leaders = shard_->leaders();
+    metrics.raft_groups_leader.set(leaders);
+    metrics.raft_groups_follower.set(shard_->group_count() - leaders);
+    metrics.raft_leaderless_groups.set(shard_->group_count() - leaders);
+    metrics.raft_elections.set(counted.elections);
+    metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
+    metrics.storage_disk_bytes.set(options_.directory < 0 ? 0
+                                                          : shard_->wal().segment_count() *
+                                                                options_.shard_options.segment_bytes);
+    metrics.admission_rejects_disk_full.set(counted.refused_disk_full);
+    metrics.admission_rejects_memory_full.set(counted.refused_memory_full);
+    metrics.admission_rejects_overload.set(counted.refused_overloaded + edge.mailbox_full);
+    metrics.turns.set(ring_->counters().enters);
+    metrics.doorbells.set(doorbells_);
+    metrics.foreign_calls.set(edge.foreign_calls);
+}
+
+void Loop::log_events() {
+    events_.clear();
+    shard_->take_events(events_);
+    for (const shard::ShardEvent& event : events_) {
+        switch (event.kind) {
+            case shard::ShardEvent::Kind::snapshot_written:
+                base::log(base::Event::snapshot_written, {{"shard", self_}, {"what", event.text}});
+                break;
+            case shard::ShardEvent::Kind::snapshot_failed:
+                base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
+                break;
+            case shard::ShardEvent::Kind::disk_full:
+                neighbours_.disk_full = true;
+                base::log(base::Event::storage_full, {{"shard", self_}, {"why", event.text}});
+                break;
+            case shard::ShardEvent::Kind::disk_ok_again:
+                neighbours_.disk_full = false;
+                base::log(base::Event::storage_ok, {{"shard", self_}});
+                break;
+            case shard::ShardEvent::Kind::data_damaged:
+                base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
+                break;
+        }
+    }
+    const base::Duration took = read_clocks().mono - now_.mono;
+    if (took > slow_turn) {
+        neighbours_.metrics[self_].core_stall.add(static_cast<std::uint64_t>(took.ns));
+        base::log(base::Event::turn_slow, {{"shard", self_}, {"ms", took.ms()}});
+    }
+}
+
+}  // namespace ursula

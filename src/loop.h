@@ -1,0 +1,130 @@
+// Loop: one core. A turn is five calls: reap, collect, advance, respond, submit (DESIGN section 3). Everything a loop owns is
+// made and used on its own thread; what loops share is in Neighbours, and is mailboxes and latches.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "config.h"
+#include "http/front.h"
+#include "io/uring_disk.h"
+#include "net/buffers.h"
+#include "net/ring.h"
+#include "net/transport.h"
+#include "ops/metrics.h"
+#include "shard/mailbox.h"
+#include "shard/shard.h"
+#include "storage/memory_disk.h"
+
+namespace ursula {
+
+// What the loops of a node see of each other. Made before them, outlives them.
+struct Neighbours {
+    explicit Neighbours(std::uint32_t shards);
+
+    shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) { return *mail_[from * shards + to]; }
+
+    const std::uint32_t shards;
+    std::unique_ptr<shard::SleepLatch[]> latches;
+    std::unique_ptr<std::atomic<int>[]> doorbells;          // Ring::doorbell_fd; -1 until the loop runs
+    std::unique_ptr<std::atomic<int>[]> foreign_doorbells;  // for threads without a ring
+    std::unique_ptr<ops::ShardMetrics[]> metrics;
+    std::atomic<std::uint32_t> started{0};     // loops that recovered (or failed to)
+    std::atomic<std::uint32_t> ready{0};       // loops whose groups lead
+    std::atomic<bool> accepting{false};        // every loop is ready: listeners are used
+    std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
+    std::atomic<bool> stopping{false};         // leave at once
+    std::atomic<bool> disk_full{false};
+    std::atomic<std::uint64_t> served{0};      // with --stop-after
+
+  private:
+    std::vector<std::unique_ptr<shard::Mailbox>> mail_;
+};
+
+// Set by the node before the threads start.
+struct LoopOptions {
+    base::ShardId shard;
+    int cpu = -1;  // to pin to; -1: left to the kernel
+    const Config* config = nullptr;
+    shard::ShardOptions shard_options;
+    http::EdgeOptions edge;
+    std::uint32_t connections_max = 0;
+    std::vector<int> listeners;
+    int directory = -1;            // the shard's; -1: in memory
+    io::DiskProfile disk_profile;
+    std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
+    base::WallTime started_at;
+    int data_directory = -1;       // for its free space; -1: in memory
+};
+
+class Loop final : public http::CallSink, public http::NodePages {
+  public:
+    Loop(const LoopOptions& options, Neighbours& neighbours);
+    ~Loop();
+
+    // The thread: recovery, then turns until the node stops. An error is the process's last line; errno_value 0 together with
+    // refused() means the data directory is refused (exit 3).
+    base::Result<void> run();
+    bool refused() const { return refused_; }
+
+  private:
+    base::Result<void> start();
+    base::Result<void> turn();
+    base::Result<void> shut_down();
+    void reap();
+    void collect();
+    void advance();
+    void respond();
+    base::Result<void> submit();
+
+    bool send(base::ShardId to, const api::Call& call) override;
+    bool alive() override;
+    bool ready() override;
+    std::string health() override;
+    std::string metrics() override;
+
+    void route(api::Reply& reply);
+    void route_internal(const api::Call& call);
+    void send_unsent();
+    void follow_node();
+    void publish();
+    void log_events();
+    base::Instant deadline() const;
+    bool finished();
+
+    const LoopOptions options_;
+    Neighbours& neighbours_;
+    const std::uint32_t self_;
+    bool refused_ = false;
+
+    std::unique_ptr<net::Ring> ring_;
+    std::unique_ptr<net::ReceiveBuffers> buffers_;
+    std::unique_ptr<net::Transport> transport_;
+    std::unique_ptr<storage::Disk> disk_;
+    io::UringDisk* uring_disk_ = nullptr;  // disk_, when there is a data directory
+    std::unique_ptr<shard::Shard> shard_;
+    std::unique_ptr<http::Front> front_;
+
+    base::Now now_;
+    std::vector<api::Call> calls_;           // for this shard, this turn
+    std::vector<api::Reply> replies_;
+    std::vector<api::Call> internal_calls_;
+    std::vector<std::deque<api::Reply>> unsent_;  // by loop: replies its mailbox had no room for
+    std::vector<bool> rang_;                 // by loop: mail was pushed this turn
+    bool counted_ready_ = false;
+    bool listening_ = false;
+    bool draining_ = false;
+    base::Instant drain_end_;
+    base::Instant published_;
+    std::uint64_t doorbells_ = 0;
+    std::uint64_t counted_served_ = 0;
+    std::vector<shard::ShardEvent> events_;
+};
+
+}  // namespace ursula

@@ -1,0 +1,376 @@
+#include "node.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "io/data_dir.h"
+#include "loop.h"
+#include "net/listener.h"
+#include "storage/node_file.h"
+
+namespace ursula {
+
+namespace limits = base::limits;
+
+namespace {
+
+constexpr int exit_failed = 1;
+constexpr int exit_refused = 3;
+constexpr std::uint32_t reserved_fds = 256;  // for files of the log, the ring, and what libraries open
+
+void say(const std::string& line) {
+    const std::string text = line + "\n";
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+int end_with(const std::string& why, int code) {
+    say("ursula: " + why);
+    return code;
+}
+
+std::uint64_t random_number() {
+    std::uint64_t value = 0;
+    while (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value)) {
+    }
+    return value;
+}
+
+std::vector<int> usable_cpus() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    std::vector<int> cpus;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+            if (CPU_ISSET(static_cast<unsigned>(cpu), &set)) {
+                cpus.push_back(cpu);
+            }
+        }
+    }
+    return cpus.empty() ? std::vector<int>{0} : cpus;
+}
+
+// Every connection is a descriptor; the limit is raised as far as it may be.
+std::uint64_t descriptor_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 1024;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
+
+// Shards and groups of this node: remembered by the data directory once it has them.
+struct Layout {
+    std::uint32_t shards = 1;
+    std::uint32_t groups = 1;
+    storage::NodeFile node;
+};
+
+base::Result<Layout> find_layout(const Config& config, io::DataDir* directory, const io::DiskProfile& profile,
+                                 std::uint32_t cpus) {
+    Layout layout;
+    layout.shards = config.server.shards != 0 ? config.server.shards : std::min(cpus, limits::shards_max);
+    layout.groups = config.cluster.groups;
+    layout.shards = std::min(layout.shards, layout.groups);
+    if (directory == nullptr) {
+        return layout;
+    }
+    io::UringDisk root(directory->directory(), profile);
+    auto found = storage::load_node_file(root, layout.node);
+    if (!found) {
+        return tl::unexpected(std::move(found.error()));
+    }
+    if (*found == storage::NodeFileFound::absent) {
+        if (!directory->was_empty()) {
+            return base::fail(directory->path() +
+                              " is not empty and is not a data directory of ursula (it has no file `node`): give an "
+                              "empty directory, or restore the file from a backup");
+        }
+        layout.node.node = base::NodeId(1);
+        layout.node.salt = random_number();
+        layout.node.shards = layout.shards;
+        layout.node.groups = layout.groups;
+        layout.node.created_by = std::string("ursula ") + URSULA_VERSION;
+        TRY(storage::store_node_file(root, layout.node));
+        return layout;
+    }
+    if (config.server.shards != 0 && config.server.shards != layout.node.shards) {
+        return base::fail(directory->path() + " was made with " + std::to_string(layout.node.shards) +
+                          " shards and server.shards asks for " + std::to_string(config.server.shards) +
+                          ": the layout of a data directory does not change; leave server.shards out (0) or set it to " +
+                          std::to_string(layout.node.shards));
+    }
+    if (config.cluster.groups != layout.node.groups && config.cluster.groups != limits::groups_default) {
+        return base::fail(directory->path() + " was made with " + std::to_string(layout.node.groups) +
+                          " groups and cluster.groups asks for " + std::to_string(config.cluster.groups) +
+                          ": the number of groups of a data directory never changes; leave cluster.groups out or set it to " +
+                          std::to_string(layout.node.groups));
+    }
+    layout.shards = layout.node.shards;
+    layout.groups = layout.node.groups;
+    return layout;
+}
+
+struct Listening {
+    std::vector<std::vector<int>> by_shard;
+    std::string url;  // of the first address
+    std::string others;
+};
+
+base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
+    Listening listening;
+    listening.by_shard.resize(shards);
+    for (const ListenAddress& address : config.server.listen) {
+        auto opened = net::open_listeners({address.host, address.port}, shards);
+        if (!opened) {
+            return tl::unexpected(std::move(opened.error()));
+        }
+        for (std::uint32_t i = 0; i < shards; ++i) {
+            listening.by_shard[i].push_back(opened->sockets[i]);
+        }
+        ListenAddress real = address;
+        real.port = opened->port;
+        (listening.url.empty() ? listening.url : listening.others) +=
+            (listening.url.empty() ? "http://" : " http://") + real.text();
+    }
+    return listening;
+}
+
+void ring_all(Neighbours& neighbours) {
+    for (std::uint32_t i = 0; i < neighbours.shards; ++i) {
+        const int doorbell = neighbours.foreign_doorbells[i];
+        if (doorbell >= 0) {
+            net::Ring::ring_foreign_doorbell(doorbell);
+        }
+    }
+}
+
+// Waits on the main thread: for every shard, then for the first signal, then for the loops to end. A second signal ends the
+// process at once.
+class Supervisor {
+  public:
+    Supervisor(Neighbours& neighbours, const sigset_t& signals) : neighbours_(neighbours), signals_(signals) {}
+
+    // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
+    bool wait_ready() {
+        while (neighbours_.ready.load() < neighbours_.shards) {
+            if (neighbours_.stopping || neighbours_.draining) {
+                return false;
+            }
+            if (poll_signal(2)) {
+                neighbours_.stopping = true;
+                return false;
+            }
+            ring_all(neighbours_);
+        }
+        return true;
+    }
+
+    void wait_end(const std::atomic<std::uint32_t>& running) {
+        bool asked = false;
+        while (running.load() > 0) {
+            if (!poll_signal(asked ? 20 : 200)) {
+                if (neighbours_.draining || neighbours_.stopping) {
+                    ring_all(neighbours_);
+                }
+                continue;
+            }
+            if (asked) {
+                ::_exit(exit_failed);
+            }
+            asked = true;
+            base::log(base::Event::server_stopping, {});
+            neighbours_.draining = true;
+            ring_all(neighbours_);
+        }
+    }
+
+  private:
+    // True when SIGTERM or SIGINT came within the time.
+    bool poll_signal(int ms) {
+        const timespec wait{ms / 1000, (ms % 1000) * 1'000'000};
+        const int signal = sigtimedwait(&signals_, nullptr, &wait);
+        return signal == SIGTERM || signal == SIGINT;
+    }
+    Neighbours& neighbours_;
+    const sigset_t& signals_;
+};
+
+LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard, Neighbours& neighbours,
+                       base::HashKey key) {
+    LoopOptions options;
+    options.shard = shard;
+    options.config = &config;
+    shard::ShardOptions& below = options.shard_options;
+    below.id = shard;
+    below.shards = layout.shards;
+    below.groups = layout.groups;
+    below.node = base::NodeId(1);
+    below.table_key = key;
+    below.hot_bytes = config.storage.hot_bytes / layout.shards;
+    below.salt = layout.node.shard_salt(shard);
+    below.segment_bytes = static_cast<std::uint32_t>(config.storage.segment_size);
+    http::EdgeOptions& edge = options.edge;
+    edge.shard = shard;
+    edge.shards = layout.shards;
+    edge.groups = layout.groups;
+    edge.table_key = key;
+    edge.random_seed = random_number();
+    edge.cors_origins = config.server.cors_origins;
+    edge.auto_create_buckets = config.server.auto_create_buckets;
+    edge.max_body = config.server.max_body;
+    edge.bodies_in_flight_bytes_max =
+        std::max<std::uint64_t>(limits::bodies_in_flight_bytes_max / layout.shards, 2 * config.server.max_body);
+    edge.read_chunk_bytes = limits::read_chunk_bytes_default;
+    edge.long_poll_timeout = config.server.long_poll_timeout;
+    edge.sse_heartbeat = config.server.sse_heartbeat;
+    edge.sse_lifetime = config.server.sse_lifetime;
+    edge.request_duration = &neighbours.metrics[shard.value].http_request_duration;
+    edge.append_duration = &neighbours.metrics[shard.value].append_commit_duration;
+    return options;
+}
+
+}  // namespace
+
+int run_node(const Config& config, std::uint64_t stop_after) {
+    timespec started{};
+    clock_gettime(CLOCK_REALTIME, &started);
+    // Signals are taken by this thread alone; a peer that went away is an error of its send, not a signal.
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+        sigaddset(&signals, signal);
+    }
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+
+    const std::uint64_t descriptors = descriptor_limit();
+    const std::vector<int> cpus = usable_cpus();
+    std::unique_ptr<io::DataDir> directory;
+    io::DiskProfile profile;
+    if (config.in_memory()) {
+        say("ursula keeps everything in memory and nothing survives a restart: give --data-dir DIR to keep it");
+    } else {
+        auto opened = io::DataDir::open(config.storage.path);
+        if (!opened) {
+            return end_with(opened.error().message, opened.error().errno_value == 0 ? exit_refused : exit_failed);
+        }
+        directory = std::move(*opened);
+        const auto wanted = static_cast<io::DirectIo>(config.storage.direct);
+        auto probed = io::probe_disk(directory->directory(), wanted);
+        if (!probed) {
+            return end_with(probed.error().message, exit_failed);
+        }
+        profile = *probed;
+        base::log(base::Event::disk_probed, {{"direct", profile.direct},
+                                             {"alignment", profile.alignment},
+                                             {"durable_write_us", profile.durable_write.ns / 1000},
+                                             {"why", profile.reason}});
+        if (profile.memory_backed) {
+            base::log(base::Event::disk_volatile, {{"path", directory->path()}});
+        }
+    }
+    auto layout = find_layout(config, directory.get(), profile, static_cast<std::uint32_t>(cpus.size()));
+    if (!layout) {
+        return end_with(layout.error().message, layout.error().errno_value == 0 ? exit_refused : exit_failed);
+    }
+    auto listening = open_all(config, layout->shards);
+    if (!listening) {
+        return end_with(listening.error().message, exit_failed);
+    }
+    if (layout->shards > cpus.size()) {
+        base::log(base::Event::shards_share_cpus, {{"shards", layout->shards}, {"cpus", cpus.size()}});
+    }
+    base::log(base::Event::server_starting, {{"version", URSULA_VERSION},
+                                             {"listen", listening->url},
+                                             {"data_dir", config.in_memory() ? "none" : config.storage.path.c_str()},
+                                             {"shards", layout->shards},
+                                             {"groups", layout->groups}});
+
+    Neighbours neighbours(layout->shards);
+    const base::HashKey key{random_number(), random_number()};
+    std::uint64_t connections = config.server.max_connections;
+    if (connections == 0) {
+        connections = descriptors > 2 * reserved_fds ? descriptors - reserved_fds : descriptors / 2;
+    }
+    std::vector<std::unique_ptr<Loop>> loops;
+    for (std::uint32_t i = 0; i < layout->shards; ++i) {
+        LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
+        options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
+        options.connections_max = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(connections / layout->shards + 1, 1'000'000));
+        options.listeners = listening->by_shard[i];
+        options.disk_profile = profile;
+        options.stop_after = stop_after;
+        options.started_at = base::WallTime{started.tv_sec * 1000 + started.tv_nsec / 1'000'000};
+        if (directory != nullptr) {
+            auto opened = directory->open_shard(base::ShardId(i));
+            if (!opened) {
+                return end_with(opened.error().message, exit_failed);
+            }
+            options.directory = *opened;
+            options.data_directory = directory->directory();
+            const Reserve& reserve = config.storage.reserve;
+            if (const auto space = io::space_of(directory->directory())) {
+                options.shard_options.reserve_bytes = reserve.of(space->total_bytes);
+            }
+        }
+        loops.push_back(std::make_unique<Loop>(options, neighbours));
+    }
+
+    std::atomic<std::uint32_t> running{layout->shards};
+    std::vector<std::optional<base::Error>> errors(layout->shards);
+    std::vector<std::thread> threads;
+    for (std::uint32_t i = 0; i < layout->shards; ++i) {
+        threads.emplace_back([&, i] {
+            if (auto ended = loops[i]->run(); !ended) {
+                errors[i] = std::move(ended.error());
+                neighbours.stopping = true;
+            }
+            --running;
+        });
+    }
+    Supervisor supervisor(neighbours, signals);
+    if (supervisor.wait_ready()) {
+        neighbours.accepting.store(true, std::memory_order_release);
+        ring_all(neighbours);
+        say("ursula ready on " + listening->url + listening->others +
+            (config.in_memory() ? " (in memory)" : " (data: " + config.storage.path + ")"));
+    }
+    supervisor.wait_end(running);
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (std::uint32_t i = 0; i < layout->shards; ++i) {
+        if (errors[i]) {
+            const bool refused = loops[i]->refused();
+            return end_with(errors[i]->message, refused ? exit_refused : exit_failed);
+        }
+    }
+    loops.clear();
+    for (const auto& sockets : listening->by_shard) {
+        for (const int socket : sockets) {
+            ::close(socket);
+        }
+    }
+    base::log(base::Event::server_stopped, {});
+    return 0;
+}
+
+}  // namespace ursula
