@@ -30,6 +30,7 @@ namespace {
 
 constexpr int exit_failed = 1;
 constexpr int exit_refused = 3;
+constexpr int port_tries = 100;  // of 10 ms
 constexpr std::uint32_t reserved_fds = 256;  // for files of the log, the ring, and what libraries open
 
 void say(const std::string& line) {
@@ -138,6 +139,12 @@ base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
     listening.by_shard.resize(shards);
     for (const ListenAddress& address : config.server.listen) {
         auto opened = net::open_listeners({address.host, address.port}, shards);
+        // A server that was just killed keeps its port until the kernel has taken its ring apart.
+        for (int tries = 0; !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries; ++tries) {
+            const timespec pause{0, 10'000'000};
+            ::nanosleep(&pause, nullptr);
+            opened = net::open_listeners({address.host, address.port}, shards);
+        }
         if (!opened) {
             return tl::unexpected(std::move(opened.error()));
         }

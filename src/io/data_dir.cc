@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,8 @@
 
 namespace ursula::io {
 namespace {
+
+constexpr int lock_tries = 100;  // of 10 ms
 
 constexpr mode_t directory_mode = 0700;
 constexpr mode_t file_mode = 0600;
@@ -127,7 +130,15 @@ base::Result<void> DataDir::take_lock() {
     if (lock_ < 0) {
         return system_error("cannot write in the data directory " + path_, errno);
     }
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    // A server that was just killed holds the lock until the kernel has taken it apart, which with io_uring outlasts the
+    // signal by some milliseconds; one that runs on holds it for longer than this wait.
+    int locked = ::flock(lock_, LOCK_EX | LOCK_NB);
+    for (int tries = 0; locked != 0 && errno == EWOULDBLOCK && tries < lock_tries; ++tries) {
+        const timespec pause{0, 10'000'000};
+        ::nanosleep(&pause, nullptr);
+        locked = ::flock(lock_, LOCK_EX | LOCK_NB);
+    }
+    if (locked != 0) {
         if (errno != EWOULDBLOCK) {
             return system_error("cannot lock the data directory " + path_, errno);
         }
