@@ -22,7 +22,7 @@ namespace ursula::storage {
 
 class SnapshotCore;
 
-class SnapshotStore final : public DiskUser {
+class SnapshotStore final {
   public:
     enum class Part : std::uint8_t { image, locations };
 
@@ -45,6 +45,7 @@ class SnapshotStore final : public DiskUser {
 
     // salt: the shard's, as the log's. disk outlives the store.
     SnapshotStore(Disk& disk, std::uint64_t salt);
+    // Only when the disk has nothing of it in flight any more, or is gone.
     ~SnapshotStore();
     SnapshotStore(const SnapshotStore&) = delete;
     SnapshotStore& operator=(const SnapshotStore&) = delete;
@@ -66,7 +67,6 @@ class SnapshotStore final : public DiskUser {
     void append(Part part, base::Bytes bytes);  // copied
     void finish();
     void abandon();  // drops the one being written; busy until its files are gone
-    void on_done(DiskOp& op, base::Instant now) override;
     bool take_finished(Finished& out);  // true once per begun snapshot that was not abandoned
 
   private:

@@ -82,8 +82,8 @@ class Wal final {
   public:
     enum class State : std::uint8_t {
         open,
-        full,  // no space for the next segments: appends are to be refused (507), everything else
-               // goes on. Retried once a second, ends by itself.
+        full,    // no space for the next segments: appends are to be refused (507), everything else
+                 // goes on. Retried once a second, ends by itself.
         failed,  // a write or sync of the log failed: failure() says it in a sentence, the process
                  // ends with exit 1
     };
