@@ -33,7 +33,7 @@ constexpr std::uint64_t body_max =
     256 * limits::mib;  // one body is one command is one block of memory
 constexpr std::uint64_t hot_min = 64 * limits::kib;
 constexpr std::uint64_t hot_max = 1ull << 44;
-constexpr std::uint64_t segment_min = 1 * limits::mib;  // one batch of the log must fit
+constexpr std::uint64_t segment_min = 2 * limits::wal_batch_bytes_max;  // the log's own floor
 constexpr std::uint64_t segment_max = 1024 * limits::mib;
 constexpr std::uint64_t segment_step = 4 * limits::kib;  // whole blocks, for direct I/O
 constexpr std::string_view environment_prefix = "URSULA_";
@@ -272,6 +272,8 @@ struct Builder {
         key.read(ConfigReader{full, value, problems}, config);
         if (full == "server.listen") {
             listen_value = value;
+        } else if (full == "cluster.groups") {
+            config.cluster.groups_given = true;
         }
         if (problems.errors.size() > errors) {
             refused.insert(full);
@@ -396,6 +398,17 @@ struct Builder {
                                    std::string(" to allow that, or listen on 127.0.0.1"));
                 break;
             }
+        }
+        if (config.server.shards > config.cluster.groups && good("server.shards") &&
+            good("cluster.groups")) {
+            const bool shards_are_set =
+                place_of("server.shards").source >= place_of("cluster.groups").source;
+            problems.error(place_of(shards_are_set ? "server.shards" : "cluster.groups"),
+                           "server.shards = " + text_of(config.server.shards) +
+                               " is more than cluster.groups = " + text_of(config.cluster.groups) +
+                               ": a shard without a group has nothing to do",
+                           "set server.shards to at most " + text_of(config.cluster.groups) +
+                               ", or cluster.groups to at least " + text_of(config.server.shards));
         }
         if (!good("storage.segment_size")) {
             return;

@@ -67,6 +67,9 @@ struct Config {
     };
     struct Cluster {
         std::uint32_t groups = base::limits::groups_default;
+        // Somebody wrote `groups`: a data directory with another number is refused then, and its
+        // number is taken otherwise.
+        bool groups_given = false;
         bool operator==(const Cluster&) const = default;
     };
     Server server;

@@ -286,7 +286,7 @@ TEST_CASE("ranges: the limit is fine, one beyond is not") {
     wrong("server.max_connections", "1000001");
     fine("storage.hot_bytes", "64KiB");
     wrong("storage.hot_bytes", "65535");
-    wrong("storage.segment_size", "1023KiB");
+    wrong("storage.segment_size", "2047KiB");
     fine("storage.segment_size", "1GiB");
     wrong("storage.segment_size", "1025MiB");
     fine("storage.reserve", "0%");
@@ -311,6 +311,19 @@ TEST_CASE("a body is at most a quarter of a segment") {
     // Only the segment was set: the error stands there.
     CHECK(contains(with_settings({set("storage.segment_size", "4MiB")}).errors,
                    "--set storage.segment_size: error: server.max_body = \"16MiB\" is more"));
+}
+
+TEST_CASE("every shard has a group") {
+    CHECK(with_settings({set("server.shards", "2"), set("cluster.groups", "2")}).errors == "");
+    CHECK(
+        contains(with_settings({set("server.shards", "3"), set("cluster.groups", "2")}).errors,
+                 "--set server.shards: error: server.shards = 3 is more than cluster.groups = 2"));
+}
+
+TEST_CASE("groups: whether somebody wrote them is known") {
+    CHECK_FALSE(from_file("[server]\nshards = 1").config.cluster.groups_given);
+    CHECK(from_file("[cluster]\ngroups = 64").config.cluster.groups_given);
+    CHECK(with_settings({set("cluster.groups", "64")}).config.cluster.groups_given);
 }
 
 TEST_CASE("rules between keys keep quiet when one of the two is already wrong") {
