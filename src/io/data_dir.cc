@@ -130,8 +130,9 @@ base::Result<void> DataDir::take_lock() {
     if (lock_ < 0) {
         return system_error("cannot write in the data directory " + path_, errno);
     }
-    // A server that was just killed holds the lock until the kernel has taken it apart, which with io_uring outlasts the
-    // signal by some milliseconds; one that runs on holds it for longer than this wait.
+    // A server that was just killed holds the lock until the kernel has taken it apart, which with
+    // io_uring outlasts the signal by some milliseconds; one that runs on holds it for longer than
+    // this wait.
     int locked = ::flock(lock_, LOCK_EX | LOCK_NB);
     for (int tries = 0; locked != 0 && errno == EWOULDBLOCK && tries < lock_tries; ++tries) {
         const timespec pause{0, 10'000'000};

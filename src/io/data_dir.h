@@ -38,7 +38,8 @@ struct DiskProfile {
 
 // Asks the file system of an open directory, by writing a scratch file in it and through a small
 // ring of the calling thread (DESIGN "WAL": the probe decides, never the file system's name).
-// Blocks for some ten writes. `on` fails where direct I/O does not work; `off` writes nothing.
+// Blocks for some ten writes. A full disk does not fail it. `on` fails where direct I/O does not
+// work; `off` writes nothing.
 [[nodiscard]] base::Result<DiskProfile> probe_disk(int directory, DirectIo wanted);
 
 // Bytes of the file system that holds an open directory.

@@ -8,8 +8,8 @@
 namespace ursula::shard {
 namespace {
 
-// Keeps headers and records on 8-byte boundaries; 16 because the header is that large and a filler
-// must always find room for one.
+// Everything starts on a multiple of the header's size, so a filler always finds room for a header
+// before the end of the ring.
 constexpr std::uint64_t unit = 16;
 
 constexpr std::uint64_t rounded_up(std::uint64_t size) {
@@ -73,17 +73,26 @@ bool Mailbox::take(MailRecord& record) {
     }
     record.kind = header->kind;
     record.bytes = {at(taken_) + sizeof(Header), header->size};
-    record.large = {};
-    if (header->large != nullptr) {
-        record.large = base::Slice::adopt(header->large, 0, header->large->capacity());
-        held_.push_back(record.large);
+    if (header->large != nullptr || !record.large.empty()) [[unlikely]] {
+        replace_large(record, header->large);
     }
     taken_ += sizeof(Header) + rounded_up(header->size);
     return true;
 }
 
+// Out of line: the common record has no block, and take stays small without this.
+[[gnu::noinline]] void Mailbox::replace_large(MailRecord& record, base::Block* block) {
+    record.large = {};
+    if (block != nullptr) {
+        record.large = base::Slice::adopt(block, 0, block->capacity());
+        held_.push_back(record.large);
+    }
+}
+
 void Mailbox::release() {
-    held_.clear();
+    if (!held_.empty()) {
+        held_.clear();
+    }
     if (head_.load(std::memory_order_relaxed) != taken_) {
         head_.store(taken_, std::memory_order_release);
     }

@@ -64,6 +64,7 @@ class Mailbox {
     };
     static_assert(sizeof(Header) == 16);
 
+    void replace_large(MailRecord& record, base::Block* block);
     std::byte* at(std::uint64_t position) { return ring_.get() + (position & mask_); }
 
     const std::uint64_t capacity_;
