@@ -3,6 +3,7 @@
 #include <llhttp.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/verify.h"
@@ -215,7 +216,49 @@ void RequestReader::feed(base::Bytes bytes) {
     input_ = bytes;
 }
 
+void RequestReader::put_back(HttpParser& parser, const Request& request) {
+    VERIFY(put_back_ == nullptr);
+    // The head begins with the method and was accepted, so its end is the first empty line.
+    const char* const begin = request.method_name.data();
+    std::size_t head = 4;
+    while (std::memcmp(begin + head - 4, "\r\n\r\n", 4) != 0) {
+        ++head;
+    }
+    put_back_head_ = static_cast<std::uint32_t>(head);
+    put_back_size_ = static_cast<std::uint32_t>(head + request.body.size());
+    put_back_body_bytes_ = request.body_bytes;
+    put_back_ = parser.take_block(put_back_size_);
+    base::copy_bytes(put_back_->data(), base::as_bytes({begin, head}));
+    base::copy_bytes(put_back_->data() + head, request.body);
+    parser.held_bytes_ += put_back_size_;
+}
+
+ReadEvent RequestReader::yield_again(HttpParser& parser, Request& request) {
+    const std::string_view bytes(reinterpret_cast<const char*>(put_back_->data()), put_back_size_);
+    const std::string_view head = bytes.substr(0, put_back_head_);
+    HeadScan scan;
+    std::size_t head_size = 0;
+    HttpError error;
+    VERIFY(scan_head(head, scan, parser.lines_, head_size, error) == HeadState::complete);
+    VERIFY(parse_head_lines(head, parser.lines_, request, error));
+    request.body = base::as_bytes(bytes.substr(put_back_head_));
+    request.body_bytes = put_back_body_bytes_;
+    drop_put_back(parser);  // its bytes stay for this turn
+    return ReadEvent::request_ready;
+}
+
+void RequestReader::drop_put_back(HttpParser& parser) {
+    if (put_back_ != nullptr) {
+        parser.held_bytes_ -= put_back_size_;
+        parser.retire(put_back_);
+        put_back_ = nullptr;
+    }
+}
+
 ReadEvent RequestReader::next(HttpParser& parser, Request& request) {
+    if (put_back_ != nullptr) [[unlikely]] {
+        return yield_again(parser, request);
+    }
     switch (state_) {
         case State::head:
             return read_head(parser, request);
@@ -240,6 +283,7 @@ void RequestReader::stop(HttpParser& parser) {
 }
 
 void RequestReader::reset(HttpParser& parser) {
+    drop_put_back(parser);
     stop(parser);
     state_ = State::head;
     scan_ = {};
@@ -247,7 +291,7 @@ void RequestReader::reset(HttpParser& parser) {
 }
 
 bool RequestReader::between_requests() const {
-    return state_ == State::head && block_ == nullptr && input_.empty();
+    return state_ == State::head && block_ == nullptr && input_.empty() && put_back_ == nullptr;
 }
 
 ReadEvent RequestReader::fail(HttpParser& parser, HttpError error) {

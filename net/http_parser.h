@@ -82,6 +82,9 @@ class RequestReader {
     // Keeps the bytes not read yet, when the caller stops asking although more requests may be
     // there (pipeline full).
     void hold(HttpParser& parser);
+    // The request that next() yielded last cannot be started yet: keeps its bytes and yields it
+    // again, before anything that follows it. Followed by hold() like any end of asking.
+    void put_back(HttpParser& parser, const Request& request);
     // No further request is wanted (a refusal was sent): input is dropped from here on.
     void stop(HttpParser& parser);
     // Gives everything back; the reader is as new.
@@ -112,6 +115,8 @@ class RequestReader {
     ReadEvent read_body(HttpParser& parser, Request& request);
     ReadEvent body_complete(HttpParser& parser, Request& request);
     ReadEvent finished(HttpParser& parser, const Request& request);
+    ReadEvent yield_again(HttpParser& parser, Request& request);
+    void drop_put_back(HttpParser& parser);
     ReadEvent fail(HttpParser& parser, HttpError error);
     bool take_length(HttpParser& parser);
     bool take_chunks(HttpParser& parser, HttpError& error);
@@ -125,6 +130,10 @@ class RequestReader {
     base::Bytes input_;             // fed and not read yet
     base::Block* block_ = nullptr;  // kept bytes [block_start_, block_used_): of a head, or a head
                                     // and what came of its body
+    base::Block* put_back_ = nullptr;  // a request to be yielded again: its head, then its body
+    std::uint64_t put_back_body_bytes_ = 0;
+    std::uint32_t put_back_size_ = 0;
+    std::uint32_t put_back_head_ = 0;
     std::uint32_t block_start_ = 0;
     std::uint32_t block_used_ = 0;
     std::uint32_t head_size_ = 0;  // in a body: its head's, at block_start_

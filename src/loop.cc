@@ -35,7 +35,8 @@ base::Now read_clocks() {
 }  // namespace
 
 Neighbours::Neighbours(std::uint32_t count)
-    : shards(count), latches(std::make_unique<shard::SleepLatch[]>(count)),
+    : shards(count),
+      latches(std::make_unique<shard::SleepLatch[]>(count)),
       doorbells(std::make_unique<std::atomic<int>[]>(count)),
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
       metrics(std::make_unique<ops::ShardMetrics[]>(count)) {
@@ -49,7 +50,10 @@ Neighbours::Neighbours(std::uint32_t count)
 }
 
 Loop::Loop(const LoopOptions& options, Neighbours& neighbours)
-    : options_(options), neighbours_(neighbours), self_(options.shard.value), unsent_(neighbours.shards),
+    : options_(options),
+      neighbours_(neighbours),
+      self_(options.shard.value),
+      unsent_(neighbours.shards),
       rang_(neighbours.shards) {}
 
 Loop::~Loop() = default;
@@ -70,7 +74,8 @@ base::Result<void> Loop::run() {
     return shut_down();
 }
 
-// Connections close and the log finishes what was handed to it, so that nothing is in flight when the parts go away.
+// Connections close and the log finishes what was handed to it, so that nothing is in flight when
+// the parts go away.
 base::Result<void> Loop::shut_down() {
     front_.reset();
     const base::Instant end = now_.mono + shut_down_max;
@@ -97,7 +102,8 @@ base::Result<void> Loop::start() {
         cpu_set_t cpus;
         CPU_ZERO(&cpus);
         CPU_SET(static_cast<unsigned>(options_.cpu), &cpus);
-        pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);  // a hint: serving works wherever the thread runs
+        pthread_setaffinity_np(pthread_self(), sizeof cpus,
+                               &cpus);  // a hint: serving works wherever the thread runs
     }
     auto ring = net::Ring::open();
     if (!ring) {
@@ -127,14 +133,14 @@ base::Result<void> Loop::start() {
     }
     const base::Now recovered = read_clocks();
     if (options_.directory >= 0) {
-        base::log(base::Event::wal_recovered,
-                  {{"shard", self_},
-                   {"ms", (recovered.mono - now_.mono).ms()},
-                   {"log_bytes", boot->replayed_bytes},
-                   {"entries", boot->entries},
-                   {"streams", boot->streams}});
+        base::log(base::Event::wal_recovered, {{"shard", self_},
+                                               {"ms", (recovered.mono - now_.mono).ms()},
+                                               {"log_bytes", boot->replayed_bytes},
+                                               {"entries", boot->entries},
+                                               {"streams", boot->streams}});
         if (boot->dropped_batches > 0) {
-            base::log(base::Event::wal_tail_discarded, {{"shard", self_}, {"batches", boot->dropped_batches}});
+            base::log(base::Event::wal_tail_discarded,
+                      {{"shard", self_}, {"batches", boot->dropped_batches}});
         }
     }
     now_ = recovered;
@@ -244,7 +250,8 @@ base::Result<void> Loop::submit() {
         }
     }
     const bool more = mail_waits || !calls_.empty();
-    const base::Duration wait = more ? base::Duration{0} : std::clamp(deadline() - now_.mono, base::Duration{0}, wait_max);
+    const base::Duration wait =
+        more ? base::Duration{0} : std::clamp(deadline() - now_.mono, base::Duration{0}, wait_max);
     auto waited = ring_->submit_and_wait(wait);
     if (neighbours_.shards > 1) {
         neighbours_.latches[self_].woke();
@@ -291,7 +298,8 @@ void Loop::route_internal(const api::Call& call) {
 void Loop::send_unsent() {
     for (std::uint32_t to = 0; to < neighbours_.shards; ++to) {
         std::deque<api::Reply>& waiting = unsent_[to];
-        while (!waiting.empty() && shard::push_reply(neighbours_.mail(self_, to), waiting.front())) {
+        while (!waiting.empty() &&
+               shard::push_reply(neighbours_.mail(self_, to), waiting.front())) {
             waiting.pop_front();
             rang_[to] = true;
         }
@@ -324,7 +332,8 @@ bool Loop::finished() {
     }
     if (options_.stop_after != 0 && !draining_) {
         const std::uint64_t served = front_->requests_served();
-        const std::uint64_t all = neighbours_.served.fetch_add(served - counted_served_) + (served - counted_served_);
+        const std::uint64_t all =
+            neighbours_.served.fetch_add(served - counted_served_) + (served - counted_served_);
         counted_served_ = served;
         if (all >= options_.stop_after) {
             neighbours_.draining = true;
@@ -352,10 +361,12 @@ std::string Loop::health() {
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
         const ops::ShardMetrics& metrics = neighbours_.metrics[i];
         all.push_back(&metrics);
-        input.leaderless_groups += static_cast<std::uint32_t>(metrics.raft_leaderless_groups.value());
+        input.leaderless_groups +=
+            static_cast<std::uint32_t>(metrics.raft_leaderless_groups.value());
         input.streams += metrics.streams.value();
         input.connections += metrics.connections.value();
-        input.live_readers += metrics.live_readers_sse.value() + metrics.live_readers_long_poll.value();
+        input.live_readers +=
+            metrics.live_readers_sse.value() + metrics.live_readers_long_poll.value();
     }
     input.recovered = neighbours_.accepting;
     input.draining = neighbours_.draining;
@@ -416,9 +427,10 @@ void Loop::publish() {
     metrics.raft_leaderless_groups.set(shard_->group_count() - leaders);
     metrics.raft_elections.set(counted.elections);
     metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
-    metrics.storage_disk_bytes.set(options_.directory < 0 ? 0
-                                                          : shard_->wal().segment_count() *
-                                                                options_.shard_options.segment_bytes);
+    metrics.storage_disk_bytes.set(options_.directory < 0
+                                       ? 0
+                                       : shard_->wal().segment_count() *
+                                             options_.shard_options.segment_bytes);
     metrics.admission_rejects_disk_full.set(counted.refused_disk_full);
     metrics.admission_rejects_memory_full.set(counted.refused_memory_full);
     metrics.admission_rejects_overload.set(counted.refused_overloaded + edge.mailbox_full);

@@ -1,5 +1,6 @@
-// Loop: one core. A turn is five calls: reap, collect, advance, respond, submit (DESIGN section 3). Everything a loop owns is
-// made and used on its own thread; what loops share is in Neighbours, and is mailboxes and latches.
+// Loop: one core. A turn is five calls: reap, collect, advance, respond, submit (DESIGN section 3).
+// Everything a loop owns is made and used on its own thread; what loops share is in Neighbours, and
+// is mailboxes and latches.
 #pragma once
 
 #include <atomic>
@@ -28,20 +29,22 @@ namespace ursula {
 struct Neighbours {
     explicit Neighbours(std::uint32_t shards);
 
-    shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) { return *mail_[from * shards + to]; }
+    shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) {
+        return *mail_[from * shards + to];
+    }
 
     const std::uint32_t shards;
     std::unique_ptr<shard::SleepLatch[]> latches;
-    std::unique_ptr<std::atomic<int>[]> doorbells;          // Ring::doorbell_fd; -1 until the loop runs
+    std::unique_ptr<std::atomic<int>[]> doorbells;  // Ring::doorbell_fd; -1 until the loop runs
     std::unique_ptr<std::atomic<int>[]> foreign_doorbells;  // for threads without a ring
     std::unique_ptr<ops::ShardMetrics[]> metrics;
-    std::atomic<std::uint32_t> started{0};     // loops that recovered (or failed to)
-    std::atomic<std::uint32_t> ready{0};       // loops whose groups lead
-    std::atomic<bool> accepting{false};        // every loop is ready: listeners are used
-    std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
-    std::atomic<bool> stopping{false};         // leave at once
+    std::atomic<std::uint32_t> started{0};  // loops that recovered (or failed to)
+    std::atomic<std::uint32_t> ready{0};    // loops whose groups lead
+    std::atomic<bool> accepting{false};     // every loop is ready: listeners are used
+    std::atomic<bool> draining{false};      // stop accepting, finish what was accepted
+    std::atomic<bool> stopping{false};      // leave at once
     std::atomic<bool> disk_full{false};
-    std::atomic<std::uint64_t> served{0};      // with --stop-after
+    std::atomic<std::uint64_t> served{0};  // with --stop-after
 
   private:
     std::vector<std::unique_ptr<shard::Mailbox>> mail_;
@@ -56,11 +59,11 @@ struct LoopOptions {
     http::EdgeOptions edge;
     std::uint32_t connections_max = 0;
     std::vector<int> listeners;
-    int directory = -1;            // the shard's; -1: in memory
+    int directory = -1;  // the shard's; -1: in memory
     io::DiskProfile disk_profile;
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
     base::WallTime started_at;
-    int data_directory = -1;       // for its free space; -1: in memory
+    int data_directory = -1;  // for its free space; -1: in memory
 };
 
 class Loop final : public http::CallSink, public http::NodePages {
@@ -68,8 +71,8 @@ class Loop final : public http::CallSink, public http::NodePages {
     Loop(const LoopOptions& options, Neighbours& neighbours);
     ~Loop();
 
-    // The thread: recovery, then turns until the node stops. An error is the process's last line; errno_value 0 together with
-    // refused() means the data directory is refused (exit 3).
+    // The thread: recovery, then turns until the node stops. An error is the process's last line;
+    // errno_value 0 together with refused() means the data directory is refused (exit 3).
     base::Result<void> run();
     bool refused() const { return refused_; }
 
@@ -112,11 +115,11 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::unique_ptr<http::Front> front_;
 
     base::Now now_;
-    std::vector<api::Call> calls_;           // for this shard, this turn
+    std::vector<api::Call> calls_;  // for this shard, this turn
     std::vector<api::Reply> replies_;
     std::vector<api::Call> internal_calls_;
     std::vector<std::deque<api::Reply>> unsent_;  // by loop: replies its mailbox had no room for
-    std::vector<bool> rang_;                 // by loop: mail was pushed this turn
+    std::vector<bool> rang_;                      // by loop: mail was pushed this turn
     bool counted_ready_ = false;
     bool listening_ = false;
     bool draining_ = false;

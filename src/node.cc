@@ -31,7 +31,8 @@ namespace {
 constexpr int exit_failed = 1;
 constexpr int exit_refused = 3;
 constexpr int port_tries = 100;  // of 10 ms
-constexpr std::uint32_t reserved_fds = 256;  // for files of the log, the ring, and what libraries open
+constexpr std::uint32_t reserved_fds =
+    256;  // for files of the log, the ring, and what libraries open
 
 void say(const std::string& line) {
     const std::string text = line + "\n";
@@ -83,10 +84,11 @@ struct Layout {
     storage::NodeFile node;
 };
 
-base::Result<Layout> find_layout(const Config& config, io::DataDir* directory, const io::DiskProfile& profile,
-                                 std::uint32_t cpus) {
+base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
+                                 const io::DiskProfile& profile, std::uint32_t cpus) {
     Layout layout;
-    layout.shards = config.server.shards != 0 ? config.server.shards : std::min(cpus, limits::shards_max);
+    layout.shards =
+        config.server.shards != 0 ? config.server.shards : std::min(cpus, limits::shards_max);
     layout.groups = config.cluster.groups;
     layout.shards = std::min(layout.shards, layout.groups);
     if (directory == nullptr) {
@@ -100,7 +102,8 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory, c
     if (*found == storage::NodeFileFound::absent) {
         if (!directory->was_empty()) {
             return base::fail(directory->path() +
-                              " is not empty and is not a data directory of ursula (it has no file `node`): give an "
+                              " is not empty and is not a data directory of ursula (it has no file "
+                              "`node`): give an "
                               "empty directory, or restore the file from a backup");
         }
         layout.node.node = base::NodeId(1);
@@ -112,16 +115,21 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory, c
         return layout;
     }
     if (config.server.shards != 0 && config.server.shards != layout.node.shards) {
-        return base::fail(directory->path() + " was made with " + std::to_string(layout.node.shards) +
-                          " shards and server.shards asks for " + std::to_string(config.server.shards) +
-                          ": the layout of a data directory does not change; leave server.shards out (0) or set it to " +
-                          std::to_string(layout.node.shards));
+        return base::fail(
+            directory->path() + " was made with " + std::to_string(layout.node.shards) +
+            " shards and server.shards asks for " + std::to_string(config.server.shards) +
+            ": the layout of a data directory does not change; leave server.shards out (0) or set "
+            "it to " +
+            std::to_string(layout.node.shards));
     }
-    if (config.cluster.groups != layout.node.groups && config.cluster.groups != limits::groups_default) {
-        return base::fail(directory->path() + " was made with " + std::to_string(layout.node.groups) +
-                          " groups and cluster.groups asks for " + std::to_string(config.cluster.groups) +
-                          ": the number of groups of a data directory never changes; leave cluster.groups out or set it to " +
-                          std::to_string(layout.node.groups));
+    if (config.cluster.groups != layout.node.groups &&
+        config.cluster.groups != limits::groups_default) {
+        return base::fail(
+            directory->path() + " was made with " + std::to_string(layout.node.groups) +
+            " groups and cluster.groups asks for " + std::to_string(config.cluster.groups) +
+            ": the number of groups of a data directory never changes; leave cluster.groups out or "
+            "set it to " +
+            std::to_string(layout.node.groups));
     }
     layout.shards = layout.node.shards;
     layout.groups = layout.node.groups;
@@ -140,7 +148,8 @@ base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
     for (const ListenAddress& address : config.server.listen) {
         auto opened = net::open_listeners({address.host, address.port}, shards);
         // A server that was just killed keeps its port until the kernel has taken its ring apart.
-        for (int tries = 0; !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries; ++tries) {
+        for (int tries = 0;
+             !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries; ++tries) {
             const timespec pause{0, 10'000'000};
             ::nanosleep(&pause, nullptr);
             opened = net::open_listeners({address.host, address.port}, shards);
@@ -168,11 +177,12 @@ void ring_all(Neighbours& neighbours) {
     }
 }
 
-// Waits on the main thread: for every shard, then for the first signal, then for the loops to end. A second signal ends the
-// process at once.
+// Waits on the main thread: for every shard, then for the first signal, then for the loops to end.
+// A second signal ends the process at once.
 class Supervisor {
   public:
-    Supervisor(Neighbours& neighbours, const sigset_t& signals) : neighbours_(neighbours), signals_(signals) {}
+    Supervisor(Neighbours& neighbours, const sigset_t& signals)
+        : neighbours_(neighbours), signals_(signals) {}
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
@@ -219,8 +229,8 @@ class Supervisor {
     const sigset_t& signals_;
 };
 
-LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard, Neighbours& neighbours,
-                       base::HashKey key) {
+LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
+                       Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
     options.shard = shard;
     options.config = &config;
@@ -242,8 +252,8 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
-    edge.bodies_in_flight_bytes_max =
-        std::max<std::uint64_t>(limits::bodies_in_flight_bytes_max / layout.shards, 2 * config.server.max_body);
+    edge.bodies_in_flight_bytes_max = std::max<std::uint64_t>(
+        limits::bodies_in_flight_bytes_max / layout.shards, 2 * config.server.max_body);
     edge.read_chunk_bytes = limits::read_chunk_bytes_default;
     edge.long_poll_timeout = config.server.long_poll_timeout;
     edge.sse_heartbeat = config.server.sse_heartbeat;
@@ -258,7 +268,8 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
 int run_node(const Config& config, std::uint64_t stop_after) {
     timespec started{};
     clock_gettime(CLOCK_REALTIME, &started);
-    // Signals are taken by this thread alone; a peer that went away is an error of its send, not a signal.
+    // Signals are taken by this thread alone; a peer that went away is an error of its send, not a
+    // signal.
     sigset_t signals;
     sigemptyset(&signals);
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
@@ -272,11 +283,13 @@ int run_node(const Config& config, std::uint64_t stop_after) {
     std::unique_ptr<io::DataDir> directory;
     io::DiskProfile profile;
     if (config.in_memory()) {
-        say("ursula keeps everything in memory and nothing survives a restart: give --data-dir DIR to keep it");
+        say("ursula keeps everything in memory and nothing survives a restart: give --data-dir DIR "
+            "to keep it");
     } else {
         auto opened = io::DataDir::open(config.storage.path);
         if (!opened) {
-            return end_with(opened.error().message, opened.error().errno_value == 0 ? exit_refused : exit_failed);
+            return end_with(opened.error().message,
+                            opened.error().errno_value == 0 ? exit_refused : exit_failed);
         }
         directory = std::move(*opened);
         const auto wanted = static_cast<io::DirectIo>(config.storage.direct);
@@ -293,22 +306,26 @@ int run_node(const Config& config, std::uint64_t stop_after) {
             base::log(base::Event::disk_volatile, {{"path", directory->path()}});
         }
     }
-    auto layout = find_layout(config, directory.get(), profile, static_cast<std::uint32_t>(cpus.size()));
+    auto layout =
+        find_layout(config, directory.get(), profile, static_cast<std::uint32_t>(cpus.size()));
     if (!layout) {
-        return end_with(layout.error().message, layout.error().errno_value == 0 ? exit_refused : exit_failed);
+        return end_with(layout.error().message,
+                        layout.error().errno_value == 0 ? exit_refused : exit_failed);
     }
     auto listening = open_all(config, layout->shards);
     if (!listening) {
         return end_with(listening.error().message, exit_failed);
     }
     if (layout->shards > cpus.size()) {
-        base::log(base::Event::shards_share_cpus, {{"shards", layout->shards}, {"cpus", cpus.size()}});
+        base::log(base::Event::shards_share_cpus,
+                  {{"shards", layout->shards}, {"cpus", cpus.size()}});
     }
-    base::log(base::Event::server_starting, {{"version", URSULA_VERSION},
-                                             {"listen", listening->url},
-                                             {"data_dir", config.in_memory() ? "none" : config.storage.path.c_str()},
-                                             {"shards", layout->shards},
-                                             {"groups", layout->groups}});
+    base::log(base::Event::server_starting,
+              {{"version", URSULA_VERSION},
+               {"listen", listening->url},
+               {"data_dir", config.in_memory() ? "none" : config.storage.path.c_str()},
+               {"shards", layout->shards},
+               {"groups", layout->groups}});
 
     Neighbours neighbours(layout->shards);
     const base::HashKey key{random_number(), random_number()};

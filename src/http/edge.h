@@ -13,11 +13,11 @@
 namespace ursula::http {
 
 struct EdgeOptions {
-    base::ShardId shard;              // of this loop
+    base::ShardId shard;  // of this loop
     std::uint32_t shards = 1;
     std::uint32_t groups = 1;
-    base::HashKey table_key;          // the process's: api::StreamKey::hash
-    std::uint64_t random_seed = 0;    // cursors, lifetimes, request ids
+    base::HashKey table_key;        // the process's: api::StreamKey::hash
+    std::uint64_t random_seed = 0;  // cursors, lifetimes, request ids
     std::vector<std::string> cors_origins = {"*"};
     bool auto_create_buckets = false;
     std::uint64_t max_body = 0;
@@ -34,7 +34,8 @@ struct EdgeOptions {
 // Where calls go. The loop hands each to its own shard in this turn, or to another's mailbox.
 class CallSink {
   public:
-    // False: that shard's mailbox is full; the request is refused with 503 and nothing of it was taken.
+    // False: that shard's mailbox is full; the request is refused with 503 and nothing of it was
+    // taken.
     [[nodiscard]] virtual bool send(base::ShardId to, const api::Call& call) = 0;
 
   protected:
@@ -58,14 +59,14 @@ struct EdgeCounters {
     std::uint64_t responses[7][6] = {};  // by net::Method and status / 100
     std::uint64_t foreign_calls = 0;
     std::uint64_t mailbox_full = 0;
-    std::uint64_t long_polls = 0;     // gauge
-    std::uint64_t sse_readers = 0;    // gauge
-    std::uint64_t sse_slow = 0;       // pauses of a reader at its bound
+    std::uint64_t long_polls = 0;   // gauge
+    std::uint64_t sse_readers = 0;  // gauge
+    std::uint64_t sse_slow = 0;     // pauses of a reader at its bound
     std::uint64_t sse_ended_lifetime = 0;
     std::uint64_t sse_ended_closed = 0;
     std::uint64_t sse_ended_removed = 0;
     std::uint64_t sse_ended_client = 0;
-    std::uint64_t sse_events = 0;     // encoded, not delivered
+    std::uint64_t sse_events = 0;  // encoded, not delivered
 };
 
 }  // namespace ursula::http

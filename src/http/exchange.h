@@ -1,5 +1,6 @@
-// Exchange: one request being answered, from its parse to the last byte of its response. Exchanges of a connection form a
-// list in request order; responses leave in that order whatever the order of the answers (RFC 9112 9.3.2).
+// Exchange: one request being answered, from its parse to the last byte of its response. Exchanges
+// of a connection form a list in request order; responses leave in that order whatever the order of
+// the answers (RFC 9112 9.3.2).
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,8 @@ enum class Asked : std::uint8_t {
     list_streams,
 };
 
-// A create outside the built-in namespace waits for its bucket's id, so it owns what the call will look at.
+// A create outside the built-in namespace waits for its bucket's id, so it owns what the call will
+// look at.
 struct WaitingCreate {
     std::string name;
     std::string content_type;
@@ -65,19 +67,19 @@ struct Exchange {
     bool done = false;        // answered, waiting for earlier ones
     bool held_aside = false;  // not the first of its connection: the response is kept in `held`
     bool has_origin = false;
-    bool from_now = false;    // read: offset=now
+    bool from_now = false;  // read: offset=now
     BadQuery bad_query = BadQuery::none;
-    base::ShardId shard;      // that works on it
+    base::ShardId shard;  // that works on it
     net::ConnectionId connection;
     std::int64_t started_ns = 0;
-    std::string path;         // raw, as sent; kept for hints and Location
+    std::string path;  // raw, as sent; kept for hints and Location
     std::string host;
-    std::string origin;       // CORS with an origin list
+    std::string origin;  // CORS with an origin list
     std::string if_none_match;
     std::unique_ptr<net::OutputBuffer> held;  // a response finished before an earlier one
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;
-    Tail* tail = nullptr;     // owned by the TailHub
+    Tail* tail = nullptr;  // owned by the TailHub
 
     api::CallId call_id() const {
         return api::CallId((static_cast<std::uint64_t>(generation & 0x00ff'ffffu) << 32) | index);

@@ -13,10 +13,16 @@ namespace limits = base::limits;
 using net::KnownHeader;
 using net::Method;
 
-Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls, NodePages& pages, base::Now now)
-    : options_(options), transport_(transport), calls_(calls), pages_(pages), parser_(options.max_body),
+Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls,
+             NodePages& pages, base::Now now)
+    : options_(options),
+      transport_(transport),
+      calls_(calls),
+      pages_(pages),
+      parser_(options.max_body),
       responder_(options, transport, exchanges_, counters_),
-      tails_(options, responder_, calls, exchanges_, counters_, now.mono), path_(limits::request_line_bytes_max + 16) {}
+      tails_(options, responder_, calls, exchanges_, counters_, now.mono),
+      path_(limits::request_line_bytes_max + 16) {}
 
 Front::~Front() {
     for (Peer& peer : peers_) {
@@ -116,9 +122,10 @@ void Front::collect(base::Now now) {
     unlink_ended(now);
 }
 
-// Requests of one connection take effect in their order: appends to one shard may be under way together, everything else
-// waits until all earlier ones are answered.
-bool Front::may_start(const Peer& peer, const net::Request& request, const Route& route, base::ShardId shard) const {
+// Requests of one connection take effect in their order: appends to one shard may be under way
+// together, everything else waits until all earlier ones are answered.
+bool Front::may_start(const Peer& peer, const net::Request& request, const Route& route,
+                      base::ShardId shard) const {
     if (peer.open == 0) {
         return true;
     }
@@ -144,7 +151,8 @@ void Front::pump(Peer& peer, base::Now now) {
             break;
         }
         if (event == net::ReadEvent::head_ready) {
-            if (parser_.held_bytes() + request_.content_length > options_.bodies_in_flight_bytes_max) {
+            if (parser_.held_bytes() + request_.content_length >
+                options_.bodies_in_flight_bytes_max) {
                 Exchange& exchange = open_exchange(peer, request_);
                 exchange.keep_alive = false;
                 peer.closing = true;
@@ -171,7 +179,8 @@ void Front::pump(Peer& peer, base::Now now) {
     settle(peer);
 }
 
-// Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing more to say.
+// Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing
+// more to say.
 void Front::settle(Peer& peer) {
     if (peer.open != 0) {
         if (!peer.waiting && peer.reader.in_body()) {
@@ -201,7 +210,8 @@ void Front::settle(Peer& peer) {
         }
         transport_.set_input_phase(peer.id, net::InputPhase::next_request);
     } else {
-        transport_.set_input_phase(peer.id, peer.reader.in_body() ? net::InputPhase::body : net::InputPhase::head);
+        transport_.set_input_phase(
+            peer.id, peer.reader.in_body() ? net::InputPhase::body : net::InputPhase::head);
     }
 }
 
@@ -225,7 +235,8 @@ Exchange& Front::open_exchange(Peer& peer, const net::Request& request) {
     return exchange;
 }
 
-// Takes ended exchanges off their connections' lists in order; what was kept aside follows its predecessor out.
+// Takes ended exchanges off their connections' lists in order; what was kept aside follows its
+// predecessor out.
 void Front::unlink_ended(base::Now now) {
     std::vector<std::uint32_t>& ended = responder_.ended();
     for (std::size_t i = 0; i < ended.size(); ++i) {
@@ -259,8 +270,10 @@ void Front::unlink_ended(base::Now now) {
                 peer.last = 0;
             } else {
                 exchanges_.at(peer.first).held_aside = false;
-                if (Exchange& next = exchanges_.at(peer.first); next.held != nullptr && !next.done) {
-                    // Begun aside (never for a tail, which is always alone): what it has goes out first.
+                if (Exchange& next = exchanges_.at(peer.first);
+                    next.held != nullptr && !next.done) {
+                    // Begun aside (never for a tail, which is always alone): what it has goes out
+                    // first.
                     const std::vector<std::byte> bytes = next.held->flat();
                     transport_.output(peer.id).write(base::Bytes(bytes));
                     next.held.reset();
@@ -296,8 +309,8 @@ void Front::finish_turn(base::Now now) {
     unlink_ended(now);
     tails_.release_watches();
     parser_.end_turn();
-    // A request that starts now makes its call in the next turn, which the loop begins without waiting; what the call looks
-    // at stays until that turn's end.
+    // A request that starts now makes its call in the next turn, which the loop begins without
+    // waiting; what the call looks at stays until that turn's end.
     waiting_now_.swap(waiting_);
     for (const net::ConnectionId id : waiting_now_) {
         Peer& peer = peers_[id.slot];
@@ -322,7 +335,8 @@ void Front::begin_drain(base::Now now) {
             continue;
         }
         for (std::uint32_t index = peer.first; index != 0; index = exchanges_.at(index).next) {
-            exchanges_.at(index).keep_alive = exchanges_.at(index).keep_alive && exchanges_.at(index).next != 0;
+            exchanges_.at(index).keep_alive =
+                exchanges_.at(index).keep_alive && exchanges_.at(index).next != 0;
         }
         if (peer.open == 0) {
             settle(peer);
@@ -370,6 +384,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     }
     if (!may_start(peer, request, route, shard)) {
         peer.waiting = true;
+        peer.reader.put_back(parser_, request);
         peer.reader.hold(parser_);
         return;
     }
@@ -391,15 +406,18 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         return;
     }
     if (decoded.error != net::UriError::none || star) {
-        responder_.problem(exchange, bad_request("bad_path", "The path cannot be read one way only",
-                                                 "send valid UTF-8, %XX escapes with two hex digits, and no \\, control or "
-                                                 "dot segment"));
+        responder_.problem(
+            exchange,
+            bad_request("bad_path", "The path cannot be read one way only",
+                        "send valid UTF-8, %XX escapes with two hex digits, and no \\, control or "
+                        "dot segment"));
         return;
     }
     if (request.method == Method::other) {
         constexpr std::string_view allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
         exchange.keep_alive = false;
-        responder_.problem(exchange, method_not_allowed(allow), "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+        responder_.problem(exchange, method_not_allowed(allow),
+                           "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
         return;
     }
     switch (route.kind) {
@@ -422,8 +440,8 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     }
 }
 
-void Front::start_stream(Peer& peer, Exchange& exchange, const net::Request& request, const Route& route,
-                         base::Now now) {
+void Front::start_stream(Peer& peer, Exchange& exchange, const net::Request& request,
+                         const Route& route, base::Now now) {
     static_cast<void>(peer);
     const api::StreamKey key = key_of(route);
     switch (request.method) {
@@ -476,8 +494,8 @@ void Front::respond(api::Reply& reply, base::Now now) {
 void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
     static_cast<void>(now);
     if (auto* refused = std::get_if<api::Refused>(&answer)) {
-        if (exchange.create != nullptr && !exchange.create->making_bucket && options_.auto_create_buckets &&
-            refused->why == api::Refusal::bucket_not_found) {
+        if (exchange.create != nullptr && !exchange.create->making_bucket &&
+            options_.auto_create_buckets && refused->why == api::Refusal::bucket_not_found) {
             exchange.create->making_bucket = true;
             call(exchange, api::shard_of(api::bucket_group, options_.shards),
                  api::CreateBucketCall{exchange.create->bucket});

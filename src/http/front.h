@@ -1,5 +1,6 @@
-// Front: connections <-> calls and replies of one loop. It turns received bytes into requests and requests into calls
-// (collect), and answers into responses in request order (respond). It knows no group and no disk.
+// Front: connections <-> calls and replies of one loop. It turns received bytes into requests and
+// requests into calls (collect), and answers into responses in request order (respond). It knows no
+// group and no disk.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +23,14 @@ namespace ursula::http {
 
 class Front {
   public:
-    Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls, NodePages& pages, base::Now now);
+    Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls, NodePages& pages,
+          base::Now now);
     ~Front();
     Front(const Front&) = delete;
     Front& operator=(const Front&) = delete;
 
-    // After Transport::begin_turn: everything the turn brought becomes calls (or is answered at once).
+    // After Transport::begin_turn: everything the turn brought becomes calls (or is answered at
+    // once).
     void collect(base::Now now);
     // One answer to a call of this loop. Replies of a turn come one by one, then finish_turn().
     void respond(api::Reply& reply, base::Now now);
@@ -49,12 +52,12 @@ class Front {
         net::RequestReader reader;
         std::uint32_t first = 0;  // exchanges in request order
         std::uint32_t last = 0;
-        std::uint16_t open = 0;   // exchanges in the list
+        std::uint16_t open = 0;     // exchanges in the list
         bool appends_only = false;  // all open ones are appends on `shard`
-        bool waiting = false;     // requests are held until earlier ones are answered
-        bool queued = false;      // in waiting_
+        bool waiting = false;       // requests are held until earlier ones are answered
+        bool queued = false;        // in waiting_
         bool end_of_input = false;
-        bool closing = false;     // no further request is read
+        bool closing = false;  // no further request is read
         bool continue_wanted = false;
         base::ShardId shard;
     };
@@ -63,18 +66,22 @@ class Front {
     void drop(net::ConnectionId id);
     void expire(const net::Expired& expired);
     void pump(Peer& peer, base::Now now);
-    bool may_start(const Peer& peer, const net::Request& request, const Route& route, base::ShardId shard) const;
+    bool may_start(const Peer& peer, const net::Request& request, const Route& route,
+                   base::ShardId shard) const;
     void settle(Peer& peer);
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);
 
     // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc.
     void start(Peer& peer, const net::Request& request, base::Now now);
-    void start_stream(Peer& peer, Exchange& exchange, const net::Request& request, const Route& route, base::Now now);
+    void start_stream(Peer& peer, Exchange& exchange, const net::Request& request,
+                      const Route& route, base::Now now);
     void start_append(Exchange& exchange, const net::Request& request, const api::StreamKey& key);
-    void start_create(Exchange& exchange, const net::Request& request, const Route& route, const api::StreamKey& key);
+    void start_create(Exchange& exchange, const net::Request& request, const Route& route,
+                      const api::StreamKey& key);
     void send_create(Exchange& exchange, std::uint64_t bucket_id);
-    void start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key, base::Now now);
+    void start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key,
+                    base::Now now);
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
     void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);

@@ -12,7 +12,8 @@ namespace ursula::http {
 namespace limits = base::limits;
 using net::KnownHeader;
 
-void Front::start_append(Exchange& exchange, const net::Request& request, const api::StreamKey& key) {
+void Front::start_append(Exchange& exchange, const net::Request& request,
+                         const api::StreamKey& key) {
     exchange.asked = Asked::append;
     const net::Headers& headers = request.headers;
     exchange.shard = api::shard_of(key.group, options_.shards);
@@ -34,13 +35,16 @@ void Front::start_append(Exchange& exchange, const net::Request& request, const 
     append.stream_seq = headers.get(KnownHeader::stream_seq);
     if (append.stream_seq.size() > limits::stream_seq_bytes_max ||
         append.content_type.size() > limits::content_type_bytes_max) {
-        responder_.problem(exchange, bad_request("header_too_long", "Stream-Seq or Content-Type is too long",
-                                                 "send at most 256 bytes"));
+        responder_.problem(exchange,
+                           bad_request("header_too_long", "Stream-Seq or Content-Type is too long",
+                                       "send at most 256 bytes"));
         return;
     }
-    if (headers.has(KnownHeader::content_encoding) && headers.get(KnownHeader::content_encoding) != "identity") {
-        Problem coded = bad_request("content_encoding", "Request bodies are stored as they come, never decoded",
-                                    "send the body without Content-Encoding");
+    if (headers.has(KnownHeader::content_encoding) &&
+        headers.get(KnownHeader::content_encoding) != "identity") {
+        Problem coded =
+            bad_request("content_encoding", "Request bodies are stored as they come, never decoded",
+                        "send the body without Content-Encoding");
         coded.status = 415;
         responder_.problem(exchange, coded);
         return;
@@ -66,7 +70,8 @@ void Front::answer_append(Exchange& exchange, const api::AppendReply& reply) {
     write_offset(token.data(), reply.tail);
     writer.header("Stream-Next-Offset", {token.data(), token.size()});
     if (reply.producer) {
-        writer.header("Producer-Epoch", reply.producer_epoch).header("Producer-Seq", reply.producer_seq);
+        writer.header("Producer-Epoch", reply.producer_epoch)
+            .header("Producer-Seq", reply.producer_seq);
     }
     if (reply.closed) {
         writer.constant("Stream-Closed: true\r\n");

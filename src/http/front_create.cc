@@ -50,7 +50,8 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     }
     const std::string_view content_type = or_default(headers.get(KnownHeader::content_type));
     if (content_type.size() > limits::content_type_bytes_max) {
-        responder_.problem(exchange, bad_request("header_too_long", "Content-Type is too long", "send at most 256 bytes"));
+        responder_.problem(exchange, bad_request("header_too_long", "Content-Type is too long",
+                                                 "send at most 256 bytes"));
         return;
     }
     if (route.built_in) {
@@ -72,7 +73,8 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     waiting.closed = says_closed(headers);
     waiting.body = base::as_text(request.body);
     waiting.bucket = route.bucket;
-    call(exchange, api::shard_of(api::bucket_group, options_.shards), api::ResolveBucketCall{waiting.bucket});
+    call(exchange, api::shard_of(api::bucket_group, options_.shards),
+         api::ResolveBucketCall{waiting.bucket});
 }
 
 void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
@@ -105,17 +107,22 @@ void Front::start_bucket(Exchange& exchange, const net::Request& request, const 
     const base::ShardId owner = api::shard_of(api::bucket_group, options_.shards);
     switch (request.method) {
         case Method::put: {
-            bool stream_headers = request.headers.has(KnownHeader::content_type) || request.body_bytes > 0;
+            bool stream_headers =
+                request.headers.has(KnownHeader::content_type) || request.body_bytes > 0;
             for (std::size_t i = 0; i < request.headers.size(); ++i) {
-                stream_headers = stream_headers || (request.headers.name(i).size() > 7 &&
-                                                    api::equal_ignoring_case(request.headers.name(i).substr(0, 7), "stream-"));
+                stream_headers =
+                    stream_headers ||
+                    (request.headers.name(i).size() > 7 &&
+                     api::equal_ignoring_case(request.headers.name(i).substr(0, 7), "stream-"));
             }
             if (stream_headers) {
                 responder_.problem(
                     exchange,
-                    bad_request("bucket_takes_no_content", "One path segment names a bucket, which has no content",
-                                fmt::format("a stream is /{}/NAME, or /v1/stream/{} without a bucket", route.bucket,
-                                            route.bucket)));
+                    bad_request(
+                        "bucket_takes_no_content",
+                        "One path segment names a bucket, which has no content",
+                        fmt::format("a stream is /{}/NAME, or /v1/stream/{} without a bucket",
+                                    route.bucket, route.bucket)));
                 return;
             }
             exchange.asked = Asked::create_bucket;
@@ -152,7 +159,8 @@ void Front::answer_bucket(Exchange& exchange, const api::BucketReply& reply) {
     responder_.end(exchange, writer.end_with_body({}));
 }
 
-// GET /{bucket}?prefix=&after=&limit= asks every shard for its part; GET / asks group 0 for the buckets.
+// GET /{bucket}?prefix=&after=&limit= asks every shard for its part; GET / asks group 0 for the
+// buckets.
 void Front::start_listing(Exchange& exchange, const net::Request& request, const Route& route) {
     exchange.listing = std::make_unique<Listing>();
     Listing& listing = *exchange.listing;
@@ -165,7 +173,8 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
     while (query.next(parameter)) {
         const net::DecodedPath value = net::decode_query_value(parameter.value, buffer);
         if (value.error != net::UriError::none) {
-            responder_.problem(exchange, bad_request("bad_query", "A query value cannot be decoded", "check its %XX escapes"));
+            responder_.problem(exchange, bad_request("bad_query", "A query value cannot be decoded",
+                                                     "check its %XX escapes"));
             return;
         }
         if (parameter.name == "prefix") {
@@ -176,8 +185,11 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
             std::uint32_t limit = 0;
             const char* end = value.text.data() + value.text.size();
             const auto parsed = std::from_chars(value.text.data(), end, limit);
-            if (parsed.ec != std::errc() || parsed.ptr != end || limit == 0 || limit > listing_max) {
-                responder_.problem(exchange, bad_request("bad_limit", "limit is not a number from 1 to 10000", "leave it out"));
+            if (parsed.ec != std::errc() || parsed.ptr != end || limit == 0 ||
+                limit > listing_max) {
+                responder_.problem(exchange,
+                                   bad_request("bad_limit", "limit is not a number from 1 to 10000",
+                                               "leave it out"));
                 return;
             }
             listing.count_max = limit;

@@ -17,7 +17,8 @@ constexpr std::string_view root_text =
     "  curl         localhost:4437/demo/hello?offset=-1\n"
     "  curl -N      'localhost:4437/demo/hello?offset=-1&live=sse'\n"
     "\n"
-    "The same protocol under /v1/stream/{path}. Buckets as JSON: GET / with Accept: application/json.\n";
+    "The same protocol under /v1/stream/{path}. Buckets as JSON: GET / with Accept: "
+    "application/json.\n";
 
 }  // namespace
 
@@ -31,7 +32,8 @@ void Front::start_page(Exchange& exchange, const net::Request& request, const Ro
     int status = 200;
     switch (route.kind) {
         case RouteKind::root:
-            if (request.headers.get(KnownHeader::accept).find("application/json") != std::string_view::npos) {
+            if (request.headers.get(KnownHeader::accept).find("application/json") !=
+                std::string_view::npos) {
                 start_listing(exchange, request, route);
                 return;
             }

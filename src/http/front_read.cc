@@ -26,8 +26,8 @@ struct ReadQuery {
     std::string_view cursor;
 };
 
-// Digest 1.8: the offset is exactly -1, now or a token of ours, given at most once; other values of live and unknown
-// parameters are ignored.
+// Digest 1.8: the offset is exactly -1, now or a token of ours, given at most once; other values of
+// live and unknown parameters are ignored.
 bool read_query(std::string_view query, ReadQuery& out) {
     net::QueryIterator iterator(query);
     net::QueryParameter parameter;
@@ -46,7 +46,8 @@ bool read_query(std::string_view query, ReadQuery& out) {
                 out.long_poll = value.text == "long-poll";
                 out.sse = value.text == "sse";
             } else if (value.text.size() <= out.cursor_buffer.size()) {
-                const std::size_t size = value.text.copy(out.cursor_buffer.data(), out.cursor_buffer.size());
+                const std::size_t size =
+                    value.text.copy(out.cursor_buffer.data(), out.cursor_buffer.size());
                 out.cursor = {out.cursor_buffer.data(), size};
             }
             continue;
@@ -72,7 +73,8 @@ bool read_query(std::string_view query, ReadQuery& out) {
 
 }  // namespace
 
-void Front::start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key, base::Now now) {
+void Front::start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key,
+                       base::Now now) {
     ReadQuery query;
     const bool good = read_query(request.query, query);
     const bool live = query.long_poll || query.sse;
@@ -94,7 +96,8 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
         start.cursor = query.cursor;
         // EventSource reconnects with the offset of the last control event (DESIGN "Tails": id).
         if (query.sse && request.headers.has(KnownHeader::last_event_id)) {
-            if (const auto position = parse_offset(request.headers.get(KnownHeader::last_event_id))) {
+            if (const auto position =
+                    parse_offset(request.headers.get(KnownHeader::last_event_id))) {
                 start.offset = *position;
                 start.from_now = false;
             }
@@ -116,11 +119,14 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
 }
 
 void Front::refuse_query(Exchange& exchange) {
-    responder_.problem(exchange, exchange.bad_query == BadQuery::offset_missing
-                                     ? bad_request("offset_missing", "A live read needs an offset",
-                                                   "add offset=-1 for everything, offset=now, or the last Stream-Next-Offset")
-                                     : bad_request("offset_malformed", "Not an offset",
-                                                   "send -1, now, or a Stream-Next-Offset as it was given, once"));
+    responder_.problem(
+        exchange,
+        exchange.bad_query == BadQuery::offset_missing
+            ? bad_request(
+                  "offset_missing", "A live read needs an offset",
+                  "add offset=-1 for everything, offset=now, or the last Stream-Next-Offset")
+            : bad_request("offset_malformed", "Not an offset",
+                          "send -1, now, or a Stream-Next-Offset as it was given, once"));
 }
 
 void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
@@ -137,9 +143,10 @@ void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
 }
 
 void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
-    const bool not_modified = !exchange.from_now && !exchange.if_none_match.empty() &&
-                              etag_matches(exchange.if_none_match,
-                                           etag(reply.incarnation, reply.from, reply.next, reply.closed));
+    const bool not_modified =
+        !exchange.from_now && !exchange.if_none_match.empty() &&
+        etag_matches(exchange.if_none_match,
+                     etag(reply.incarnation, reply.from, reply.next, reply.closed));
     net::ResponseWriter writer = responder_.begin(exchange, not_modified ? 304 : 200, true);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), reply.next);
@@ -154,7 +161,8 @@ void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
         writer.constant("Cache-Control: no-store\r\n");
     } else {
         writer.header("ETag", etag(reply.incarnation, reply.from, reply.next, reply.closed));
-        // A chunk below the tail, or of a closed stream, never changes; one at an open tail is asked for again.
+        // A chunk below the tail, or of a closed stream, never changes; one at an open tail is
+        // asked for again.
         writer.constant(!reply.up_to_date || reply.closed
                             ? "Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n"
                             : "Cache-Control: no-cache\r\n");

@@ -9,7 +9,8 @@ namespace limits = base::limits;
 using net::KnownHeader;
 
 bool says_closed(const net::Headers& headers) {
-    return headers.has(KnownHeader::stream_closed) && !headers.repeated(KnownHeader::stream_closed) &&
+    return headers.has(KnownHeader::stream_closed) &&
+           !headers.repeated(KnownHeader::stream_closed) &&
            api::equal_ignoring_case(headers.get(KnownHeader::stream_closed), "true");
 }
 
@@ -38,18 +39,22 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
         return true;
     }
     if (!id || !epoch || !seq) {
-        problem = bad_request("producer_headers", "Producer-Id, Producer-Epoch and Producer-Seq go together",
+        problem = bad_request("producer_headers",
+                              "Producer-Id, Producer-Epoch and Producer-Seq go together",
                               "send all three or none");
         return false;
     }
-    if (headers.repeated(KnownHeader::producer_id) || headers.repeated(KnownHeader::producer_epoch) ||
+    if (headers.repeated(KnownHeader::producer_id) ||
+        headers.repeated(KnownHeader::producer_epoch) ||
         headers.repeated(KnownHeader::producer_seq)) {
-        problem = bad_request("producer_headers", "A producer header is given twice", "send each once");
+        problem =
+            bad_request("producer_headers", "A producer header is given twice", "send each once");
         return false;
     }
     producer.id = headers.get(KnownHeader::producer_id);
     if (producer.id.empty() || producer.id.size() > limits::producer_id_bytes_max) {
-        problem = bad_request("producer_id", "Producer-Id is empty or too long", "send 1 to 256 bytes");
+        problem =
+            bad_request("producer_id", "Producer-Id is empty or too long", "send 1 to 256 bytes");
         return false;
     }
     const auto epoch_number = parse_producer_number(headers.get(KnownHeader::producer_epoch));

@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::size_t quoted_bytes_max = 300;  // of client text repeated in a body
 
-// JSON string content; anything that is not plain ASCII is escaped bytewise as U+FFFD's ASCII stand-in '?', so that no
-// client byte can break out or mislead a terminal.
+// JSON string content; anything that is not plain ASCII is escaped bytewise as U+FFFD's ASCII
+// stand-in '?', so that no client byte can break out or mislead a terminal.
 void append_escaped(std::string& out, std::string_view text) {
     for (char c : text.substr(0, quoted_bytes_max)) {
         if (c == '"' || c == '\\') {
@@ -43,39 +43,55 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
     switch (refused.why) {
         case api::Refusal::stream_not_found:
             return {404, "stream_not_found", fmt::format("No stream {}", name),
-                    fmt::format("create it: {} -H 'Content-Type: text/plain'", curl_put(place, place.path)), false};
+                    fmt::format("create it: {} -H 'Content-Type: text/plain'",
+                                curl_put(place, place.path)),
+                    false};
         case api::Refusal::stream_exists_with_other_config:
-            return {409, "stream_exists", fmt::format("Stream {} exists with another configuration", name),
-                    "PUT it with the same Content-Type and Stream-Closed as it has (HEAD shows them), or DELETE it first",
+            return {409, "stream_exists",
+                    fmt::format("Stream {} exists with another configuration", name),
+                    "PUT it with the same Content-Type and Stream-Closed as it has (HEAD shows "
+                    "them), or DELETE it first",
                     false};
         case api::Refusal::bucket_not_found:
-            return {404, "bucket_not_found", fmt::format("No bucket {}", short_name(bucket_path(place.path))),
+            return {404, "bucket_not_found",
+                    fmt::format("No bucket {}", short_name(bucket_path(place.path))),
                     fmt::format("create it: {}", curl_put(place, bucket_path(place.path))), false};
         case api::Refusal::bucket_not_empty:
             return {409, "bucket_not_empty", fmt::format("Bucket {} still holds streams", name),
-                    fmt::format("list them: curl 'http://{}{}', DELETE each, then the bucket", place.host, place.path),
+                    fmt::format("list them: curl 'http://{}{}', DELETE each, then the bucket",
+                                place.host, place.path),
                     false};
         case api::Refusal::bucket_being_removed:
-            return {409, "bucket_being_removed", fmt::format("Bucket {} is being removed", short_name(bucket_path(place.path))),
+            return {409, "bucket_being_removed",
+                    fmt::format("Bucket {} is being removed", short_name(bucket_path(place.path))),
                     "try again in a second", false};
         case api::Refusal::stream_closed:
             return {409, "stream_closed", fmt::format("Stream {} is closed", name),
-                    "a closed stream takes no more appends; reads go on, its end is in Stream-Next-Offset", false};
+                    "a closed stream takes no more appends; reads go on, its end is in "
+                    "Stream-Next-Offset",
+                    false};
         case api::Refusal::content_type_missing:
             return {400, "content_type_missing", "An append needs a Content-Type",
-                    "send the stream's own Content-Type (HEAD shows it), as in -H 'Content-Type: text/plain'", false};
+                    "send the stream's own Content-Type (HEAD shows it), as in -H 'Content-Type: "
+                    "text/plain'",
+                    false};
         case api::Refusal::content_type_mismatch:
-            return {409, "content_type_mismatch", fmt::format("Stream {} has another Content-Type", name),
+            return {409, "content_type_mismatch",
+                    fmt::format("Stream {} has another Content-Type", name),
                     "append with the Content-Type that HEAD shows", false};
         case api::Refusal::empty_append:
             return {400, "empty_append", "An append needs a body",
                     "send at least one byte, or Stream-Closed: true to close the stream", false};
         case api::Refusal::stream_seq_not_increasing:
-            return {409, "stream_seq_not_increasing", "Stream-Seq is not above the last accepted one",
-                    "Stream-Seq values of a stream increase in byte order; pad numbers to one width", false};
+            return {
+                409, "stream_seq_not_increasing", "Stream-Seq is not above the last accepted one",
+                "Stream-Seq values of a stream increase in byte order; pad numbers to one width",
+                false};
         case api::Refusal::producer_epoch_stale:
             return {403, "producer_fenced", "A newer epoch of this producer has been seen",
-                    "the current epoch is in Producer-Epoch; stop, or take a higher one and start at Producer-Seq 0", false};
+                    "the current epoch is in Producer-Epoch; stop, or take a higher one and start "
+                    "at Producer-Seq 0",
+                    false};
         case api::Refusal::producer_epoch_must_start_at_zero:
             return {400, "producer_epoch_start", "A new Producer-Epoch starts at Producer-Seq 0",
                     "send Producer-Seq: 0 first", false};
@@ -84,58 +100,83 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "send the missing appends first; Producer-Expected-Seq names the next", false};
         case api::Refusal::json_invalid:
             return {400, "json_invalid", "The body is not one valid JSON text",
-                    "send one RFC 8259 value in UTF-8; the elements of a top-level array become messages", false};
+                    "send one RFC 8259 value in UTF-8; the elements of a top-level array become "
+                    "messages",
+                    false};
         case api::Refusal::json_empty_array:
-            return {400, "json_empty_array", "An empty JSON array appends nothing", "send at least one element", false};
+            return {400, "json_empty_array", "An empty JSON array appends nothing",
+                    "send at least one element", false};
         case api::Refusal::json_too_deep:
-            return {400, "json_too_deep", "The JSON is nested too deeply", "at most 512 levels are accepted", false};
+            return {400, "json_too_deep", "The JSON is nested too deeply",
+                    "at most 512 levels are accepted", false};
         case api::Refusal::overloaded:
-            return {503, "overloaded", "The server has more work than it may hold", "nothing was stored; try again", true};
+            return {503, "overloaded", "The server has more work than it may hold",
+                    "nothing was stored; try again", true};
         case api::Refusal::disk_full:
-            return {507, "disk_full", "The data directory's disk is down to its reserve",
-                    "nothing was stored; free space or lower storage.reserve; reads and deletes go on", true};
+            return {
+                507, "disk_full", "The data directory's disk is down to its reserve",
+                "nothing was stored; free space or lower storage.reserve; reads and deletes go on",
+                true};
         case api::Refusal::memory_full:
-            return {507, "memory_full", "This node keeps everything in memory and storage.hot_bytes is used up",
-                    "nothing was stored; delete streams, raise storage.hot_bytes, or start with --data-dir", true};
+            return {507, "memory_full",
+                    "This node keeps everything in memory and storage.hot_bytes is used up",
+                    "nothing was stored; delete streams, raise storage.hot_bytes, or start with "
+                    "--data-dir",
+                    true};
         case api::Refusal::too_many_tails:
-            return {503, "too_many_tails", "This node has as many live readers as it may", "try again later", true};
+            return {503, "too_many_tails", "This node has as many live readers as it may",
+                    "try again later", true};
         case api::Refusal::data_damaged:
             return {500, "data_damaged", "Stored bytes fail their checksum and are not served",
                     "check the disk; ursula-wal verify names the place", false};
         case api::Refusal::read_failed:
-            return {500, "read_failed", "The disk did not give the bytes back", "see the server's log", false};
+            return {500, "read_failed", "The disk did not give the bytes back",
+                    "see the server's log", false};
         case api::Refusal::shutting_down:
             return {503, "shutting_down", "The server is stopping", "try again", true};
         case api::Refusal::outcome_unknown:
         case api::Refusal::none:
             break;
     }
-    return {500, "outcome_unknown", "Whether the request took effect is not known",
-            "read the stream before repeating it, or use producer headers, which make repeating safe", false};
+    return {
+        500, "outcome_unknown", "Whether the request took effect is not known",
+        "read the stream before repeating it, or use producer headers, which make repeating safe",
+        false};
 }
 
 Problem problem_of(NameTrouble trouble, const Place& place) {
     switch (trouble) {
         case NameTrouble::reserved_bucket:
-            return {404, "reserved_name", fmt::format("{} is the server's own name", short_name(bucket_path(place.path))),
-                    "streams are /{bucket}/{stream} or /v1/stream/{path}; take another bucket name", false};
+            return {404, "reserved_name",
+                    fmt::format("{} is the server's own name", short_name(bucket_path(place.path))),
+                    "streams are /{bucket}/{stream} or /v1/stream/{path}; take another bucket name",
+                    false};
         case NameTrouble::reserved_segment:
             return {400, "reserved_name", "This name is kept for the server's own resources",
-                    "attrs, snapshot, bootstrap, retention, append-batch, records, $transaction and __ds are reserved", false};
+                    "attrs, snapshot, bootstrap, retention, append-batch, records, $transaction "
+                    "and __ds are reserved",
+                    false};
         case NameTrouble::bad_bucket_name:
             return {400, "bad_bucket_name", "Not a bucket name",
-                    "1 to 64 of a-z A-Z 0-9 _ - . and not starting with __; nested names live under /v1/stream/{path}", false};
+                    "1 to 64 of a-z A-Z 0-9 _ - . and not starting with __; nested names live "
+                    "under /v1/stream/{path}",
+                    false};
         case NameTrouble::too_long:
-            return {400, "name_too_long", "The stream's name is longer than 1024 bytes", "take a shorter one", false};
+            return {400, "name_too_long", "The stream's name is longer than 1024 bytes",
+                    "take a shorter one", false};
         case NameTrouble::too_many_segments:
             return {404, "no_such_route", "No such path",
-                    "streams are /{bucket}/{stream}, /{bucket}/{affinity}/{stream} or /v1/stream/{path...}", false};
+                    "streams are /{bucket}/{stream}, /{bucket}/{affinity}/{stream} or "
+                    "/v1/stream/{path...}",
+                    false};
         case NameTrouble::empty_segment:
-            return {400, "empty_segment", "The path has an empty segment", "leave out double and trailing slashes", false};
+            return {400, "empty_segment", "The path has an empty segment",
+                    "leave out double and trailing slashes", false};
         case NameTrouble::none:
             break;
     }
-    return {404, "no_such_route", "No such path", "streams are /{bucket}/{stream} or /v1/stream/{path...}", false};
+    return {404, "no_such_route", "No such path",
+            "streams are /{bucket}/{stream} or /v1/stream/{path...}", false};
 }
 
 Problem problem_of_status(int status, std::string_view code) {
@@ -163,11 +204,13 @@ Problem not_built(std::string_view header) {
 }
 
 Problem method_not_allowed(std::string_view allow) {
-    return {405, "method_not_allowed", "This path does not take that method", fmt::format("use one of {}", allow), false};
+    return {405, "method_not_allowed", "This path does not take that method",
+            fmt::format("use one of {}", allow), false};
 }
 
 std::string problem_body(const Problem& problem, std::string_view request_id) {
-    std::string body = fmt::format("{{\"status\":{},\"code\":\"{}\",\"title\":\"", problem.status, problem.code);
+    std::string body =
+        fmt::format("{{\"status\":{},\"code\":\"{}\",\"title\":\"", problem.status, problem.code);
     append_escaped(body, problem.title);
     body += "\",\"hint\":\"";
     append_escaped(body, problem.hint);
@@ -179,28 +222,50 @@ std::string problem_body(const Problem& problem, std::string_view request_id) {
 
 std::string_view reason_phrase(int status) {
     switch (status) {
-        case 100: return "Continue";
-        case 200: return "OK";
-        case 201: return "Created";
-        case 204: return "No Content";
-        case 304: return "Not Modified";
-        case 400: return "Bad Request";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 408: return "Request Timeout";
-        case 409: return "Conflict";
-        case 413: return "Content Too Large";
-        case 414: return "URI Too Long";
-        case 415: return "Unsupported Media Type";
-        case 417: return "Expectation Failed";
-        case 431: return "Request Header Fields Too Large";
-        case 500: return "Internal Server Error";
-        case 501: return "Not Implemented";
-        case 503: return "Service Unavailable";
-        case 505: return "HTTP Version Not Supported";
-        case 507: return "Insufficient Storage";
-        default: return "Unknown";
+        case 100:
+            return "Continue";
+        case 200:
+            return "OK";
+        case 201:
+            return "Created";
+        case 204:
+            return "No Content";
+        case 304:
+            return "Not Modified";
+        case 400:
+            return "Bad Request";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "Not Found";
+        case 405:
+            return "Method Not Allowed";
+        case 408:
+            return "Request Timeout";
+        case 409:
+            return "Conflict";
+        case 413:
+            return "Content Too Large";
+        case 414:
+            return "URI Too Long";
+        case 415:
+            return "Unsupported Media Type";
+        case 417:
+            return "Expectation Failed";
+        case 431:
+            return "Request Header Fields Too Large";
+        case 500:
+            return "Internal Server Error";
+        case 501:
+            return "Not Implemented";
+        case 503:
+            return "Service Unavailable";
+        case 505:
+            return "HTTP Version Not Supported";
+        case 507:
+            return "Insufficient Storage";
+        default:
+            return "Unknown";
     }
 }
 

@@ -1,5 +1,6 @@
-// Refusals as HTTP: status, code, title and a hint that says what to do next, as a problem+json body that ends in a newline
-// (INTERFACE.md section 2). One table for refusals that shards give, one for those the edge gives itself.
+// Refusals as HTTP: status, code, title and a hint that says what to do next, as a problem+json
+// body that ends in a newline (INTERFACE.md section 2). One table for refusals that shards give,
+// one for those the edge gives itself.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,8 @@ Problem bad_request(std::string_view code, std::string_view title, std::string_v
 Problem not_built(std::string_view header);
 Problem method_not_allowed(std::string_view allow);
 
-// {"status":...,"code":...,"title":...,"hint":...,"request_id":...}\n ; client text is escaped and capped.
+// {"status":...,"code":...,"title":...,"hint":...,"request_id":...}\n ; client text is escaped and
+// capped.
 std::string problem_body(const Problem& problem, std::string_view request_id);
 
 std::string_view reason_phrase(int status);

@@ -15,14 +15,17 @@ constexpr std::string_view safe_headers =
     "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n";
 // By name, so that a browser page can read every header of the protocol (digest 2.11).
 constexpr std::string_view exposed_headers =
-    "Access-Control-Expose-Headers: Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, "
+    "Access-Control-Expose-Headers: Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, "
+    "Stream-Closed, "
     "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, "
     "Producer-Expected-Seq, Producer-Received-Seq, ETag, Location, Retry-After, Content-Type, "
     "Content-Encoding, Vary\r\n";
 constexpr std::string_view preflight_lines =
     "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, HEAD, OPTIONS\r\n"
-    "Access-Control-Allow-Headers: Content-Type, Authorization, Accept, If-None-Match, If-Match, Last-Event-ID, "
-    "Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, Stream-Fork-Offset, "
+    "Access-Control-Allow-Headers: Content-Type, Authorization, Accept, If-None-Match, If-Match, "
+    "Last-Event-ID, "
+    "Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
+    "Stream-Fork-Offset, "
     "Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Prefer\r\n"
     "Access-Control-Max-Age: 86400\r\n";
 
@@ -30,9 +33,13 @@ constexpr std::string_view preflight_lines =
 
 Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
                      EdgeCounters& counters)
-    : options_(options), transport_(transport), exchanges_(exchanges), counters_(counters),
+    : options_(options),
+      transport_(transport),
+      exchanges_(exchanges),
+      counters_(counters),
       request_number_(base::Random(options.random_seed).next()) {
-    if (std::find(options.cors_origins.begin(), options.cors_origins.end(), "*") != options.cors_origins.end()) {
+    if (std::find(options.cors_origins.begin(), options.cors_origins.end(), "*") !=
+        options.cors_origins.end()) {
         open_cors_ = "Access-Control-Allow-Origin: *\r\n";
         open_cors_ += exposed_headers;
     }
@@ -47,7 +54,8 @@ Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exch
 
 std::string_view Responder::cors(const Exchange& exchange, bool cross_origin) {
     if (!open_cors_.empty()) {
-        return cross_origin || exchange.has_origin ? std::string_view(open_cors_) : std::string_view();
+        return cross_origin || exchange.has_origin ? std::string_view(open_cors_)
+                                                   : std::string_view();
     }
     if (options_.cors_origins.empty()) {
         return {};
@@ -106,7 +114,8 @@ std::string Responder::next_request_id() {
     return id;
 }
 
-void Responder::problem(Exchange& exchange, const Problem& problem, std::string_view extra_header_lines) {
+void Responder::problem(Exchange& exchange, const Problem& problem,
+                        std::string_view extra_header_lines) {
     net::ResponseWriter writer = begin(exchange, problem.status, false);
     writer.header("Content-Type", "application/problem+json").header("Cache-Control", "no-store");
     if (problem.retry_after) {
@@ -124,7 +133,8 @@ void Responder::problem(Exchange& exchange, const Problem& problem, std::string_
 void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
     std::string extra;
     if (refused.why == api::Refusal::stream_closed || refused.closed) {
-        extra += "Stream-Closed: true\r\nStream-Next-Offset: " + offset_token(refused.tail) + "\r\n";
+        extra +=
+            "Stream-Closed: true\r\nStream-Next-Offset: " + offset_token(refused.tail) + "\r\n";
     }
     if (refused.why == api::Refusal::producer_epoch_stale) {
         extra += "Producer-Epoch: " + std::to_string(refused.numbers[0]) + "\r\n";

@@ -1,5 +1,5 @@
-// Responder: how an exchange's response gets onto its connection - in request order, with the headers every response has.
-// The write_... functions of the verbs use it; it knows no verb.
+// Responder: how an exchange's response gets onto its connection - in request order, with the
+// headers every response has. The write_... functions of the verbs use it; it knows no verb.
 #pragma once
 
 #include <cstdint>
@@ -17,22 +17,26 @@ namespace ursula::http {
 
 class Responder {
   public:
-    Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges, EdgeCounters& counters);
+    Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
+              EdgeCounters& counters);
 
-    // Begins a response: where to write it (the connection, or aside while earlier ones are open) and its common headers.
-    // `cross_origin`: with the CORS block even when the request had no Origin (what caches may keep).
+    // Begins a response: where to write it (the connection, or aside while earlier ones are open)
+    // and its common headers. `cross_origin`: with the CORS block even when the request had no
+    // Origin (what caches may keep).
     net::ResponseWriter begin(Exchange& exchange, int status, bool cross_origin);
     net::OutputBuffer& output(Exchange& exchange);
     // The response is complete. `ok`: what the writer's end_... said; false sends 500 in its place.
     void end(Exchange& exchange, bool ok);
 
-    void problem(Exchange& exchange, const Problem& problem, std::string_view extra_header_lines = {});
+    void problem(Exchange& exchange, const Problem& problem,
+                 std::string_view extra_header_lines = {});
     void refuse(Exchange& exchange, const api::Refused& refused);
 
     // 204 of an append, the one response that is written without a ResponseWriter.
     void append_accepted(Exchange& exchange, std::uint64_t tail);
     // JSON bodies are `[` + elements without the last comma + `]`.
-    void body(Exchange& exchange, net::ResponseWriter& writer, bool json, std::span<const base::Slice> pieces);
+    void body(Exchange& exchange, net::ResponseWriter& writer, bool json,
+              std::span<const base::Slice> pieces);
 
     Place place(const Exchange& exchange) const { return {exchange.host, exchange.path}; }
     // Exchanges that end() finished, for the front to unlink; it empties the list.

@@ -14,7 +14,8 @@ namespace limits = base::limits;
 constexpr std::array<std::string_view, 9> reserved_buckets{
     "health", "livez", "readyz", "metrics", "console", "admin", "debug", "__ursula", "__ds"};
 constexpr std::array<std::string_view, 8> reserved_segments{
-    "attrs", "snapshot", "bootstrap", "retention", "append-batch", "records", "$transaction", "__ds"};
+    "attrs",        "snapshot", "bootstrap",    "retention",
+    "append-batch", "records",  "$transaction", "__ds"};
 
 template <class List>
 bool contains(const List& list, std::string_view name) {
@@ -22,13 +23,13 @@ bool contains(const List& list, std::string_view name) {
 }
 
 bool good_bucket_name(std::string_view name) {
-    if (name.size() < limits::bucket_name_bytes_min || name.size() > limits::bucket_name_bytes_max ||
-        name.starts_with("__")) {
+    if (name.size() < limits::bucket_name_bytes_min ||
+        name.size() > limits::bucket_name_bytes_max || name.starts_with("__")) {
         return false;
     }
     return std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-               c == '-' || c == '.';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-' || c == '.';
     });
 }
 
@@ -38,9 +39,11 @@ Route refuse(NameTrouble why) {
     return route;
 }
 
-// The first `count` segments of `path` (no leading slash) have no empty one and are counted; 0 on an empty segment.
+// The first `count` segments of `path` (no leading slash) have no empty one and are counted; 0 on
+// an empty segment.
 std::size_t count_segments(std::string_view path) {
-    if (path.empty() || path.front() == '/' || path.back() == '/' || path.find("//") != std::string_view::npos) {
+    if (path.empty() || path.front() == '/' || path.back() == '/' ||
+        path.find("//") != std::string_view::npos) {
         return 0;
     }
     return 1 + static_cast<std::size_t>(std::count(path.begin(), path.end(), '/'));

@@ -12,7 +12,8 @@ namespace ursula::http {
 
 namespace limits = base::limits;
 
-// One stream as this loop's readers see it. The shard posts to it once per turn in which the stream changed.
+// One stream as this loop's readers see it. The shard posts to it once per turn in which the stream
+// changed.
 struct Watch {
     enum class State : std::uint8_t { opening, open, gone };
     api::CallId id;
@@ -29,10 +30,16 @@ struct Watch {
     api::StreamKey key() const { return {name, hash, group}; }
 };
 
-TailHub::TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls, Exchanges& exchanges,
-                 EdgeCounters& counters, base::Instant now)
-    : options_(options), responder_(responder), calls_(calls), exchanges_(exchanges), counters_(counters),
-      random_(options.random_seed ^ 0x7461'696cu), wheel_(now), heartbeat_(net::encode_sse_heartbeat()) {}
+TailHub::TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls,
+                 Exchanges& exchanges, EdgeCounters& counters, base::Instant now)
+    : options_(options),
+      responder_(responder),
+      calls_(calls),
+      exchanges_(exchanges),
+      counters_(counters),
+      random_(options.random_seed ^ 0x7461'696cu),
+      wheel_(now),
+      heartbeat_(net::encode_sse_heartbeat()) {}
 
 TailHub::~TailHub() {
     for (auto& [name, watch] : watches_) {
@@ -92,7 +99,8 @@ bool TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
     }
     watch->first = tail;
     // A tenth of jitter, so that readers which came together do not all come back together.
-    const base::Duration life = start.mode == TailMode::sse ? options_.sse_lifetime : options_.long_poll_timeout;
+    const base::Duration life =
+        start.mode == TailMode::sse ? options_.sse_lifetime : options_.long_poll_timeout;
     const std::int64_t jitter =
         start.mode == TailMode::sse
             ? static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(life.ns / 10 + 1)))
@@ -115,8 +123,10 @@ void TailHub::read_on(Tail& tail) {
     read.key = tail.watch_->key();
     read.from_now = exchange.from_now;
     read.offset = tail.offset_;
-    read.bytes_max = tail.mode_ == TailMode::sse ? std::min<std::uint64_t>(options_.read_chunk_bytes, limits::tail_post_bytes_max)
-                                                 : options_.read_chunk_bytes;
+    read.bytes_max =
+        tail.mode_ == TailMode::sse
+            ? std::min<std::uint64_t>(options_.read_chunk_bytes, limits::tail_post_bytes_max)
+            : options_.read_chunk_bytes;
     call.verb = read;
     if (!calls_.send(tail.watch_->shard, call)) {
         // The other core's mailbox is full: look again at the next tick of the wheel.
@@ -171,7 +181,8 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
         end_sse(tail);
     } else if (read.up_to_date) {
         join(tail, now);
-    } else if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+    } else if (responder_.transport().output_pending(exchange.connection) >=
+               limits::output_bytes_max) {
         tail.state_ = Tail::State::paused;
         ++counters_.sse_slow;
         responder_.transport().report_drained(exchange.connection, limits::output_bytes_max / 2);
@@ -180,7 +191,8 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
     }
 }
 
-// The reader has all that a read found. Live when the watch says the same; else there is more by now.
+// The reader has all that a read found. Live when the watch says the same; else there is more by
+// now.
 void TailHub::join(Tail& tail, base::Now now) {
     Watch& watch = *tail.watch_;
     if (watch.state == Watch::State::gone) {
@@ -227,7 +239,8 @@ void TailHub::on_watch(api::CallId id, api::Answer& answer, base::Now now) {
     }
     auto* post = std::get_if<api::Post>(&answer);
     if (post == nullptr || post->removed) {
-        // Gone, or it never was there: the readers' own reads say so to those that have no response yet.
+        // Gone, or it never was there: the readers' own reads say so to those that have no response
+        // yet.
         watch.state = Watch::State::gone;
         watches_by_id_.erase(found);
         auto node = watches_.extract(watch.name);
@@ -320,7 +333,7 @@ std::uint64_t TailHub::cursor_for(Tail& tail, base::WallTime now) {
 void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
     Exchange& exchange = exchange_of(tail);
     const std::string_view type = base::as_text(read.content_type.bytes());
-    tail.encoding_ = read.json             ? net::SseEncoding::json
+    tail.encoding_ = read.json            ? net::SseEncoding::json
                      : api::is_text(type) ? net::SseEncoding::text
                                           : net::SseEncoding::base64;
     net::ResponseWriter writer = responder_.begin(exchange, 200, true);
@@ -336,8 +349,8 @@ void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
     responder_.transport().prepare_for_tail(exchange.connection);
 }
 
-void TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces, bool up_to_date,
-                        bool closed, base::Now now) {
+void TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
+                        bool up_to_date, bool closed, base::Now now) {
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), next);
     pieces_.clear();
@@ -369,7 +382,8 @@ void TailHub::send_control(Tail& tail, bool up_to_date, bool closed, base::Now n
 void TailHub::send_frame(Tail& tail, const net::SseFrame& frame, base::Now now) {
     tail.told_ = true;
     tail.last_sent_ = now.mono;
-    responder_.transport().write(exchange_of(tail).connection, tail.http_1_0_ ? frame.plain : frame.chunked);
+    responder_.transport().write(exchange_of(tail).connection,
+                                 tail.http_1_0_ ? frame.plain : frame.chunked);
 }
 
 void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now now) {
@@ -457,7 +471,8 @@ void TailHub::on_time(base::Now now) {
                 set_wake(tail, now);
                 continue;
             }
-            // Its time is over: one last look decides, so that a 204 is true at the moment it is given.
+            // Its time is over: one last look decides, so that a 204 is true at the moment it is
+            // given.
             tail.last_look_ = true;
             if (tail.state_ != Tail::State::reading) {
                 read_on(tail);
@@ -475,7 +490,8 @@ void TailHub::on_time(base::Now now) {
             read_on(tail);
         }
         if (tail.head_sent_ && !slow && now.mono >= tail.last_sent_ + options_.sse_heartbeat) {
-            responder_.transport().write(exchange.connection, tail.http_1_0_ ? heartbeat_.plain : heartbeat_.chunked);
+            responder_.transport().write(exchange.connection,
+                                         tail.http_1_0_ ? heartbeat_.plain : heartbeat_.chunked);
             tail.last_sent_ = now.mono;
         } else if (slow) {
             tail.last_sent_ = now.mono;

@@ -1,6 +1,7 @@
-// TailHub: the live readers of one loop (DESIGN "Tails"). Readers of one stream share one watch on its shard and one encoded
-// event per turn. A reader that is behind - just come, slow, or past a large append - catches up by reads and joins the
-// live ones when its offset is the watch's tail. Knows exchanges and connections, no groups.
+// TailHub: the live readers of one loop (DESIGN "Tails"). Readers of one stream share one watch on
+// its shard and one encoded event per turn. A reader that is behind - just come, slow, or past a
+// large append - catches up by reads and joins the live ones when its offset is the watch's tail.
+// Knows exchanges and connections, no groups.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +32,13 @@ class Tail {
     friend class TailHub;
     friend struct Watch;
     enum class State : std::uint8_t {
-        reading,   // a ReadCall is under way
-        joining,   // at the tail as far as it knows; the watch is being opened
-        live,      // in the watch's list, at its tail
-        paused,    // SSE: its output is at the bound; goes on reading when drained
+        reading,  // a ReadCall is under way
+        joining,  // at the tail as far as it knows; the watch is being opened
+        live,     // in the watch's list, at its tail
+        paused,   // SSE: its output is at the bound; goes on reading when drained
     };
-    struct Wake : net::Timer {  // long-poll: its end; SSE: the next heartbeat or the end of its life
+    struct Wake
+        : net::Timer {  // long-poll: its end; SSE: the next heartbeat or the end of its life
         Tail* tail = nullptr;
     };
     Wake wake_;
@@ -46,13 +48,14 @@ class Tail {
     std::uint32_t exchange_ = 0;
     TailMode mode_ = TailMode::sse;
     State state_ = State::reading;
-    bool head_sent_ = false;    // SSE
-    bool last_look_ = false;    // long-poll: the time is over, this read decides between 200 and 204
-    bool told_ = false;         // SSE: a control event was sent
+    bool head_sent_ = false;  // SSE
+    bool last_look_ = false;  // long-poll: the time is over, this read decides between 200 and 204
+    bool told_ = false;       // SSE: a control event was sent
     bool http_1_0_ = false;
     net::SseEncoding encoding_ = net::SseEncoding::text;
     std::uint64_t offset_ = 0;  // next byte to send
-    std::uint64_t cursor_ = 0;  // the last one sent, or the client's answer to come; see TailHub::cursor_for
+    std::uint64_t cursor_ =
+        0;  // the last one sent, or the client's answer to come; see TailHub::cursor_for
     base::Instant life_end_;
     base::Instant last_sent_;
 };
@@ -65,7 +68,8 @@ class TailHub {
     TailHub(const TailHub&) = delete;
     TailHub& operator=(const TailHub&) = delete;
 
-    // The exchange is its connection's only one. `cursor` is the client's, raw. False: too many tails (503 not yet sent).
+    // The exchange is its connection's only one. `cursor` is the client's, raw. False: too many
+    // tails (503 not yet sent).
     struct Start {
         TailMode mode = TailMode::sse;
         api::StreamKey key;
@@ -95,8 +99,8 @@ class TailHub {
     void read_on(Tail& tail);
     void join(Tail& tail, base::Now now);
     void deliver(Tail& tail, const api::Post& post, base::Now now);
-    void send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces, bool up_to_date, bool closed,
-                   base::Now now);
+    void send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
+                   bool up_to_date, bool closed, base::Now now);
     void send_control(Tail& tail, bool up_to_date, bool closed, base::Now now);
     void send_frame(Tail& tail, const net::SseFrame& frame, base::Now now);
     std::uint64_t cursor_for(Tail& tail, base::WallTime now);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t position_end = 10'000'000'000'000'000u;  // 10^16
 constexpr std::int64_t cursor_epoch_ms = 1'728'432'000'000;      // 2024-10-09T00:00:00Z
 constexpr std::int64_t cursor_interval_ms = 20'000;
-constexpr std::uint64_t cursor_jitter_max = 180;                 // 3600 s / 20 s
+constexpr std::uint64_t cursor_jitter_max = 180;  // 3600 s / 20 s
 
 constexpr auto digit_pairs = [] {
     std::array<char, 200> pairs{};
@@ -74,14 +74,16 @@ std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Ran
     const std::uint64_t interval = cursor_interval(now);
     std::uint64_t sent = 0;
     const auto [end, error] = std::from_chars(client.data(), client.data() + client.size(), sent);
-    if (client.empty() || error != std::errc() || end != client.data() + client.size() || sent < interval) {
+    if (client.empty() || error != std::errc() || end != client.data() + client.size() ||
+        sent < interval) {
         return interval;
     }
     const std::uint64_t step = 1 + random.below(cursor_jitter_max);
     return sent > UINT64_MAX - step ? UINT64_MAX : sent + step;
 }
 
-std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to, bool closed) {
+std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to,
+                 bool closed) {
     std::array<char, 160> text;
     char* at = text.data();
     *at++ = '"';

@@ -1,7 +1,11 @@
-// Removing a bucket (DESIGN "Between groups"), driven by the shard of group 0 in committed, repeatable steps:
-//   1. group 0: begin_remove_bucket       the bucket is `closing`: new creates are refused at resolve
-//   2. every group: seal_bucket(id)       creates that resolved earlier are refused in apply; the group says if it is empty
-//   3. all empty: group 0 finish_remove_bucket.  Else: group 0 reopen_bucket, every group unseal_bucket(id)
+// Removing a bucket (DESIGN "Between groups"), driven by the shard of group 0 in committed,
+// repeatable steps:
+//   1. group 0: begin_remove_bucket       the bucket is `closing`: new creates are refused at
+//   resolve
+//   2. every group: seal_bucket(id)       creates that resolved earlier are refused in apply; the
+//   group says if it is empty
+//   3. all empty: group 0 finish_remove_bucket.  Else: group 0 reopen_bucket, every group
+//   unseal_bucket(id)
 // A crash leaves a closing bucket; the next start takes it up again at step 2, without a caller.
 #include <algorithm>
 
@@ -17,8 +21,9 @@ void Shard::take_removal(const api::Call& call, std::string_view bucket) {
         reply(call.from, call.id, api::Refused{api::Refusal::bucket_not_found});
         return;
     }
-    const bool running = std::any_of(removals_.begin(), removals_.end(),
-                                     [&](const auto& removal) { return removal->bucket == bucket; });
+    const bool running = std::any_of(removals_.begin(), removals_.end(), [&](const auto& removal) {
+        return removal->bucket == bucket;
+    });
     if (running) {
         reply(call.from, call.id, api::Refused{api::Refusal::bucket_being_removed});
         return;
@@ -68,7 +73,8 @@ void Shard::seal_everywhere(Removal& removal, bool seal) {
         api::Call call;
         call.id = removal.waiting_for;
         call.from = options_.id;
-        call.verb = api::SealBucketCall{base::GroupId(group), removal.bucket, removal.bucket_id, seal};
+        call.verb =
+            api::SealBucketCall{base::GroupId(group), removal.bucket, removal.bucket_id, seal};
         internal_calls_->push_back(call);
     }
 }
@@ -122,8 +128,9 @@ void Shard::finish_removal(Removal& removal, const api::Answer& answer) {
 }
 
 void Shard::on_internal_reply(const api::Reply& reply) {
-    const auto found = std::find_if(removals_.begin(), removals_.end(),
-                                    [&](const auto& removal) { return removal->waiting_for == reply.id; });
+    const auto found = std::find_if(removals_.begin(), removals_.end(), [&](const auto& removal) {
+        return removal->waiting_for == reply.id;
+    });
     if (found == removals_.end()) {
         return;
     }

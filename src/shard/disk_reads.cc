@@ -12,7 +12,8 @@ namespace ursula::shard {
 namespace limits = base::limits;
 
 namespace {
-// Bytes between two wanted pieces that are cheaper to read than to skip, and the most one request reads.
+// Bytes between two wanted pieces that are cheaper to read than to skip, and the most one request
+// reads.
 constexpr std::uint32_t gap_bytes_max = 16 * 1024;
 constexpr std::uint32_t fetch_bytes_max = 1024 * 1024;
 }  // namespace
@@ -35,7 +36,8 @@ bool DiskReads::start(storage::Wal& wal, const stream::ReadPlan& plan, api::Repl
         std::size_t last = i + 1;
         while (last < pieces.size() && pieces[last].memory.empty()) {
             const stream::Place& place = pieces[last].disk;
-            if (place.segment != head.segment || place.position < end || place.position - end > gap_bytes_max ||
+            if (place.segment != head.segment || place.position < end ||
+                place.position - end > gap_bytes_max ||
                 place.position + place.size - head.position > fetch_bytes_max) {
                 break;
             }
@@ -96,15 +98,17 @@ DiskReads::Finished DiskReads::finish(Pending& pending) {
             finished.reply = std::move(pending.reply);
             return finished;
         }
-        // Close the gaps in place: pieces move towards the front of the buffer, never past what is still to be moved.
+        // Close the gaps in place: pieces move towards the front of the buffer, never past what is
+        // still to be moved.
         std::size_t used = 0;
         for (; i < fetch.last; ++i) {
             const stream::Place& place = pending.pieces[i].disk;
             const std::byte* at = fetch.block->data() + (place.position - fetch.request.position);
             if (base::crc32c({at, place.size}) != place.crc) {
                 pending.reply.answer = api::Refused{api::Refusal::data_damaged};
-                finished.damage = fmt::format("segment {} position {}: {} bytes fail their checksum", place.segment,
-                                              place.position, place.size);
+                finished.damage =
+                    fmt::format("segment {} position {}: {} bytes fail their checksum",
+                                place.segment, place.position, place.size);
                 finished.reply = std::move(pending.reply);
                 return finished;
             }

@@ -1,5 +1,5 @@
-// Reads whose bytes left memory: pieces of one read plan are fetched from the log through the ring, neighbours together,
-// checked against the checksums of the location index and put back in order.
+// Reads whose bytes left memory: pieces of one read plan are fetched from the log through the ring,
+// neighbours together, checked against the checksums of the location index and put back in order.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Replica: one group on this node - its Raft state, its stream machine, and what waits for its entries. A plain struct owned
-// by its shard, which carries out its effects; nothing outside src/shard sees it.
+// Replica: one group on this node - its Raft state, its stream machine, and what waits for its
+// entries. A plain struct owned by its shard, which carries out its effects; nothing outside
+// src/shard sees it.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ struct ParkedRead {
     api::CallId call;
     base::ShardId from;
     std::string name;
-    api::Verb verb;        // its key's name points to `name` when served
+    api::Verb verb;  // its key's name points to `name` when served
 };
 
 // An entry that recovery found and whose commitment was not known yet.
@@ -62,9 +63,10 @@ struct Replica {
     raft::ReadContext read_context;
     std::vector<ParkedRead> parked;
 
-    base::LogIndex snapshot;               // newest durable one
-    std::uint64_t image_bytes = 0;         // of it
-    std::vector<RecoveredBody> recovered;  // oldest first; applied by the ordinary path once committed
+    base::LogIndex snapshot;        // newest durable one
+    std::uint64_t image_bytes = 0;  // of it
+    std::vector<RecoveredBody>
+        recovered;  // oldest first; applied by the ordinary path once committed
     std::size_t recovered_next = 0;
     std::vector<raft::TermRun> boot_terms;
 };

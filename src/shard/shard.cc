@@ -5,11 +5,15 @@
 namespace ursula::shard {
 
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
-    : options_(options), disk_(disk), local_{{options.hot_bytes, disk.keeps_data()}, {}},
-      snapshots_(disk, options.salt), raft_deadline_(base::Instant::never()), watches_(1) {
+    : options_(options),
+      disk_(disk),
+      local_{{options.hot_bytes, disk.keeps_data()}, {}},
+      snapshots_(disk, options.salt),
+      raft_deadline_(base::Instant::never()),
+      watches_(1) {
     for (std::uint32_t group = options.id.value; group < options.groups; group += options.shards) {
-        replicas_.push_back(
-            std::make_unique<Replica>(base::GroupId(group), options.node, options.table_key, local_));
+        replicas_.push_back(std::make_unique<Replica>(base::GroupId(group), options.node,
+                                                      options.table_key, local_));
     }
 }
 
@@ -19,8 +23,8 @@ Shard::~Shard() {
     replicas_.clear();
 }
 
-void Shard::advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
-                    std::vector<api::Call>& internal_calls) {
+void Shard::advance(std::span<const api::Call> calls, base::Now now,
+                    std::vector<api::Reply>& replies, std::vector<api::Call>& internal_calls) {
     ++turn_;
     now_ = now;
     replies_ = &replies;
@@ -40,7 +44,8 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now, std::vector
     write_entries();
     run_snapshots();
     wal_->flush(now.mono);
-    // A MemoryDisk has everything durable by now; a real one has nothing new, which costs two empty looks.
+    // A MemoryDisk has everything durable by now; a real one has nothing new, which costs two empty
+    // looks.
     take_disk();
     settle();
     write_entries();  // steps of the shard's own that the applied commands led to
@@ -114,7 +119,8 @@ void Shard::run_timeouts() {
     }
 }
 
-// In the order raft/effects.h gives. Entries of commands are written by write_entry, which asked for them.
+// In the order raft/effects.h gives. Entries of commands are written by write_entry, which asked
+// for them.
 void Shard::carry_out(Replica& replica) {
     raft::Effects& effects = replica.effects;
     if (effects.hard_state) {
@@ -200,8 +206,9 @@ std::uint64_t Shard::stream_count() const {
 }
 
 std::uint32_t Shard::leaders() const {
-    return static_cast<std::uint32_t>(std::count_if(
-        replicas_.begin(), replicas_.end(), [](const auto& replica) { return replica->group.is_leader(); }));
+    return static_cast<std::uint32_t>(
+        std::count_if(replicas_.begin(), replicas_.end(),
+                      [](const auto& replica) { return replica->group.is_leader(); }));
 }
 
 std::uint64_t Shard::state_hash() const {

@@ -1,9 +1,11 @@
-// Shard: one core's groups with their log - everything below the waist. advance() is one turn: it takes calls, answers what
-// can be answered, and does no I/O but through the Disk it was given. No clock, no thread, no socket: the simulator runs
-// exactly this. Owned by one loop; created and started on its thread.
+// Shard: one core's groups with their log - everything below the waist. advance() is one turn: it
+// takes calls, answers what can be answered, and does no I/O but through the Disk it was given. No
+// clock, no thread, no socket: the simulator runs exactly this. Owned by one loop; created and
+// started on its thread.
 //
-// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc committed entries -> answers and
-// posts · shard_read.cc reads and watches · shard_boot.cc recovery · shard_snapshot.cc snapshots · bucket_removal.cc.
+// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
+// committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
+// · shard_snapshot.cc snapshots · bucket_removal.cc.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +36,10 @@ struct ShardOptions {
     std::uint32_t groups = base::limits::groups_default;
     base::NodeId node{1};
     base::HashKey table_key;
-    std::uint64_t hot_bytes = 0;                    // of this shard
-    std::uint64_t snapshot_log_bytes = 256u << 20;  // a snapshot round is due at max(this, 2 x images)
-    std::uint64_t salt = 0;                         // NodeFile::shard_salt
+    std::uint64_t hot_bytes = 0;  // of this shard
+    std::uint64_t snapshot_log_bytes = 256u
+                                       << 20;  // a snapshot round is due at max(this, 2 x images)
+    std::uint64_t salt = 0;                    // NodeFile::shard_salt
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     std::uint64_t reserve_bytes = 0;
     std::uint32_t reserve_percent = 0;
@@ -51,11 +54,11 @@ struct BootReport {
 };
 
 struct ShardCounters {
-    std::uint64_t appends = 0;          // applied, data kept
+    std::uint64_t appends = 0;  // applied, data kept
     std::uint64_t appended_bytes = 0;
     std::uint64_t duplicates = 0;
-    std::uint64_t early_answers = 0;    // refusals and duplicates that never entered the log
-    std::uint64_t commands = 0;         // entered the log
+    std::uint64_t early_answers = 0;  // refusals and duplicates that never entered the log
+    std::uint64_t commands = 0;       // entered the log
     std::uint64_t entries = 0;
     std::uint64_t refused_overloaded = 0;
     std::uint64_t refused_disk_full = 0;
@@ -68,7 +71,13 @@ struct ShardCounters {
 
 // Something a person reading the log should see; the loop logs it.
 struct ShardEvent {
-    enum class Kind : std::uint8_t { snapshot_written, snapshot_failed, disk_full, disk_ok_again, data_damaged };
+    enum class Kind : std::uint8_t {
+        snapshot_written,
+        snapshot_failed,
+        disk_full,
+        disk_ok_again,
+        data_damaged
+    };
     Kind kind;
     std::string text;
 };
@@ -83,8 +92,8 @@ class Shard {
     // Blocks: recovery. An error with errno_value 0 refuses the data directory (exit 3).
     base::Result<BootReport> start(base::Now now);
 
-    // One turn. Replies go to the loop reply.to names; internal calls (bucket removal) are this shard's own, for any shard,
-    // and their views live until the next advance.
+    // One turn. Replies go to the loop reply.to names; internal calls (bucket removal) are this
+    // shard's own, for any shard, and their views live until the next advance.
     void advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
                  std::vector<api::Call>& internal_calls);
     // The answer to one of those.
@@ -134,7 +143,8 @@ class Shard {
 
     // shard_submit.cc
     void take(const api::Call& call);
-    void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command, bool adds_bytes);
+    void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
+                    bool adds_bytes);
     void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
     void write_entries();
     void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
@@ -158,8 +168,10 @@ class Shard {
     void park(Replica& replica, const api::Call& call, std::string_view name);
     void serve_parked(Replica& replica);
     void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
-    void serve_read(Replica& replica, base::ShardId from, api::CallId id, const api::ReadCall& read);
-    void serve_watch(Replica& replica, base::ShardId from, api::CallId id, const api::WatchCall& watch);
+    void serve_read(Replica& replica, base::ShardId from, api::CallId id,
+                    const api::ReadCall& read);
+    void serve_watch(Replica& replica, base::ShardId from, api::CallId id,
+                     const api::WatchCall& watch);
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
     void list_streams(const api::Call& call, const api::ListStreamsCall& list);
     void list_buckets(const api::Call& call);
@@ -179,13 +191,13 @@ class Shard {
         Step step = Step::begin;
         std::string bucket;
         std::uint64_t bucket_id = 0;
-        api::CallId waiting_for;    // the step under way, and how many answers it still needs
+        api::CallId waiting_for;  // the step under way, and how many answers it still needs
         std::uint32_t waiting = 0;
-        bool due = true;            // all its answers are in: drive it on
-        bool failed = false;        // one of them was a refusal
-        bool empty = true;          // no group holds a stream of the bucket
+        bool due = true;      // all its answers are in: drive it on
+        bool failed = false;  // one of them was a refusal
+        bool empty = true;    // no group holds a stream of the bucket
         api::Answer answer;
-        bool has_caller = false;    // false: taken up after a restart
+        bool has_caller = false;  // false: taken up after a restart
         api::CallId call;
         base::ShardId from;
     };

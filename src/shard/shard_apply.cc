@@ -1,4 +1,5 @@
-// Committed entries: into the machine, then answers to those who asked and posts to those who watch.
+// Committed entries: into the machine, then answers to those who asked and posts to those who
+// watch.
 #include <algorithm>
 
 #include "base/crc32c.h"
@@ -84,23 +85,25 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             reply(ticket.from, ticket.call, answer_of(outcome));
         }
     }
-    // The body came through the log's checksums: one that does not decode is a bug or a newer version's, and guessing
-    // would make replicas differ.
+    // The body came through the log's checksums: one that does not decode is a bug or a newer
+    // version's, and guessing would make replicas differ.
     VERIFY(reader.ok());
     if (asked) {
         replica.entries.pop();
     }
 }
 
-// Where the command's stored bytes lie, from where the body's do. Without a disk the places only mark boundaries.
-void Shard::place_payload(const stream::Command& command, std::span<const storage::Location> pieces) {
+// Where the command's stored bytes lie, from where the body's do. Without a disk the places only
+// mark boundaries.
+void Shard::place_payload(const stream::Command& command,
+                          std::span<const storage::Location> pieces) {
     places_.clear();
     std::uint64_t from = commit_hint_bytes + command.stored_at;
     const std::uint64_t to = from + command.stored.size();
     if (pieces.empty()) {
         for (std::uint64_t at = 0; at < command.stored.size();) {
-            const std::uint64_t size =
-                std::min<std::uint64_t>(stream::Locations::piece_bytes_max, command.stored.size() - at);
+            const std::uint64_t size = std::min<std::uint64_t>(stream::Locations::piece_bytes_max,
+                                                               command.stored.size() - at);
             places_.push_back({0, 0, static_cast<std::uint32_t>(size), 0});
             at += size;
         }
@@ -116,11 +119,12 @@ void Shard::place_payload(const stream::Command& command, std::span<const storag
             place.segment = piece.segment.value;
             place.position = static_cast<std::uint32_t>(piece.position + (begin - piece_from));
             place.size = static_cast<std::uint32_t>(end - begin);
-            place.crc = place.size == command.stored.size()
-                            ? command.stored_crc
-                            : base::crc32c(command.stored.subspan(
-                                  static_cast<std::size_t>(begin - commit_hint_bytes - command.stored_at),
-                                  place.size));
+            place.crc =
+                place.size == command.stored.size()
+                    ? command.stored_crc
+                    : base::crc32c(command.stored.subspan(
+                          static_cast<std::size_t>(begin - commit_hint_bytes - command.stored_at),
+                          place.size));
             places_.push_back(place);
         }
         piece_from = piece_to;
@@ -221,9 +225,10 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
         case stream::Did::duplicate:
         case stream::Did::closed: {
             api::AppendReply append;
-            append.kind = outcome.did == stream::Did::appended    ? api::AppendReply::Kind::appended
-                          : outcome.did == stream::Did::duplicate ? api::AppendReply::Kind::duplicate
-                                                                  : api::AppendReply::Kind::closed;
+            append.kind = outcome.did == stream::Did::appended ? api::AppendReply::Kind::appended
+                          : outcome.did == stream::Did::duplicate
+                              ? api::AppendReply::Kind::duplicate
+                              : api::AppendReply::Kind::closed;
             append.closed = outcome.closed;
             append.producer = outcome.producer;
             append.tail = outcome.tail;

@@ -8,8 +8,9 @@
 
 namespace ursula::shard {
 
-// Takes entries in log order. An entry at or below a commit hint seen so far is applied at once; the others wait, and what
-// waits at the end is applied by the ordinary path once its group's new leader has committed it.
+// Takes entries in log order. An entry at or below a commit hint seen so far is applied at once;
+// the others wait, and what waits at the end is applied by the ordinary path once its group's new
+// leader has committed it.
 class Shard::BootSink final : public storage::RecoverySink {
   public:
     BootSink(Shard& shard, BootReport& report) : shard_(shard), report_(report) {}
@@ -34,8 +35,9 @@ class Shard::BootSink final : public storage::RecoverySink {
             shard_.apply_entry(replica, next.id, next.kind, next.body, next.pieces, false);
         }
         if (replica.recovered_next > 64) {
-            replica.recovered.erase(replica.recovered.begin(),
-                                    replica.recovered.begin() + static_cast<std::ptrdiff_t>(replica.recovered_next));
+            replica.recovered.erase(
+                replica.recovered.begin(),
+                replica.recovered.begin() + static_cast<std::ptrdiff_t>(replica.recovered_next));
             replica.recovered_next = 0;
         }
     }
@@ -43,7 +45,8 @@ class Shard::BootSink final : public storage::RecoverySink {
     void on_truncate(base::GroupId group, base::LogIndex from) override {
         Replica& replica = shard_.replica(group);
         while (!replica.recovered.empty() && replica.recovered.back().id.index >= from) {
-            VERIFY(replica.recovered.size() > replica.recovered_next);  // never below what was committed
+            VERIFY(replica.recovered.size() >
+                   replica.recovered_next);  // never below what was committed
             replica.recovered.pop_back();
         }
         while (!replica.boot_terms.empty() && replica.boot_terms.back().first >= from) {

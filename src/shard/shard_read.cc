@@ -1,4 +1,5 @@
-// Reads, watches and listings: answered from applied state, once the group confirmed that it is current.
+// Reads, watches and listings: answered from applied state, once the group confirmed that it is
+// current.
 #include <algorithm>
 
 #include "api/placement.h"
@@ -70,7 +71,8 @@ void Shard::park(Replica& replica, const api::Call& call, std::string_view name)
 
 void Shard::serve_parked(Replica& replica) {
     for (std::size_t i = 0; i < replica.parked.size();) {
-        if (!replica.parked[i].confirmed || replica.parked[i].index > replica.machine.applied().index) {
+        if (!replica.parked[i].confirmed ||
+            replica.parked[i].index > replica.machine.applied().index) {
             ++i;
             continue;
         }
@@ -133,7 +135,8 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
     reply(from, id, std::move(head));
 }
 
-void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id, const api::ReadCall& read) {
+void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id,
+                       const api::ReadCall& read) {
     const stream::Stream* stream = replica.machine.find(read.key.name, read.key.hash);
     if (stream == nullptr) {
         reply(from, id, api::Refused{api::Refusal::stream_not_found});
@@ -163,7 +166,8 @@ void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id, con
     }
 }
 
-void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id, const api::WatchCall& watch) {
+void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id,
+                        const api::WatchCall& watch) {
     stream::Stream* stream = replica.machine.find(watch.key.name, watch.key.hash);
     if (stream == nullptr) {
         reply(from, id, api::Refused{api::Refusal::stream_not_found});
@@ -198,8 +202,9 @@ void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
         return;
     }
     WatchList& list = watches_[stream->watch];
-    std::erase_if(list.watchers,
-                  [&](const Watcher& watcher) { return watcher.to == from && watcher.call == gone.watch; });
+    std::erase_if(list.watchers, [&](const Watcher& watcher) {
+        return watcher.to == from && watcher.call == gone.watch;
+    });
     if (!list.watchers.empty()) {
         return;
     }
@@ -210,11 +215,13 @@ void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
     stream->watch = 0;
 }
 
-// Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come without their bucket.
+// Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come
+// without their bucket.
 void Shard::list_streams(const api::Call& call, const api::ListStreamsCall& list) {
     std::vector<std::string_view> names;
     for (const auto& replica : replicas_) {
-        for (const stream::Stream* stream = replica->machine.first(); stream != nullptr; stream = stream->next()) {
+        for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
+             stream = stream->next()) {
             std::string_view name = stream->name();
             if (stream->bucket() != list.bucket) {
                 continue;

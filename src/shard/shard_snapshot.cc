@@ -1,6 +1,7 @@
-// Snapshots (DESIGN "Locations and snapshots"): one group at a time, at one index, in slices between turns. A round begins
-// when the log that a restart would read is longer than max(snapshot_log_bytes, 2 x images) and takes every group that has
-// something newer than its last snapshot, so idle groups free segments too.
+// Snapshots (DESIGN "Locations and snapshots"): one group at a time, at one index, in slices
+// between turns. A round begins when the log that a restart would read is longer than
+// max(snapshot_log_bytes, 2 x images) and takes every group that has something newer than its last
+// snapshot, so idle groups free segments too.
 #include <algorithm>
 
 #include "shard/shard.h"
@@ -8,7 +9,8 @@
 namespace ursula::shard {
 
 namespace {
-constexpr std::size_t slice_bytes = 64 * 1024;  // of image and locations together per turn: well under a millisecond
+constexpr std::size_t slice_bytes =
+    64 * 1024;  // of image and locations together per turn: well under a millisecond
 constexpr base::Duration retry_after = base::seconds(1);
 }  // namespace
 

@@ -16,7 +16,8 @@ namespace {
 // Commands of one turn go into entries of about this size; a larger command has its own.
 constexpr std::size_t entry_bytes_max = 1 * limits::mib;
 
-void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body, bool creating) {
+void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body,
+                  bool creating) {
     command.has_body = !body.empty();
     if (body.empty()) {
         return;
@@ -88,13 +89,15 @@ void Shard::take(const api::Call& call) {
         list_streams(call, *list);
     } else if (const auto* seal = std::get_if<api::SealBucketCall>(&call.verb)) {
         stream::Command command;
-        command.kind = seal->seal ? stream::CommandKind::seal_bucket : stream::CommandKind::unseal_bucket;
+        command.kind =
+            seal->seal ? stream::CommandKind::seal_bucket : stream::CommandKind::unseal_bucket;
         command.number = seal->bucket_id;
         take_write(call, {seal->bucket, 0, seal->group}, std::move(command), false);
     }
 }
 
-void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command, bool adds_bytes) {
+void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
+                       bool adds_bytes) {
     Replica& replica = this->replica(key.group);
     command.name = key.name;
     command.name_hash = key.hash;
@@ -113,8 +116,8 @@ void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream:
     submit(replica, command, ticket);
 }
 
-// A refusal or a duplicate is told from applied state when a ReadIndex begun after the request confirms that state and no
-// unapplied entry touches the stream (the caller looked).
+// A refusal or a duplicate is told from applied state when a ReadIndex begun after the request
+// confirms that state and no unapplied entry touches the stream (the caller looked).
 bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::Command& command) {
     const stream::Outcome outcome = replica.machine.decide(command);
     if (outcome.did != stream::Did::refused && outcome.did != stream::Did::duplicate &&
@@ -198,8 +201,8 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     }
     VERIFY(replica.effects.entries_to_write.size() == 1);
     const base::EntryId id = replica.effects.entries_to_write.front().id;
-    const base::MutableBytes body =
-        wal_->stage_entry(replica.id(), id, static_cast<std::uint8_t>(raft::EntryKind::command), bytes);
+    const base::MutableBytes body = wal_->stage_entry(
+        replica.id(), id, static_cast<std::uint8_t>(raft::EntryKind::command), bytes);
     write_commit_hint(body, replica.group.log().committed());
     std::size_t used = commit_hint_bytes + stream::entry_header_bytes;
     for (const QueuedCommand& queued : commands) {
@@ -218,8 +221,9 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
 
 // A new leader's first entry (Raft thesis 6.4): no commands.
 void Shard::write_noop(Replica& replica, const raft::EntryToWrite& entry) {
-    const base::MutableBytes body = wal_->stage_entry(
-        replica.id(), entry.id, static_cast<std::uint8_t>(raft::EntryKind::noop), commit_hint_bytes);
+    const base::MutableBytes body =
+        wal_->stage_entry(replica.id(), entry.id, static_cast<std::uint8_t>(raft::EntryKind::noop),
+                          commit_hint_bytes);
     write_commit_hint(body, replica.group.log().committed());
     wal_->finish_entry();
 }
