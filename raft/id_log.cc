@@ -79,8 +79,11 @@ void IdLog::set_committed(LogIndex index) {
         uncommitted_bytes_ -= sizes_[sizes_head_];
         ++sizes_head_;
     }
-    // Moves at most as many sizes as were dropped, so the cost per entry is constant.
-    if (sizes_head_ * 2 >= sizes_.size()) {
+    if (sizes_head_ == sizes_.size()) {
+        sizes_.clear();
+        sizes_head_ = 0;
+    } else if (sizes_head_ * 2 >= sizes_.size()) {
+        // Moves at most as many sizes as were dropped, so the cost per entry is constant.
         sizes_.erase(sizes_.begin(), sizes_.begin() + static_cast<std::ptrdiff_t>(sizes_head_));
         sizes_head_ = 0;
     }

@@ -1,23 +1,24 @@
 #include "raft/quorum.h"
 
+#include <array>
+
 #include "base/verify.h"
 
 namespace ursula::raft {
 
 std::uint64_t reached_by_majority(std::span<const std::uint64_t> values) {
-    VERIFY(!values.empty());
-    const std::size_t needed = majority(values.size());
-    std::uint64_t best = 0;
-    for (const std::uint64_t candidate : values) {
-        std::size_t reached = 0;
-        for (const std::uint64_t value : values) {
-            reached += value >= candidate ? 1 : 0;
+    VERIFY(!values.empty() && values.size() <= voters_max);
+    // Sorted by insertion, largest first: memberships are a handful.
+    std::array<std::uint64_t, voters_max> sorted;
+    std::size_t count = 0;
+    for (const std::uint64_t value : values) {
+        std::size_t place = count++;
+        for (; place > 0 && sorted[place - 1] < value; --place) {
+            sorted[place] = sorted[place - 1];
         }
-        if (reached >= needed && candidate > best) {
-            best = candidate;
-        }
+        sorted[place] = value;
     }
-    return best;
+    return sorted[majority(count) - 1];
 }
 
 }  // namespace ursula::raft

@@ -22,6 +22,9 @@ void Group::on(const ReadIndex& read, Now /*now*/, Effects& effects) {
 }
 
 void Group::answer_reads(Effects& effects) {
+    if (reads_answered_ == reads_asked_) {
+        return;
+    }
     // 6.4 step 1: until an entry of its own term is committed a leader does not know how far its
     // log is.
     if (log_.committed() < term_start_) {
