@@ -29,6 +29,13 @@ tl::unexpected<base::Error> system_error(const std::string& what, int error) {
     return base::fail(what + ": " + std::strerror(error), error);
 }
 
+// What does not make a directory somebody's: our own files from before a first start was complete,
+// and what mkfs puts into a fresh file system.
+bool counts_as_nothing(std::string_view name) {
+    return name == "." || name == ".." || name == lock_name || name == probe_name ||
+           name == "node.tmp" || name == "lost+found";
+}
+
 // The directory that holds `path`, "." for a single name.
 std::string parent_of(const std::string& path) {
     const std::size_t slash = path.find_last_of('/');
@@ -169,10 +176,7 @@ base::Result<void> DataDir::look_around() {
         return system_error("cannot list the data directory " + path_, error);
     }
     while (const dirent* entry = ::readdir(listing)) {
-        const std::string_view name = entry->d_name;
-        if (name != "." && name != ".." && name != lock_name) {
-            was_empty_ = false;
-        }
+        was_empty_ = was_empty_ && counts_as_nothing(entry->d_name);
     }
     ::closedir(listing);
     return {};

@@ -20,6 +20,9 @@
 
 namespace ursula::io {
 
+// The probe's scratch file; gone when it returns.
+constexpr const char* probe_name = "probe.tmp";
+
 enum class DirectIo : std::uint8_t { by_probe, on, off };
 
 // What the probe found for one directory.
@@ -56,7 +59,8 @@ class DataDir {
     DataDir& operator=(const DataDir&) = delete;
 
     const std::string& path() const { return path_; }
-    // True when open found nothing in it but a lock file, or made it.
+    // True when open made it or found nothing in it, but for what a first start that was cut short
+    // leaves behind.
     bool was_empty() const { return was_empty_; }
     int directory() const { return directory_; }
     // Opens the shard's subdirectory, makes it (durably) when missing. Once per shard.

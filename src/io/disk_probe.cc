@@ -20,7 +20,6 @@
 namespace ursula::io {
 namespace {
 
-constexpr const char* probe_name = "probe.tmp";
 constexpr std::uint32_t alignment_default = 4096;  // when the file system does not say
 constexpr std::uint32_t alignment_max = 4096;      // batches start on one; larger is not worth it
 constexpr int timed_writes = 8;

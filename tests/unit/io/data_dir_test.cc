@@ -84,6 +84,11 @@ TEST_CASE("a directory that holds something is told from an empty one") {
     const TempDir temp;
     CHECK((*DataDir::open(temp.path()))->was_empty());
     CHECK((*DataDir::open(temp.path()))->was_empty());  // LOCK does not count
+    // Killed in the middle of the first start; or the mount point of a fresh file system.
+    std::ofstream(temp / "probe.tmp") << "x";
+    std::ofstream(temp / "node.tmp") << "x";
+    fs::create_directory(temp / "lost+found");
+    CHECK((*DataDir::open(temp.path()))->was_empty());
     std::ofstream(temp / "something") << "x";
     CHECK_FALSE((*DataDir::open(temp.path()))->was_empty());
 }
