@@ -100,11 +100,12 @@ Client::Reply Client::send(std::string_view method, std::string_view path,
         if (got <= 0) {
             fail(fmt::format("no reply to {} {}", method, path));
         }
-        if (!parser.feed({buffer, static_cast<std::size_t>(got)}, sink)) {
-            fail(fmt::format("the reply to {} {} is no HTTP response", method, path));
-        }
+        const bool good = parser.feed({buffer, static_cast<std::size_t>(got)}, sink);
         if (method == "HEAD" && sink.reply.status != 0) {
-            break;  // its Content-Length announces bytes that do not follow
+            break;  // whatever length its head announces, or does not, no body follows
+        }
+        if (!good) {
+            fail(fmt::format("the reply to {} {} is no HTTP response", method, path));
         }
     }
     return std::move(sink.reply);

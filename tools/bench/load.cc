@@ -13,7 +13,7 @@
 namespace ursula::bench {
 namespace {
 
-constexpr double drain_s = 10.0;          // for replies that are still due at the end
+constexpr double silence_s = 10.0;        // for replies that are still due at the end
 constexpr std::int64_t spin_ns = 60'000;  // a sleeping core wakes too late to send in time
 constexpr std::int64_t idle_wait_ns = 20'000'000;
 constexpr std::size_t error_body_bytes_max = 300;
@@ -200,7 +200,6 @@ void Load::drive(Work work, std::uint64_t count, double warmup_s, double duratio
     due_start_ns_ = begin;
     bool measuring = false;
     double cpu_at_begin = 0;
-    std::int64_t drain_end_ns = INT64_MAX;
     if (due_step_ns_ == 0) {
         for (const auto& writer : writers_) {
             fill_pipeline(*writer);
@@ -216,13 +215,13 @@ void Load::drive(Work work, std::uint64_t count, double warmup_s, double duratio
             issuing_ = false;
             result_.not_sent = due_.size();
             result_.generator_cpu = cpu_seconds() - cpu_at_begin;
-            drain_end_ns = now + to_ns(drain_s);
         }
         if (!issuing_ && outstanding_ == 0) {
             break;
         }
-        if (now > drain_end_ns && limit_ == 0) {
-            fail(fmt::format("{} requests were not answered within {} s", outstanding_, drain_s));
+        if (outstanding_ > 0 && now > std::max(begin, last_reply_ns_) + to_ns(silence_s)) {
+            fail(fmt::format("{} requests are open and no reply came for {} s", outstanding_,
+                             silence_s));
         }
         std::int64_t wait_ns = options_.spin ? 0 : idle_wait_ns;
         if (issuing_) {
@@ -447,11 +446,11 @@ void Load::connect_readers() {
             turn(0);
         }
     }
-    const std::int64_t end = clock_ns() + to_ns(drain_s);
+    const std::int64_t end = clock_ns() + to_ns(silence_s);
     while (readers_ready_ < readers_.size()) {
         if (clock_ns() > end) {
             fail(fmt::format("{} of {} tails were answered within {} s", readers_ready_,
-                             readers_.size(), drain_s));
+                             readers_.size(), silence_s));
         }
         turn(idle_wait_ns);
     }
@@ -490,7 +489,7 @@ std::uint64_t Load::deliveries_expected() const {
 
 void Load::wait_for_deliveries() {
     const std::uint64_t expected = deliveries_expected();
-    const std::int64_t end = clock_ns() + to_ns(drain_s);
+    const std::int64_t end = clock_ns() + to_ns(silence_s);
     while (clock_ns() < end) {
         std::uint64_t delivered = 0;
         for (const auto& reader : readers_) {
