@@ -13,7 +13,7 @@
 namespace ursula::bench {
 namespace {
 
-constexpr double silence_s = 10.0;        // for replies that are still due at the end
+constexpr double silence_s = 10.0;        // without any reply, before a run fails
 constexpr std::int64_t spin_ns = 60'000;  // a sleeping core wakes too late to send in time
 constexpr std::int64_t idle_wait_ns = 20'000'000;
 constexpr std::size_t error_body_bytes_max = 300;
