@@ -136,6 +136,9 @@ void ImageWriter::before_change(Stream* stream, bool removing) {
     const base::Incarnation incarnation = incarnation_of(stream);
     const bool wanted = incarnation.index <= at_.index && cursor_ != nullptr &&
                         incarnation_of(cursor_) <= incarnation;
+    if (removing && cursor_ == stream) {
+        cursor_ = stream->next();
+    }
     if (!wanted) {
         return;
     }
@@ -151,9 +154,6 @@ void ImageWriter::before_change(Stream* stream, bool removing) {
         Saved& saved = saved_.find(incarnation)->second;
         saved.stream = nullptr;
         saved.locations = std::move(stream->locations);
-        if (cursor_ == stream) {
-            cursor_ = stream->next();
-        }
     }
 }
 
