@@ -277,13 +277,13 @@ void RequestReader::hold(HttpParser& parser) {
 }
 
 void RequestReader::stop(HttpParser& parser) {
+    drop_put_back(parser);
     drop_block(parser);
     input_ = {};
     state_ = State::stopped;
 }
 
 void RequestReader::reset(HttpParser& parser) {
-    drop_put_back(parser);
     stop(parser);
     state_ = State::head;
     scan_ = {};

@@ -68,7 +68,6 @@ void OutputPool::give_queue(Queue* queue) {
     }
     queue->pieces.clear();
     queue->first = 0;
-    queue->block_used = 0;
     queues_.push_back(queue);
 }
 
@@ -79,8 +78,8 @@ std::byte* OutputBuffer::reserve(std::size_t size) {
     std::vector<OutputPool::Piece>& pieces = queue_->pieces;
     if (pieces.size() > queue_->first && pieces.back().pooled != nullptr) {
         OutputPool::Piece& last = pieces.back();
-        if (last.pooled->capacity() - queue_->block_used >= size) {
-            return last.pooled->data() + queue_->block_used;
+        if (last.room() >= size) {
+            return const_cast<std::byte*>(last.end());
         }
         if (last.size == 0) {  // reserved before and left empty
             pool_->drop(last);
@@ -89,15 +88,13 @@ std::byte* OutputBuffer::reserve(std::size_t size) {
     }
     base::Block* block = pool_->take_block(size);
     pieces.push_back({block, {}, block->data(), 0});
-    queue_->block_used = 0;
     return block->data();
 }
 
 void OutputBuffer::commit(std::size_t size) {
     OutputPool::Piece& last = queue_->pieces.back();
-    DVERIFY(last.pooled != nullptr && last.pooled->capacity() - queue_->block_used >= size);
+    DVERIFY(last.pooled != nullptr && last.room() >= size);
     last.size += static_cast<std::uint32_t>(size);
-    queue_->block_used += size;
     size_ += size;
 }
 
@@ -115,7 +112,7 @@ void OutputBuffer::write(base::Slice slice) {
     }
     if (queue_ != nullptr && queue_->pieces.size() > queue_->first &&
         queue_->pieces.back().pooled != nullptr && slice.size() <= copied_slice_bytes_max &&
-        queue_->pieces.back().pooled->capacity() - queue_->block_used >= slice.size()) {
+        queue_->pieces.back().room() >= slice.size()) {
         write(slice.bytes());
         return;
     }
@@ -142,13 +139,6 @@ void OutputBuffer::rewind(Mark mark) {
         if (last.size == 0) {
             pool_->drop(last);
             queue_->pieces.pop_back();
-            // Whatever is the last piece now, nothing is known of the room behind it.
-            queue_->block_used = OutputPool::block_bytes;
-            if (!queue_->pieces.empty() && queue_->pieces.back().pooled != nullptr) {
-                queue_->block_used = queue_->pieces.back().pooled->capacity();
-            }
-        } else if (last.pooled != nullptr) {
-            queue_->block_used -= excess;
         }
     }
     if (size_ == 0) {

@@ -34,11 +34,15 @@ class OutputPool {
         base::Slice slice;              // or someone else's
         const std::byte* data = nullptr;
         std::uint32_t size = 0;
+        // Behind the copied bytes of a pooled block.
+        std::size_t room() const {
+            return pooled->capacity() - static_cast<std::size_t>(end() - pooled->data());
+        }
+        const std::byte* end() const { return data + size; }
     };
     struct Queue {
         std::vector<Piece> pieces;
-        std::size_t first = 0;       // pieces before it are sent
-        std::size_t block_used = 0;  // of the last piece's block when that is pooled
+        std::size_t first = 0;  // pieces before it are sent
     };
     base::Block* take_block(std::size_t capacity);
     void give_block(base::Block* block);
