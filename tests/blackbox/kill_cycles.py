@@ -418,7 +418,8 @@ class TinyWriter:
             self.run_state.failures.add(
                 "tiny", f"{state.path} at {token}: {response.status} {response.body[:80]!r}"
             )
-        state.content += response.body
+        elif response.body:
+            state.content += response.body
         state.pending = None
 
     def step(self, connection):

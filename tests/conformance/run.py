@@ -29,6 +29,7 @@ SUITE_TIMEOUT_S = 300
 # Version 0.3.6 has 338 tests. Fewer means that the suite did not really run.
 SUITE_TESTS = 338
 SERVER_FLAGS = ["--set", "server.long_poll_timeout=500ms"]
+NODE_BUILDS = {"x86_64": "x64", "aarch64": "arm64"}
 PACKAGE_FILES = ["package.json", "package-lock.json", ".npmrc"]
 
 
@@ -80,7 +81,10 @@ def run_suite(installed, url, work):
     os.symlink(os.path.join(installed, "node_modules"), os.path.join(work, "node_modules"))
     report = os.path.join(work, "report.json")
     environment = dict(os.environ, CONFORMANCE_URL=url, NO_COLOR="1", CI="1")
-    environment["PATH"] = os.path.join(installed, "node_modules", ".bin") + ":" + os.environ["PATH"]
+    modules = os.path.join(installed, "node_modules")
+    # Debian's own Node is too old for vitest 4.
+    node = os.path.join(modules, "node-linux-" + NODE_BUILDS[os.uname().machine], "bin")
+    environment["PATH"] = f"{node}:{modules}/.bin:" + os.environ["PATH"]
     command = ["vitest", "run", "--root", work, "--reporter=json", f"--outputFile={report}"]
     with open(os.path.join(work, "vitest.log"), "wb") as log:
         subprocess.run(

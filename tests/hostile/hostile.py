@@ -28,6 +28,8 @@ from ursula_server import Server  # noqa: E402
 TEXT = {"Content-Type": "text/plain"}
 CANARY = "/v1/stream/hostile/canary"
 SCRATCH = "/v1/stream/hostile/scratch"
+# A client that is gone is noticed at the next write to it.
+FLAGS = ["--set", "server.long_poll_timeout=3s", "--set", "server.sse_heartbeat=2s"]
 QUIET_S = 0.25     # So long a server that has nothing to say is listened to.
 ANSWER_S = 5.0     # So long an answer or a close may take.
 SLOWEST_S = 2.0    # So long a well-behaved client's request may take in a crowd.
@@ -551,7 +553,7 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="hostile-") as work:
-        server = Server(data_dir=os.path.join(work, "d")).start()
+        server = Server(data_dir=os.path.join(work, "d"), flags=FLAGS).start()
         try:
             passed, failed = raw_requests(server, options.only)
             more = crowds(server, options.quick, options.only)
