@@ -7,15 +7,13 @@
 #include <string_view>
 
 #include "base/ids.h"
-#include "base/siphash.h"
+#include "base/stable_hash.h"
 
 namespace ursula::api {
 
-constexpr base::HashKey placement_key{0x7572'7375'6c61'2e31u, 0x706c'6163'656d'656eu};
-
 inline base::GroupId group_of(std::string_view routing_name, std::uint32_t groups) {
     // Multiply-shift of the hash's upper half: uniform without a division.
-    const std::uint64_t hash = base::siphash(placement_key, base::as_bytes(routing_name));
+    const std::uint64_t hash = base::stable_hash(base::as_bytes(routing_name));
     return base::GroupId(static_cast<std::uint32_t>(((hash >> 32) * groups) >> 32));
 }
 

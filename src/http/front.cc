@@ -422,7 +422,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     }
     switch (route.kind) {
         case RouteKind::stream:
-            start_stream(peer, exchange, request, route, now);
+            start_stream(exchange, request, route, key, now);
             return;
         case RouteKind::bucket:
             start_bucket(exchange, request, route);
@@ -440,10 +440,8 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     }
 }
 
-void Front::start_stream(Peer& peer, Exchange& exchange, const net::Request& request,
-                         const Route& route, base::Now now) {
-    static_cast<void>(peer);
-    const api::StreamKey key = key_of(route);
+void Front::start_stream(Exchange& exchange, const net::Request& request, const Route& route,
+                         const api::StreamKey& key, base::Now now) {
     switch (request.method) {
         case Method::post:
             start_append(exchange, request, key);

@@ -74,8 +74,8 @@ class Front {
 
     // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc.
     void start(Peer& peer, const net::Request& request, base::Now now);
-    void start_stream(Peer& peer, Exchange& exchange, const net::Request& request,
-                      const Route& route, base::Now now);
+    void start_stream(Exchange& exchange, const net::Request& request, const Route& route,
+                      const api::StreamKey& key, base::Now now);
     void start_append(Exchange& exchange, const net::Request& request, const api::StreamKey& key);
     void start_create(Exchange& exchange, const net::Request& request, const Route& route,
                       const api::StreamKey& key);

@@ -60,7 +60,6 @@ void Shard::submit_removal_step(Removal& removal, stream::CommandKind kind) {
     Ticket ticket;
     ticket.from = internal;
     ticket.call = api::CallId((std::uint64_t{2} << 56) | next_internal_++);
-    ticket.name_slot = TouchedNames::slot_of(0);
     removal.waiting_for = ticket.call;
     removal.waiting = 1;
     submit(replica, command, ticket);

@@ -56,7 +56,7 @@ class Fifo {
 struct Ticket {
     api::CallId call;
     base::ShardId from;
-    std::uint32_t name_slot = 0;       // in TouchedNames
+    std::uint64_t name_hash = 0;       // api::StreamKey::hash
     std::uint64_t reserved_bytes = 0;  // of HotMemory, given back at apply
 };
 
@@ -74,10 +74,10 @@ class TouchedNames {
         return static_cast<std::uint32_t>(name_hash & (slots - 1));
     }
     bool touched(std::uint64_t name_hash) const { return counts_[slot_of(name_hash)] != 0; }
-    void add(std::uint32_t slot) { ++counts_[slot]; }
-    void remove(std::uint32_t slot) {
-        DVERIFY(counts_[slot] > 0);
-        --counts_[slot];
+    void add(std::uint64_t name_hash) { ++counts_[slot_of(name_hash)]; }
+    void remove(std::uint64_t name_hash) {
+        DVERIFY(counts_[slot_of(name_hash)] > 0);
+        --counts_[slot_of(name_hash)];
     }
 
   private:

@@ -63,9 +63,9 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
         Ticket ticket;
         if (asked) {
             ticket = replica.tickets.front();
+            command.name_hash = ticket.name_hash;
             local_.hot.unreserve(ticket.reserved_bytes);
-        }
-        if (command.name_hash == 0) {
+        } else {
             command.name_hash = replica.machine.hash_of(command.name);
         }
         const stream::Outcome outcome = replica.machine.apply(command, id, ordinal);
@@ -78,7 +78,7 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
         note_change(outcome);
         if (asked) {
             replica.tickets.pop();
-            replica.touched.remove(ticket.name_slot);
+            replica.touched.remove(ticket.name_hash);
             if (outcome.did == stream::Did::duplicate) {
                 ++counters_.duplicates;
             }
@@ -194,7 +194,7 @@ void Shard::forget_tickets(Replica& replica, std::size_t count, api::Refusal why
     for (std::size_t i = 0; i < count; ++i) {
         const Ticket ticket = replica.tickets.front();
         replica.tickets.pop();
-        replica.touched.remove(ticket.name_slot);
+        replica.touched.remove(ticket.name_hash);
         local_.hot.unreserve(ticket.reserved_bytes);
         reply(ticket.from, ticket.call, api::Refused{why});
     }

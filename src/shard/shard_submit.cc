@@ -109,7 +109,7 @@ void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream:
     Ticket ticket;
     ticket.call = call.id;
     ticket.from = call.from;
-    ticket.name_slot = TouchedNames::slot_of(key.hash);
+    ticket.name_hash = key.hash;
     if (!admits(call, command.stored_size(), adds_bytes, ticket)) {
         return;
     }
@@ -155,7 +155,7 @@ bool Shard::admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, 
 
 void Shard::submit(Replica& replica, const stream::Command& command, const Ticket& ticket) {
     replica.queued.push_back({command, ticket});
-    replica.touched.add(ticket.name_slot);
+    replica.touched.add(ticket.name_hash);
     if (!replica.listed) {
         replica.listed = true;
         writing_.push_back(&replica);
@@ -192,7 +192,7 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     if (!replica.effects.refused_submits.empty()) {
         replica.effects.refused_submits.clear();
         for (const QueuedCommand& queued : commands) {
-            replica.touched.remove(queued.ticket.name_slot);
+            replica.touched.remove(queued.ticket.name_hash);
             local_.hot.unreserve(queued.ticket.reserved_bytes);
             ++counters_.refused_overloaded;
             reply(queued.ticket.from, queued.ticket.call, api::Refused{api::Refusal::overloaded});
