@@ -23,7 +23,8 @@ class UringDisk final : public storage::Disk {
     // `directory` stays open as long as this lives (DataDir owns it). Until attach, only the
     // blocking calls work; they may be made on any one thread.
     UringDisk(int directory, const DiskProfile& profile);
-    // Closes the files that are still open. Nothing may be in flight.
+    // Closes the files that are still open. What is in flight is forgotten (a node that ends
+    // because its disk hangs or failed): the ring must not be reaped after that.
     ~UringDisk() override;
     UringDisk(const UringDisk&) = delete;
     UringDisk& operator=(const UringDisk&) = delete;
