@@ -104,6 +104,24 @@ struct HotTail::Run {
     std::size_t head = 0;
 };
 
+inline HotTail::Run* HotTail::run() const {
+    return (bits_ & 1) != 0 ? reinterpret_cast<Run*>(bits_ - 1) : nullptr;
+}
+
+inline HotChunk* HotTail::first() const {
+    if (const Run* many = run(); many != nullptr) {
+        return many->chunks[many->head];
+    }
+    return reinterpret_cast<HotChunk*>(bits_);
+}
+
+inline HotChunk* HotTail::last() const {
+    if (const Run* many = run(); many != nullptr) {
+        return many->chunks.back();
+    }
+    return reinterpret_cast<HotChunk*>(bits_);
+}
+
 template <class Visit>
 void HotTail::each_from(HotChunk* chunk, const Visit& visit) const {
     const Run* many = run();
@@ -143,24 +161,6 @@ void HotMemory::evict_until_within(const HotTail& writer, HotChunk* keep) {
 
 HotTail::~HotTail() {
     VERIFY(bits_ == 0);
-}
-
-HotTail::Run* HotTail::run() const {
-    return (bits_ & 1) != 0 ? reinterpret_cast<Run*>(bits_ - 1) : nullptr;
-}
-
-HotChunk* HotTail::first() const {
-    if (const Run* many = run(); many != nullptr) {
-        return many->chunks[many->head];
-    }
-    return reinterpret_cast<HotChunk*>(bits_);
-}
-
-HotChunk* HotTail::last() const {
-    if (const Run* many = run(); many != nullptr) {
-        return many->chunks.back();
-    }
-    return reinterpret_cast<HotChunk*>(bits_);
 }
 
 HotChunk* HotTail::chunk_at(std::uint64_t offset) const {
@@ -214,12 +214,13 @@ void HotTail::forget_first() {
 }
 
 void HotTail::append(HotMemory& memory, std::uint64_t from, base::Bytes bytes) {
-    if (!empty() && end() != from) {
+    HotChunk* chunk = last();
+    if (chunk != nullptr && end_of(chunk) != from) {
         clear(memory);
+        chunk = nullptr;
     }
     HotChunk* written = nullptr;  // the first chunk that got some of these bytes
     while (!bytes.empty()) {
-        HotChunk* chunk = empty() ? nullptr : last();
         if (chunk == nullptr || chunk->used == chunk->capacity) {
             const std::size_t wanted =
                 std::max(bytes.size(), chunk == nullptr ? 0 : chunk->capacity * growth);
@@ -234,7 +235,7 @@ void HotTail::append(HotMemory& memory, std::uint64_t from, base::Bytes bytes) {
         bytes = bytes.subspan(part);
         written = written == nullptr ? chunk : written;
     }
-    if (memory.evicts() && memory.bytes() > memory.bytes_max()) {
+    if (memory.evicts_ && memory.bytes_ > memory.bytes_max_) {
         memory.evict_until_within(*this, written);
     }
 }

@@ -15,6 +15,7 @@ namespace ursula::stream {
 namespace {
 
 constexpr std::size_t depth_max = base::limits::json_depth_max;
+constexpr std::ptrdiff_t searched_bytes = 16;
 
 using Byte = unsigned char;
 
@@ -28,9 +29,8 @@ bool is_hex(Byte c) {
     return is_digit(c) || static_cast<Byte>((c | 0x20) - 'a') <= 'f' - 'a';
 }
 
-// The three searches that most bytes go through, sixteen at a time. Each stops in front of the
-// first byte of interest, or less than sixteen bytes before the end: what is left there, and all of
-// it on other machines, is done byte by byte.
+// The three searches that most bytes go through, sixteen at a time. They may look at the sixteen
+// bytes before `end`. On other machines they find nothing and all is done byte by byte.
 #if defined(__SSSE3__)
 
 __m128i load(const Byte* at) {
@@ -42,51 +42,56 @@ struct Seen {
     __m128i bits = _mm_setzero_si128();
     bool beyond_ascii() const { return _mm_movemask_epi8(bits) != 0; }
     void add(Byte c) { bits = _mm_or_si128(bits, _mm_set1_epi8(static_cast<char>(c))); }
+    void add(Seen other) { bits = _mm_or_si128(bits, other.bits); }
 };
 
-const Byte* skip_plain(const Byte* at, const Byte* end, Seen& seen) {
+// To the first byte of [at, end) whose bit is set in mask(sixteen bytes), or to the end.
+template <class Mask>
+[[gnu::always_inline]] inline const Byte* search(const Byte* at, const Byte* end,
+                                                 const Mask& mask) {
     while (end - at >= 16) {
-        const __m128i bytes = load(at);
-        const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+        const unsigned found = mask(load(at));
+        if (found != 0) {
+            return at + std::countr_zero(found);
+        }
+        at += 16;
+    }
+    if (at == end) {
+        return end;
+    }
+    // The last sixteen bytes of the text, without those before `at`.
+    const unsigned found = mask(load(end - 16)) >> (16 - (end - at));
+    return found != 0 ? at + std::countr_zero(found) : end;
+}
+
+[[gnu::always_inline]] inline const Byte* skip_plain(const Byte* at, const Byte* end, Seen& seen) {
+    return search(at, end, [&seen](__m128i bytes) {
+        // With bit 1 turned over the quote (22) joins the control characters (00..1f) below 21,
+        // and nothing else does.
+        const __m128i turned = _mm_xor_si128(bytes, _mm_set1_epi8(2));
+        const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(turned, _mm_set1_epi8(0x20)), turned);
         const __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-        const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
         seen.bits = _mm_or_si128(seen.bits, bytes);
-        const __m128i special = _mm_or_si128(_mm_or_si128(quote, slash), control);
-        const auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
-        if (mask != 0) {
-            return at + std::countr_zero(mask);
-        }
-        at += 16;
-    }
-    return at;
+        return static_cast<unsigned>(_mm_movemask_epi8(_mm_or_si128(low, slash)));
+    });
 }
 
-const Byte* skip_digits(const Byte* at, const Byte* end) {
-    while (end - at >= 16) {
-        const __m128i values = _mm_sub_epi8(load(at), _mm_set1_epi8('0'));
+[[gnu::always_inline]] inline const Byte* skip_digits(const Byte* at, const Byte* end) {
+    return search(at, end, [](__m128i bytes) {
+        const __m128i values = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
         const __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values);
-        const auto others = ~static_cast<unsigned>(_mm_movemask_epi8(digit)) & 0xffffu;
-        if (others != 0) {
-            return at + std::countr_zero(others);
-        }
-        at += 16;
-    }
-    return at;
+        return static_cast<unsigned>(_mm_movemask_epi8(digit)) ^ 0xffffu;
+    });
 }
 
-const Byte* skip_spaces(const Byte* at, const Byte* end) {
-    // The four kinds of white space differ in their low four bits.
-    const __m128i spaces = _mm_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
-    while (end - at >= 16) {
-        const __m128i bytes = load(at);
+[[gnu::always_inline]] inline const Byte* skip_spaces(const Byte* at, const Byte* end) {
+    return search(at, end, [](__m128i bytes) {
+        // The four kinds of white space differ in their low four bits.
+        const __m128i spaces =
+            _mm_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
         const __m128i space = _mm_cmpeq_epi8(_mm_shuffle_epi8(spaces, bytes), bytes);
-        const auto others = ~static_cast<unsigned>(_mm_movemask_epi8(space)) & 0xffffu;
-        if (others != 0) {
-            return at + std::countr_zero(others);
-        }
-        at += 16;
-    }
-    return at;
+        return static_cast<unsigned>(_mm_movemask_epi8(space)) ^ 0xffffu;
+    });
 }
 
 #else
@@ -95,6 +100,7 @@ struct Seen {
     Byte bits = 0;
     bool beyond_ascii() const { return (bits & 0x80) != 0; }
     void add(Byte c) { bits = static_cast<Byte>(bits | c); }
+    void add(Seen other) { add(other.bits); }
 };
 const Byte* skip_plain(const Byte* at, const Byte*, Seen&) {
     return at;
@@ -118,7 +124,12 @@ class Scanner {
   public:
     explicit Scanner(const Byte* end) : end_(end) {}
 
-    const Byte* text(const Byte* at);
+    const Byte* text(const Byte* at) {
+        Seen seen;  // apart from the members, so that it stays in a register
+        const Byte* const end = text(at, seen);
+        seen_.add(seen);
+        return end;
+    }
     JsonError error() const { return error_; }
     const Byte* at() const { return failed_at_; }
     std::uint32_t commas() const { return commas_; }  // of the outermost array
@@ -151,7 +162,13 @@ class Scanner {
         return skip_more_space(at);
     }
     const Byte* skip_more_space(const Byte* at) const;
-    const Byte* string(const Byte* at);
+    [[gnu::always_inline]] inline const Byte* text(const Byte* at, Seen& seen);
+    // From behind the opening quote.
+    [[gnu::always_inline]] inline const Byte* string(const Byte* at, Seen& seen) {
+        at = skip_plain(at, end_, seen);
+        return at != end_ && *at == '"' ? at + 1 : rest_of_string(at);
+    }
+    const Byte* rest_of_string(const Byte* at);
     const Byte* escape(const Byte* at);
     const Byte* number(const Byte* at);
     const Byte* digits(const Byte* at);
@@ -175,9 +192,9 @@ const Byte* Scanner<guarded>::skip_more_space(const Byte* at) const {
     return at;
 }
 
-// From behind the opening quote.
+// A string with something other than plain text in it, or near the end of input.
 template <bool guarded>
-const Byte* Scanner<guarded>::string(const Byte* at) {
+const Byte* Scanner<guarded>::rest_of_string(const Byte* at) {
     for (;;) {
         at = skip_plain(at, end_, seen_);
         if (at == end_) {
@@ -260,7 +277,7 @@ const Byte* Scanner<guarded>::number(const Byte* at) {
 
 // A state machine whose states are labels; what is open is a stack of one byte per level.
 template <bool guarded>
-const Byte* Scanner<guarded>::text(const Byte* at) {
+const Byte* Scanner<guarded>::text(const Byte* at, Seen& seen) {
     Byte open[depth_max];
     std::size_t depth = 0;
     Byte inside = array;
@@ -269,7 +286,7 @@ const Byte* Scanner<guarded>::text(const Byte* at) {
 value:
     c = peek(at);
     if (c == '"') {
-        at = string(at + 1);
+        at = string(at + 1, seen);
     } else if (c == '{' || c == '[') {
         if (depth == depth_max) {
             return fail(at, JsonError::too_deep);
@@ -332,7 +349,7 @@ key:
     if (peek(at) != '"') {
         return fail(at);
     }
-    at = string(at + 1);
+    at = string(at + 1, seen);
     if (at == nullptr) {
         return nullptr;
     }
@@ -346,23 +363,30 @@ key:
 
 template <bool guarded>
 JsonBody split(const Byte* body, const Byte* first, const Byte* end) {
-    Scanner<guarded> scanner(end);
+    // A short text is scanned in a place with sixteen bytes before its end.
+    Byte room[2 * searched_bytes] = {};
+    const Byte* scanned = first;
+    if (end - first < searched_bytes) {
+        std::memcpy(room + searched_bytes, first, static_cast<std::size_t>(end - first));
+        scanned = room + searched_bytes;
+    }
+    Scanner<guarded> scanner(scanned + (end - first));
     JsonBody result;
-    const Byte* const reached = scanner.text(first);
-    if (reached == nullptr) {
+    const bool valid = scanner.text(scanned) != nullptr;
+    // What was scanned ends here.
+    const Byte* const until = valid ? end : first + (scanner.at() - scanned);
+    if (!valid) {
         result.error = scanner.error();
-        result.error_at = static_cast<std::size_t>(scanner.at() - body);
+        result.error_at = static_cast<std::size_t>(until - body);
     }
     if (scanner.beyond_ascii()) {
-        // What was scanned is right but for its characters; the first wrong byte of all is
-        // reported.
-        const Byte* const until = reached == nullptr ? scanner.at() : end;
-        const base::Bytes scanned{reinterpret_cast<const std::byte*>(first),
-                                  static_cast<std::size_t>(until - first)};
-        const std::size_t valid = valid_utf8_prefix(scanned);
-        if (valid < scanned.size()) {
+        // It is right but for its characters; the first wrong byte of all is reported.
+        const base::Bytes text{reinterpret_cast<const std::byte*>(first),
+                               static_cast<std::size_t>(until - first)};
+        const std::size_t good = valid_utf8_prefix(text);
+        if (good < text.size()) {
             result.error = JsonError::bad_utf8;
-            result.error_at = static_cast<std::size_t>(first - body) + valid;
+            result.error_at = static_cast<std::size_t>(first - body) + good;
         }
     }
     if (result.error != JsonError::none) {

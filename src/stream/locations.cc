@@ -133,6 +133,7 @@ void Locations::push(std::uint64_t from, const Place& place, bool last) {
             set_pointer(block);
         }
     } else if (slot == 0) {
+        VERIFY(at(count_ - 1).to == from);
         Directory* directory =
             count_ == block_entries ? nullptr : static_cast<Directory*>(pointer());
         if (directory == nullptr || directory->count == directory->capacity) {
@@ -158,6 +159,9 @@ void Locations::push(std::uint64_t from, const Place& place, bool last) {
     } else {
         block = static_cast<Directory*>(pointer())->blocks[count_ / block_entries];
     }
+    if (slot > 0) {
+        VERIFY(block->base + block->entries[slot - 1].end == from);
+    }
     entry.end = static_cast<std::uint32_t>(from + place.size - block->base);
     block->entries[slot] = entry;
     ++count_;
@@ -165,7 +169,6 @@ void Locations::push(std::uint64_t from, const Place& place, bool last) {
 
 void Locations::add_append(std::uint64_t from, std::span<const Place> places) {
     VERIFY(!places.empty());
-    VERIFY(count_ == 0 || at(count_ - 1).to == from);
     for (std::size_t i = 0; i < places.size(); ++i) {
         push(from, places[i], i + 1 == places.size());
         from += places[i].size;
@@ -173,7 +176,6 @@ void Locations::add_append(std::uint64_t from, std::span<const Place> places) {
 }
 
 void Locations::add_piece(const Piece& piece) {
-    VERIFY(count_ == 0 || at(count_ - 1).to == piece.from);
     push(piece.from, piece.place, piece.last);
 }
 

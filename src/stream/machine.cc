@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/verify.h"
 #include "api/content_type.h"
+#include "base/verify.h"
 #include "stream/image.h"
 
 namespace ursula::stream {
