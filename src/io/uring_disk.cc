@@ -239,8 +239,14 @@ std::int64_t UringDisk::step_now(const Slot& slot) const {
 
 bool UringDisk::finish_step(Slot& slot, std::int64_t result) {
     DiskOp& op = *slot.op;
-    if (result == -EINTR && op.kind != DiskOp::Kind::close) {
-        return false;  // the same step again
+    // A signal came in between: the same step again. Never a sync, whose second try may find
+    // nothing left to report (notes/reliability-anchors.md 3.3), and never a close, which has
+    // happened.
+    const bool may_repeat = slot.step != Step::sync_data && op.kind != DiskOp::Kind::sync &&
+                            op.kind != DiskOp::Kind::sync_directory &&
+                            op.kind != DiskOp::Kind::close;
+    if (result == -EINTR && may_repeat) {
+        return false;
     }
     switch (slot.step) {
         case Step::only:
