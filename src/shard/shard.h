@@ -41,6 +41,9 @@ struct ShardOptions {
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
+    // Smaller only in tests, with segments to match (storage::WalOptions).
+    std::uint32_t wal_batch_bytes_max = base::limits::wal_batch_bytes_max;
+    std::uint32_t wal_piece_bytes_max = base::limits::wal_piece_bytes_max;
     std::uint64_t reserve_bytes = 0;
     std::uint32_t reserve_percent = 0;
 };

@@ -10,28 +10,46 @@ namespace ursula::sim {
 
 using storage::DiskOp;
 
-std::uint64_t Image::hash() const {
-    std::uint64_t state = 0x9e3779b97f4a7c15u;
-    const auto mix = [&state](std::uint64_t word) {
-        state = (state ^ word) * 0xff51afd7ed558ccdu;
-        state ^= state >> 32;
-    };
-    for (const auto& [name, bytes] : files) {
-        for (const char c : name) {
-            mix(static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
-        }
-        mix(bytes.size());
-        std::size_t at = 0;
-        for (; at + 8 <= bytes.size(); at += 8) {
-            std::uint64_t word = 0;
-            std::memcpy(&word, bytes.data() + at, 8);
-            mix(word);
-        }
-        for (; at < bytes.size(); ++at) {
-            mix(static_cast<std::uint64_t>(bytes[at]));
-        }
+namespace {
+
+std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
+    std::uint64_t state = (a ^ (b * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
+    state ^= state >> 32;
+    state *= 0xc4ceb9fe1a85ec53u;
+    return state ^ (state >> 29);
+}
+
+// 0 for zeros, so that a file's size is the only thing that zeros behind its content change.
+std::uint64_t sector_hash(std::uint64_t position, base::Bytes bytes) {
+    std::uint64_t sum = 0;
+    for (std::size_t at = 0; at < bytes.size(); at += 8) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
+        sum += word == 0 ? 0 : mixed(word, position + at);
     }
-    return state;
+    return sum;
+}
+
+std::uint64_t content_sum(const std::vector<std::byte>& bytes) {
+    return sector_hash(0, bytes);
+}
+
+std::uint64_t file_hash(const std::string& name, std::uint64_t size, std::uint64_t sum) {
+    std::uint64_t state = size;
+    for (const char c : name) {
+        state = mixed(state, static_cast<std::uint64_t>(static_cast<unsigned char>(c)));
+    }
+    return mixed(state, sum);
+}
+
+}  // namespace
+
+std::uint64_t Image::hash() const {
+    std::uint64_t sum = 0;
+    for (const auto& [name, bytes] : files) {
+        sum += file_hash(name, bytes.size(), content_sum(bytes));
+    }
+    return sum;
 }
 
 SimDisk::SimDisk(const Image& image) {
@@ -89,6 +107,18 @@ void SimDisk::put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::
         sector.bytes.assign(inode.visible.begin() + static_cast<std::ptrdiff_t>(at),
                             inode.visible.begin() + static_cast<std::ptrdiff_t>(at + size));
         sector.write = number;
+        std::vector<std::byte> old(size);
+        if (at < inode.durable.size()) {
+            std::memcpy(old.data(), inode.durable.data() + at,
+                        std::min<std::uint64_t>(size, inode.durable.size() - at));
+        }
+        const std::uint64_t old_hash = sector_hash(at, old);
+        sector.kept_delta = sector_hash(at, sector.bytes) - old_hash;
+        std::memcpy(old.data(), sector.bytes.data(), size / 2);
+        sector.torn_delta = sector_hash(at, old) - old_hash;
+        inode.overlaps = inode.overlaps ||
+                         std::any_of(inode.unsynced.begin(), inode.unsynced.end(),
+                                     [at](const Sector& other) { return other.position == at; });
         inode.unsynced.push_back(std::move(sector));
     }
 }
@@ -327,7 +357,8 @@ Image SimDisk::everything() const {
                  std::vector<bool>(name_changes_.size(), true));
 }
 
-Image SimDisk::image(const std::vector<Choice>& sectors, const std::vector<bool>& names) const {
+std::map<std::string, std::shared_ptr<SimDisk::Inode>> SimDisk::names_left(
+    const std::vector<bool>& names) const {
     std::map<std::string, std::shared_ptr<Inode>> left = durable_names_;
     for (std::size_t i = 0; i < name_changes_.size(); ++i) {
         const NameChange& change = name_changes_[i];
@@ -341,6 +372,42 @@ Image SimDisk::image(const std::vector<Choice>& sectors, const std::vector<bool>
             left[change.name] = change.inode;
         }
     }
+    return left;
+}
+
+std::uint64_t SimDisk::hash_of(const std::vector<Choice>& sectors,
+                               const std::vector<bool>& names) const {
+    std::map<const Inode*, std::pair<std::uint64_t, std::uint64_t>> content;  // size, sum
+    std::size_t number = 0;
+    for (const std::shared_ptr<Inode>& inode : inodes()) {
+        if (inode->overlaps) {
+            return image(sectors, names).hash();
+        }
+        std::uint64_t size = inode->durable.size();
+        if (!inode->sum_known) {
+            inode->durable_sum = content_sum(inode->durable);
+            inode->sum_known = true;
+        }
+        std::uint64_t sum = inode->durable_sum;
+        for (const Sector& sector : inode->unsynced) {
+            const Choice choice = sectors[number++];
+            if (choice != Choice::lost) {
+                size = std::max<std::uint64_t>(size, sector.position + sector.bytes.size());
+                sum += choice == Choice::kept ? sector.kept_delta : sector.torn_delta;
+            }
+        }
+        content[inode.get()] = {size, sum};
+    }
+    std::uint64_t hash = 0;
+    for (const auto& [name, inode] : names_left(names)) {
+        const auto& [size, sum] = content[inode.get()];
+        hash += file_hash(name, size, sum);
+    }
+    return hash;
+}
+
+Image SimDisk::image(const std::vector<Choice>& sectors, const std::vector<bool>& names) const {
+    const std::map<std::string, std::shared_ptr<Inode>> left = names_left(names);
     Image result;
     std::map<const Inode*, std::size_t> first_sector;
     std::size_t at = 0;
@@ -368,10 +435,55 @@ Image SimDisk::image(const std::vector<Choice>& sectors, const std::vector<bool>
     return result;
 }
 
-void SimDisk::crash_images(base::Random& random,
+Image SimDisk::crash_image(base::Random& random) const {
+    const std::uint64_t luck = random.below(8);
+    std::vector<Choice> sectors(unsynced_sectors(), luck == 0 ? Choice::kept : Choice::lost);
+    std::vector<bool> names(name_changes_.size(), luck == 0);
+    if (luck > 1) {
+        for (Choice& one : sectors) {
+            one = static_cast<Choice>(random.below(3));
+        }
+        for (std::size_t i = 0; i < names.size(); ++i) {
+            names[i] = random.chance(1, 2);
+        }
+    }
+    return image(sectors, names);
+}
+
+void SimDisk::crash_images(base::Random& random, Seen& seen,
                            const std::function<bool(const Image&)>& visit) const {
-    const std::size_t n = unsynced_sectors();
+    // What is chosen about: each unsynced sector that would change its file's bytes; those that
+    // would not (zeros written over nothing) count as one per file, since only the file's size
+    // depends on them.
+    std::vector<std::vector<std::size_t>> units;
+    std::size_t number = 0;
+    for (const std::shared_ptr<Inode>& inode : inodes()) {
+        std::vector<std::size_t> silent;
+        for (const Sector& sector : inode->unsynced) {
+            const bool zero = std::all_of(sector.bytes.begin(), sector.bytes.end(),
+                                          [](std::byte one) { return one == std::byte{0}; });
+            if (zero && sector.position >= inode->durable.size()) {
+                silent.push_back(number);
+            } else {
+                units.push_back({number});
+            }
+            ++number;
+        }
+        if (!silent.empty()) {
+            units.push_back(silent);
+        }
+    }
+    const std::size_t n = units.size();
     const std::size_t d = name_changes_.size();
+    const auto tried = [&](const std::vector<Choice>& chosen, const std::vector<bool>& names) {
+        std::vector<Choice> sectors(number);
+        for (std::size_t i = 0; i < n; ++i) {
+            for (const std::size_t sector : units[i]) {
+                sectors[sector] = chosen[i];
+            }
+        }
+        return !seen.insert(hash_of(sectors, names)).second || visit(image(sectors, names));
+    };
     std::vector<std::vector<bool>> name_choices;
     if (d <= 4) {
         for (std::size_t bits = 0; bits < (std::size_t{1} << d); ++bits) {
@@ -397,7 +509,7 @@ void SimDisk::crash_images(base::Random& random,
     const std::vector<Choice> none(n, Choice::lost);
     const std::vector<Choice> all(n, Choice::kept);
     for (const std::vector<bool>& names : name_choices) {
-        if (!visit(image(none, names)) || !visit(image(all, names))) {
+        if (!tried(none, names) || !tried(all, names)) {
             return;
         }
     }
@@ -414,7 +526,7 @@ void SimDisk::crash_images(base::Random& random,
                 choice[i] = static_cast<Choice>(rest % base);
                 rest /= base;
             }
-            if (!visit(image(choice, all_names))) {
+            if (!tried(choice, all_names)) {
                 return;
             }
         }
@@ -423,7 +535,7 @@ void SimDisk::crash_images(base::Random& random,
             choice = none;
             std::fill(choice.begin(), choice.begin() + static_cast<std::ptrdiff_t>(kept),
                       Choice::kept);
-            if (!visit(image(choice, all_names))) {
+            if (!tried(choice, all_names)) {
                 return;
             }
         }
@@ -431,7 +543,7 @@ void SimDisk::crash_images(base::Random& random,
             for (Choice& one : choice) {
                 one = static_cast<Choice>(random.below(3));
             }
-            if (!visit(image(choice, all_names))) {
+            if (!tried(choice, all_names)) {
                 return;
             }
         }
@@ -440,13 +552,13 @@ void SimDisk::crash_images(base::Random& random,
         for (const Choice one : {Choice::lost, Choice::torn}) {
             choice = all;
             choice[i] = one;
-            if (!visit(image(choice, all_names))) {
+            if (!tried(choice, all_names)) {
                 return;
             }
         }
         choice = none;
         choice[i] = Choice::torn;
-        if (!visit(image(choice, all_names))) {
+        if (!tried(choice, all_names)) {
             return;
         }
     }

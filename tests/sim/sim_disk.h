@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/random.h"
@@ -21,6 +22,7 @@ constexpr std::size_t sector_bytes = 512;
 // A directory as found after a power cut: names and contents.
 struct Image {
     std::map<std::string, std::vector<std::byte>> files;
+    // A sum over sectors and files, so that SimDisk can tell an image's hash without making it.
     std::uint64_t hash() const;
 };
 
@@ -60,22 +62,33 @@ class SimDisk final : public storage::Disk {
     std::size_t unsynced_names() const;
     // Everything that was written so far, synced or not.
     Image everything() const;
-    // Calls visit with the images a power cut may leave now: every combination of lost and kept for
-    // up to 10 unsynced sectors (and of torn ones for up to 5); above, none, all, every prefix,
-    // every single one missing, every single one torn, and 64 seeded subsets. Directory changes
-    // likewise. Stops when visit returns false.
-    void crash_images(base::Random& random, const std::function<bool(const Image&)>& visit) const;
+    // Calls visit with those images a power cut may leave now that are not in `seen` (by hash; they
+    // are added): every combination of lost and kept for up to 10 unsynced sectors (and of torn
+    // ones for up to 5); above, none, all, every prefix, every single one missing, every single one
+    // torn, and 64 seeded subsets. Directory changes likewise. Stops when visit returns false.
+    using Seen = std::unordered_set<std::uint64_t>;
+    void crash_images(base::Random& random, Seen& seen,
+                      const std::function<bool(const Image&)>& visit) const;
+    // One of them, drawn: each unsynced sector lost, kept or torn and each directory change lost or
+    // kept, by chance; one in eight times all of them kept, one in eight all lost.
+    Image crash_image(base::Random& random) const;
 
   private:
     struct Sector {
         std::uint64_t position = 0;
         std::vector<std::byte> bytes;
         std::uint64_t write = 0;  // number of the write it belongs to
+        // What it adds to its file's sum when kept, or torn, in place of what is durable.
+        std::uint64_t kept_delta = 0;
+        std::uint64_t torn_delta = 0;
     };
     struct Inode {
         std::vector<std::byte> durable;
         std::vector<std::byte> visible;
         std::vector<Sector> unsynced;
+        mutable std::uint64_t durable_sum = 0;
+        mutable bool sum_known = false;  // computed when first asked for
+        bool overlaps = false;  // two unsynced sectors stand at one place: deltas do not add up
     };
     struct NameChange {
         enum class Kind : std::uint8_t { link, unlink } kind = Kind::link;
@@ -96,7 +109,9 @@ class SimDisk final : public storage::Disk {
     void put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::uint64_t number);
     void make_durable(Inode& inode, const std::vector<std::uint64_t>& writes);
     std::uint64_t used_bytes() const;
+    std::map<std::string, std::shared_ptr<Inode>> names_left(const std::vector<bool>& names) const;
     Image image(const std::vector<Choice>& sectors, const std::vector<bool>& names) const;
+    std::uint64_t hash_of(const std::vector<Choice>& sectors, const std::vector<bool>& names) const;
     std::vector<std::shared_ptr<Inode>> inodes() const;
 
     std::uint32_t alignment_ = 512;
