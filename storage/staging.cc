@@ -28,13 +28,10 @@ AlignedMemory allocate_aligned(std::size_t size) {
 BatchPool::BatchPool(std::uint32_t batch_bytes)
     : buffer_bytes_(round_up(batch_bytes, memory_alignment)) {
     for (std::size_t i = 0; i < populated_buffers; ++i) {
-        Buffer* buffer = take_buffer();
+        Buffer* buffer = make_buffer();
         std::memset(buffer->memory.get(), 0, buffer->capacity);
+        free_buffers_.push_back(buffer);
     }
-    for (const std::unique_ptr<Buffer>& buffer : buffers_) {
-        free_buffers_.push_back(buffer.get());
-    }
-    last_ = nullptr;
 }
 
 Buffer* BatchPool::take_buffer() {
@@ -48,13 +45,17 @@ Buffer* BatchPool::take_buffer() {
     if (last_ != nullptr && last_->capacity - last_->used >= buffer_bytes_ / 2) {
         return last_;
     }
+    last_ = make_buffer();
+    return last_;
+}
+
+Buffer* BatchPool::make_buffer() {
     auto buffer = std::make_unique<Buffer>();
     buffer->memory = allocate_aligned(buffer_bytes_);
     buffer->capacity = buffer_bytes_;
-    last_ = buffer.get();
     buffers_.push_back(std::move(buffer));
     free_buffers_.reserve(buffers_.size());
-    return last_;
+    return buffers_.back().get();
 }
 
 Batch* BatchPool::open() {
@@ -87,7 +88,7 @@ Batch* BatchPool::open() {
 
 void BatchPool::closed(Batch* batch) {
     const auto start = static_cast<std::uint32_t>(batch->at - batch->buffer->memory.get());
-    batch->buffer->used = start + round_up(batch->used, memory_alignment);
+    batch->buffer->used = round_up(start + batch->used, memory_alignment);
 }
 
 void BatchPool::recycle(Batch* batch) {

@@ -109,6 +109,7 @@ class BatchPool {
   private:
     void recycle(Batch* batch);
     Buffer* take_buffer();
+    Buffer* make_buffer();
     std::uint32_t buffer_bytes_;
     std::vector<std::unique_ptr<Buffer>> buffers_;
     std::vector<Buffer*> free_buffers_;

@@ -138,6 +138,9 @@ WalCore::WalCore(Disk& disk, const WalOptions& options)
       block_(disk.alignment()),
       pool_(options.batch_bytes_max) {
     VERIFY(options.group_count > 0);
+    for (std::uint32_t i = 0; i < options.group_count; ++i) {
+        groups_[i].submitted.group = base::GroupId(i);
+    }
     VERIFY(memory_alignment % block_ == 0);
     VERIFY(options.segment_bytes % memory_alignment == 0);
     VERIFY(options.piece_bytes_max + batch_header_bytes + piece_header_bytes + 16 <=

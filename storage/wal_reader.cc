@@ -68,7 +68,8 @@ base::Result<void> SegmentReader::fill(std::uint32_t position, std::uint32_t siz
     TRY(open());
     const std::uint32_t begin = position / memory_alignment * memory_alignment;
     const std::uint32_t wanted =
-        std::max(round_up(position + size, memory_alignment) - begin, window_bytes);
+        std::max(round_up(position + size, memory_alignment) - begin,
+                 std::min(window_bytes, round_up(size_ - begin, memory_alignment)));
     if (capacity_ < wanted) {
         memory_ = allocate_aligned(wanted);
         capacity_ = wanted;

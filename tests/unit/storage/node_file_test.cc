@@ -84,7 +84,8 @@ TEST_CASE("a crash while the node file is written leaves it absent or whole") {
         disk.cut_after(cut);
         const base::Result<void> stored = store_node_file(disk, sample());
         base::Random random(cut);
-        disk.crash_images(random, [&](const sim::Image& image) {
+        SimDisk::Seen seen;
+        disk.crash_images(random, seen, [&](const sim::Image& image) {
             SimDisk after(image);
             NodeFile loaded;
             const base::Result<NodeFileFound> found = load_node_file(after, loaded);
