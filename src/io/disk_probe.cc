@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "base/random.h"
+#include "base/verify.h"
 #include "io/data_dir.h"
 #include "net/ring.h"
 
@@ -31,8 +32,11 @@ struct FreeAligned {
 };
 using AlignedBytes = std::unique_ptr<std::byte, FreeAligned>;
 
-AlignedBytes make_aligned(std::size_t size) {
-    return AlignedBytes(static_cast<std::byte*>(std::aligned_alloc(alignment_max, size)));
+// alignment_max bytes, on a multiple of it.
+AlignedBytes make_block() {
+    AlignedBytes block(static_cast<std::byte*>(std::aligned_alloc(alignment_max, alignment_max)));
+    VERIFY(block != nullptr);
+    return block;
 }
 
 base::Instant clock_now() {
@@ -154,7 +158,7 @@ void try_direct(int directory, net::Ring& ring, base::MutableBytes block, DiskPr
         profile.reason = "the file system has no direct I/O in units of 4096 bytes or less";
         return;
     }
-    const AlignedBytes back = make_aligned(alignment);
+    const AlignedBytes back = make_block();
     std::memset(back.get(), 0, alignment);
     const int error = round_trip(ring, file.fd(), block.first(alignment), {back.get(), alignment});
     if (error != 0 && error != -ENOSPC) {
@@ -189,7 +193,7 @@ base::Result<DiskProfile> probe_disk(int directory, DirectIo wanted) {
     if (!ring) {
         return tl::unexpected(ring.error());
     }
-    const AlignedBytes block = make_aligned(alignment_max);
+    const AlignedBytes block = make_block();
     base::Random random(static_cast<std::uint64_t>(clock_now().ns));
     for (std::uint32_t i = 0; i < alignment_max; ++i) {
         block.get()[i] = static_cast<std::byte>(random.next());
