@@ -1,12 +1,13 @@
 #include "net/http_head.h"
 
-#include <emmintrin.h>
+#include <nmmintrin.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "base/verify.h"
+#include "net/byte_scan.h"
 
 namespace ursula::net {
 
@@ -27,18 +28,6 @@ constexpr std::array<bool, 256> make_token_table() {
 }
 constexpr std::array<bool, 256> token_table = make_token_table();
 
-// RFC 3986 reg-name, IP-literal and port, without percent-escapes: names that need those are not
-// served here.
-constexpr std::array<bool, 256> make_host_table() {
-    std::array<bool, 256> table{};
-    for (const char c : std::string_view("-._~!$&'()*+,;=:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                         "abcdefghijklmnopqrstuvwxyz")) {
-        table[static_cast<unsigned char>(c)] = true;
-    }
-    return table;
-}
-constexpr std::array<bool, 256> host_table = make_host_table();
-
 bool all_of(std::string_view text, const std::array<bool, 256>& table) {
     return std::all_of(text.begin(), text.end(),
                        [&table](char c) { return table[static_cast<unsigned char>(c)]; });
@@ -51,15 +40,6 @@ constexpr char lower(char c) {
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
     return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
                                               [](char x, char y) { return lower(x) == lower(y); });
-}
-
-// Bit i: byte i is a control other than HTAB, or DEL.
-std::uint32_t control_mask(__m128i x) {
-    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x);
-    const __m128i tab = _mm_cmpeq_epi8(x, _mm_set1_epi8('\t'));
-    const __m128i del = _mm_cmpeq_epi8(x, _mm_set1_epi8(0x7f));
-    return static_cast<std::uint32_t>(
-        _mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), del)));
 }
 
 // Bit i: byte i may not stand in a target (space, control, DEL, not ASCII, '#'), or is the '?'
@@ -90,28 +70,47 @@ std::uint32_t mask_at(std::string_view bytes, std::size_t at, Mask mask) {
     return all & ((1u << left) - 1);
 }
 
+// RFC 3986 reg-name, IP-literal and port as hosts are written in practice: no percent-escapes, no
+// '!' or '~'. Bit i: byte i is none of their characters.
+std::uint32_t not_host_mask(__m128i x) {
+    // Pairs of first and last byte; SSE4.2 compares 16 bytes with up to eight such ranges at once.
+    const __m128i ranges = _mm_setr_epi8('$', '$', '&', '.', '0', ';', '=', '=', 'A', '[', ']', ']',
+                                         '_', '_', 'a', 'z');
+    constexpr int mode = _SIDD_UBYTE_OPS | _SIDD_CMP_RANGES | _SIDD_NEGATIVE_POLARITY;
+    return static_cast<std::uint32_t>(_mm_cvtsi128_si32(_mm_cmpestrm(ranges, 16, x, 16, mode)));
+}
+
+// host: a part of head.
+bool valid_host(std::string_view head, std::string_view host) {
+    const auto start = static_cast<std::size_t>(host.data() - head.data());
+    for (std::size_t at = 0; at < host.size(); at += 16) {
+        const std::size_t left = host.size() - at;
+        const std::uint32_t looked_at = left >= 16 ? 0xffffu : (1u << left) - 1;
+        if ((mask_at(head, start + at, not_host_mask) & looked_at) != 0) {
+            return false;
+        }
+    }
+    return !host.empty();
+}
+
 bool refuse(HttpError& error, int status, const char* code) {
     error = {status, code};
     return false;
 }
 
-// True when a head whose bytes before `position` are content of the current line breaks a limit. Of
-// two the one that a byte-wise reader would meet first is named.
-bool over_limit(const HeadScan& scan, std::size_t position, HttpError& error) {
-    const std::size_t line_max =
-        scan.lines == 0 ? limits::request_line_bytes_max : limits::header_field_bytes_max;
-    const std::size_t line_breaks_at = scan.line_start + line_max + 1;
-    if (position < std::min(line_breaks_at, limits::header_bytes_max)) [[likely]] {
-        return false;
+// The position from which on a line that starts at line_start is too long.
+std::size_t line_breaks_at(std::size_t line_start, std::size_t line) {
+    return line_start + 1 +
+           (line == 0 ? limits::request_line_bytes_max : limits::header_field_bytes_max);
+}
+
+// Of two broken limits the one that a byte-wise reader would meet first is named.
+HttpError limit_error(const HeadScan& scan) {
+    if (line_breaks_at(scan.line_start, scan.lines) >= limits::header_bytes_max) {
+        return {431, "headers_too_large"};
     }
-    if (line_breaks_at > limits::header_bytes_max) {
-        error = {431, "headers_too_large"};
-    } else if (scan.lines == 0) {
-        error = {414, "target_too_long"};
-    } else {
-        error = {431, "header_field_too_large"};
-    }
-    return true;
+    return scan.lines == 0 ? HttpError{414, "target_too_long"}
+                           : HttpError{431, "header_field_too_large"};
 }
 
 Method method_of(std::string_view name) {
@@ -130,7 +129,9 @@ Method method_of(std::string_view name) {
 }
 
 // "http://host:port/path?query" from here on means its path; the authority must then equal Host.
-bool split_absolute_form(Request& request, std::string_view& target, HttpError& error) {
+// from: as in parse_target.
+bool split_absolute_form(std::string_view from, Request& request, std::string_view& target,
+                         HttpError& error) {
     const std::size_t scheme = target.starts_with("http://")    ? 7
                                : target.starts_with("https://") ? 8
                                                                 : 0;
@@ -140,22 +141,22 @@ bool split_absolute_form(Request& request, std::string_view& target, HttpError& 
     std::string_view rest = target.substr(scheme);
     const std::size_t end = std::min(rest.find_first_of("/?"), rest.size());
     request.host = rest.substr(0, end);
-    if (request.host.empty() || !all_of(request.host, host_table)) {
+    if (!valid_host(from, request.host)) {
         return refuse(error, 400, "bad_target");
     }
     target = rest.substr(end);
     return true;
 }
 
-// line: from the target's first byte to the end of the request line.
-bool parse_target(std::string_view line, Request& request, HttpError& error) {
+// from: what begins with the target, for reading 16 bytes at a time.
+bool parse_target(std::string_view from, Request& request, HttpError& error) {
     std::string_view target = request.target;
     if (target.empty()) {
         return refuse(error, 400, "bad_request_line");
     }
     std::size_t question = target.size();
     for (std::size_t at = 0; at < target.size(); at += 16) {
-        std::uint32_t mask = mask_at(line, at, target_mask);
+        std::uint32_t mask = mask_at(from, at, target_mask);
         while (mask != 0) {
             const std::size_t i = at + static_cast<std::size_t>(std::countr_zero(mask));
             mask &= mask - 1;
@@ -184,7 +185,7 @@ bool parse_target(std::string_view line, Request& request, HttpError& error) {
     if (request.method == Method::other) {
         return true;  // CONNECT's host:port; refused by its method
     }
-    if (!split_absolute_form(request, target, error)) {
+    if (!split_absolute_form(from, request, target, error)) {
         return false;
     }
     question = std::min(target.find('?'), target.size());
@@ -192,22 +193,29 @@ bool parse_target(std::string_view line, Request& request, HttpError& error) {
     return true;
 }
 
-bool parse_request_line(std::string_view line, Request& request, HttpError& error) {
-    constexpr std::size_t version_size = 9;  // " HTTP/1.1"
-    const std::size_t space = line.find(' ');
-    if (space == std::string_view::npos || space == 0 || space > 32 ||
-        line.size() < space + 1 + version_size) {
+// head: the whole of it, for reading 16 bytes at a time; the request line are its first `size`
+// bytes.
+bool parse_request_line(std::string_view head, std::size_t size, Request& request,
+                        HttpError& error) {
+    constexpr std::string_view version_1_1 = " HTTP/1.1";
+    const std::uint32_t spaces = mask_at(head, 0, [](__m128i x) {
+        return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8(' '))));
+    });
+    const auto space = static_cast<std::size_t>(std::countr_zero(spaces));
+    // A method of more than 15 letters is none that anybody uses.
+    if (spaces == 0 || space == 0 || size < space + 1 + version_1_1.size()) {
         return refuse(error, 400, "bad_request_line");
     }
-    request.method_name = line.substr(0, space);
+    request.method_name = head.substr(0, space);
     request.method = method_of(request.method_name);
     if (request.method == Method::other &&
         !std::all_of(request.method_name.begin(), request.method_name.end(),
                      [](char c) { return (c >= 'A' && c <= 'Z') || c == '-'; })) {
         return refuse(error, 400, "bad_method");
     }
-    const std::string_view version = line.substr(line.size() - version_size);
-    if (version == " HTTP/1.1") [[likely]] {
+    const std::size_t target_end = size - version_1_1.size();
+    const std::string_view version = head.substr(target_end, version_1_1.size());
+    if (version == version_1_1) [[likely]] {
         request.http_1_0 = false;
     } else if (version == " HTTP/1.0") {
         request.http_1_0 = true;
@@ -218,8 +226,8 @@ bool parse_request_line(std::string_view line, Request& request, HttpError& erro
         return other ? refuse(error, 505, "http_version_not_supported")
                      : refuse(error, 400, "bad_request_line");
     }
-    request.target = line.substr(space + 1, line.size() - version_size - space - 1);
-    return parse_target(line.substr(space + 1), request, error);
+    request.target = head.substr(space + 1, target_end - space - 1);
+    return parse_target(head.substr(space + 1), request, error);
 }
 
 constexpr bool blank(char c) {
@@ -271,7 +279,7 @@ bool parse_fields(std::string_view head, const HeadLines& lines, Headers& header
     return true;
 }
 
-bool parse_host(Request& request, HttpError& error) {
+bool parse_host(std::string_view head, Request& request, HttpError& error) {
     const Headers& headers = request.headers;
     if (!headers.has(KnownHeader::host)) {
         if (request.http_1_0) {
@@ -280,7 +288,7 @@ bool parse_host(Request& request, HttpError& error) {
         return refuse(error, 400, "host_missing");
     }
     const std::string_view host = headers.get(KnownHeader::host);
-    if (headers.repeated(KnownHeader::host) || host.empty() || !all_of(host, host_table)) {
+    if (headers.repeated(KnownHeader::host) || !valid_host(head, host)) {
         return refuse(error, 400, "bad_host");
     }
     if (!request.host.empty() && !equal_ignoring_case(request.host, host)) {
@@ -377,39 +385,43 @@ void parse_connection(Request& request) {
 HeadState scan_head(std::string_view bytes, HeadScan& scan, HeadLines& lines,
                     std::size_t& head_size, HttpError& error) {
     const bool resumed = scan.scanned > 0;
+    const auto event_breaks_at = [](const HeadScan& at) {
+        // The CR of a line end needs its LF to fit too.
+        constexpr std::size_t head_breaks_at = limits::header_bytes_max - 1;
+        return std::min(line_breaks_at(at.line_start, at.lines), head_breaks_at);
+    };
+    const auto failed = [&error](HttpError why) {
+        error = why;
+        return HeadState::failed;
+    };
     std::size_t next = scan.scanned;  // bytes before it are done with
+    std::size_t breaks_at = event_breaks_at(scan);
     for (std::size_t base = next; base < bytes.size(); base += 16) {
         std::uint32_t mask = mask_at(bytes, base, control_mask);
+        if (base < next) {
+            mask &= ~1u;  // the LF of a CR in the block before
+        }
         while (mask != 0) {
             const std::size_t at = base + static_cast<std::size_t>(std::countr_zero(mask));
             mask &= mask - 1;
-            if (at < next) {
-                continue;  // the LF of the CR before
+            if (at >= breaks_at) [[unlikely]] {
+                return failed(limit_error(scan));
             }
-            if (over_limit(scan, at, error)) {
-                return HeadState::failed;
+            if (bytes[at] != '\r') [[unlikely]] {
+                return failed({400, bytes[at] == '\n' ? "bare_lf" : "control_in_header"});
             }
-            if (bytes[at] != '\r') {
-                error = {400, bytes[at] == '\n' ? "bare_lf" : "control_in_header"};
-                return HeadState::failed;
-            }
-            if (at + 1 >= limits::header_bytes_max) {
-                error = {431, "headers_too_large"};
-                return HeadState::failed;
-            }
-            if (at + 1 == bytes.size()) {
+            if (at + 1 == bytes.size()) [[unlikely]] {
                 scan.scanned = static_cast<std::uint32_t>(at);
                 return HeadState::need_more;
             }
-            if (bytes[at + 1] != '\n') {
-                error = {400, "bare_cr"};
-                return HeadState::failed;
+            if (bytes[at + 1] != '\n') [[unlikely]] {
+                return failed({400, "bare_cr"});
             }
+            mask &= mask - 1;  // the LF, when it is in this block
             next = at + 2;
             if (at == scan.line_start) {
                 if (scan.lines == 0) {
-                    error = {400, "bad_request_line"};
-                    return HeadState::failed;
+                    return failed({400, "bad_request_line"});
                 }
                 if (resumed) {  // the ends of the first lines were found in a turn long gone
                     scan = {};
@@ -419,17 +431,21 @@ HeadState scan_head(std::string_view bytes, HeadScan& scan, HeadLines& lines,
                 head_size = next;
                 return HeadState::complete;
             }
-            if (scan.lines == lines.ends.size()) {
-                error = {431, "too_many_headers"};
-                return HeadState::failed;
+            if (scan.lines == lines.ends.size()) [[unlikely]] {
+                return failed({431, "too_many_headers"});
             }
             lines.ends[scan.lines] = static_cast<std::uint16_t>(at);
             ++scan.lines;
             scan.line_start = static_cast<std::uint32_t>(next);
+            breaks_at = event_breaks_at(scan);
         }
     }
     scan.scanned = static_cast<std::uint32_t>(bytes.size());
-    return over_limit(scan, bytes.size(), error) ? HeadState::failed : HeadState::need_more;
+    if (bytes.size() >= line_breaks_at(scan.line_start, scan.lines) ||
+        bytes.size() >= limits::header_bytes_max) {
+        return failed(limit_error(scan));
+    }
+    return HeadState::need_more;
 }
 
 bool parse_head_lines(std::string_view head, const HeadLines& lines, Request& request,
@@ -443,8 +459,8 @@ bool parse_head_lines(std::string_view head, const HeadLines& lines, Request& re
     request.host = {};
     request.body = {};
     request.body_bytes = 0;
-    if (!parse_request_line(head.substr(0, lines.ends[0]), request, error) ||
-        !parse_fields(head, lines, request.headers, error) || !parse_host(request, error)) {
+    if (!parse_request_line(head, lines.ends[0], request, error) ||
+        !parse_fields(head, lines, request.headers, error) || !parse_host(head, request, error)) {
         return false;
     }
     const Headers& headers = request.headers;

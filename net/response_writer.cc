@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/verify.h"
+#include "net/byte_scan.h"
 
 namespace ursula::net {
 
@@ -81,10 +82,7 @@ struct Digits {
 
 // HTAB and everything from 0x20 but DEL (RFC 9110 field-value).
 bool safe_value(std::string_view value) {
-    return std::none_of(value.begin(), value.end(), [](char c) {
-        const auto byte = static_cast<unsigned char>(c);
-        return (byte < 0x20 && c != '\t') || byte == 0x7f;
-    });
+    return !any_byte(value, control_mask);
 }
 
 }  // namespace

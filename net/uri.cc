@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/byte_scan.h"
+
 namespace ursula::net {
 
 namespace {
@@ -43,6 +45,15 @@ DecodedPath unescape(std::string_view raw, std::span<char> buffer) {
         buffer[used++] = c;
     }
     return {{buffer.data(), used}, UriError::none};
+}
+
+// Bytes that need a closer look: '%', '.', backslash, controls, DEL, what is not ASCII.
+std::uint32_t special_mask(__m128i x) {
+    const auto equal = [x](char c) { return _mm_cmpeq_epi8(x, _mm_set1_epi8(c)); };
+    const __m128i low_or_high = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));  // signed: also from 0x80
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(
+        _mm_or_si128(_mm_or_si128(low_or_high, equal(0x7f)),
+                     _mm_or_si128(_mm_or_si128(equal('%'), equal('.')), equal('\\')))));
 }
 
 bool has_dot_segment(std::string_view path) {
@@ -88,6 +99,10 @@ bool valid_utf8(std::string_view text) {
 }
 
 DecodedPath decode_path(std::string_view raw, std::span<char> buffer) {
+    // Most paths have nothing to decode or to refuse.
+    if (raw.size() <= buffer.size() && !any_byte(raw, special_mask)) {
+        return {raw, UriError::none};
+    }
     const DecodedPath decoded = unescape(raw, buffer);
     if (decoded.error != UriError::none) {
         return decoded;

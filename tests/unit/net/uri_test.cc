@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "net/byte_scan.h"
+
 using namespace ursula;
 using net::UriError;
 
@@ -118,4 +120,22 @@ TEST_CASE("query values") {
     CHECK(net::decode_query_value("%", buffer).error == UriError::bad_escape);
     CHECK(net::decode_query_value("%0", buffer).error == UriError::bad_escape);
     CHECK(net::decode_query_value("01234567890123456", buffer).error == UriError::too_long);
+}
+
+TEST_CASE("every byte at every place of a short string is looked at") {
+    for (std::size_t size = 0; size < 50; ++size) {
+        std::string text(size, 'a');
+        CHECK_FALSE(net::any_byte(text, net::control_mask));
+        for (std::size_t at = 0; at < size; ++at) {
+            for (const char bad : {'\0', '\n', '\x1f', '\x7f'}) {
+                text[at] = bad;
+                CHECK(net::any_byte(text, net::control_mask));
+            }
+            for (const char good : {'\t', ' ', '~', '\x80', '\xff'}) {
+                text[at] = good;
+                CHECK_FALSE(net::any_byte(text, net::control_mask));
+            }
+            text[at] = 'a';
+        }
+    }
 }
