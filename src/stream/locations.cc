@@ -18,44 +18,44 @@ static_assert(base::limits::wal_piece_bytes_max <= Locations::piece_bytes_max);
 
 }  // namespace
 
+std::size_t SegmentLoad::place_of(std::uint32_t segment) const {
+    // Most of the time it is the one of the last append.
+    if (last_used_ < loads_.size() && loads_[last_used_].segment == segment) {
+        return last_used_;
+    }
+    const auto at = std::lower_bound(
+        loads_.begin(), loads_.end(), segment,
+        [](const Load& load, std::uint32_t number) { return load.segment < number; });
+    return static_cast<std::size_t>(at - loads_.begin());
+}
+
+bool SegmentLoad::has(std::size_t place, std::uint32_t segment) const {
+    return place < loads_.size() && loads_[place].segment == segment;
+}
+
 void SegmentLoad::add(std::uint32_t segment, std::uint64_t bytes) {
-    if (live_.empty()) {
-        first_ = segment;
+    std::size_t place = place_of(segment);
+    if (!has(place, segment)) {
+        // A new segment is a rare event: those that died go first.
+        std::erase_if(loads_, [](const Load& load) { return load.bytes == 0; });
+        place = place_of(segment);
+        loads_.insert(loads_.begin() + static_cast<std::ptrdiff_t>(place), Load{segment, 0});
     }
-    if (segment < first_) {
-        live_.insert(live_.begin(), first_ - segment, 0);
-        first_ = segment;
-    }
-    if (segment - first_ >= live_.size()) {
-        // Segments are numbered for ever: let those that died in front go before growing.
-        std::size_t dead = 0;
-        while (dead < live_.size() && live_[dead] == 0) {
-            ++dead;
-        }
-        if (dead == live_.size()) {
-            live_.clear();
-            first_ = segment;
-        } else if (dead > 0) {
-            live_.erase(live_.begin(), live_.begin() + static_cast<std::ptrdiff_t>(dead));
-            first_ += static_cast<std::uint32_t>(dead);
-        }
-        live_.resize(segment - first_ + std::size_t{1});
-    }
-    live_[segment - first_] += bytes;
+    last_used_ = place;
+    loads_[place].bytes += bytes;
     total_ += bytes;
 }
 
 void SegmentLoad::subtract(std::uint32_t segment, std::uint64_t bytes) {
-    VERIFY(bytes > 0 && live(segment) >= bytes);
-    live_[segment - first_] -= bytes;
+    const std::size_t place = place_of(segment);
+    VERIFY(has(place, segment) && loads_[place].bytes >= bytes);
+    loads_[place].bytes -= bytes;
     total_ -= bytes;
 }
 
 std::uint64_t SegmentLoad::live(std::uint32_t segment) const {
-    if (segment < first_ || segment - first_ >= live_.size()) {
-        return 0;
-    }
-    return live_[segment - first_];
+    const std::size_t place = place_of(segment);
+    return has(place, segment) ? loads_[place].bytes : 0;
 }
 
 Locations::Locations(Locations&& other) noexcept : count_(std::exchange(other.count_, 0)) {

@@ -40,8 +40,15 @@ class SegmentLoad {
     std::uint64_t live_total() const { return total_; }
 
   private:
-    std::vector<std::uint64_t> live_;  // by segment - first_
-    std::uint32_t first_ = 0;
+    struct Load {
+        std::uint32_t segment;
+        std::uint64_t bytes;
+    };
+    std::size_t place_of(std::uint32_t segment) const;
+    bool has(std::size_t place, std::uint32_t segment) const;
+
+    std::vector<Load> loads_;  // by segment
+    std::size_t last_used_ = 0;
     std::uint64_t total_ = 0;
 };
 
