@@ -44,12 +44,14 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     write_entries();
     run_snapshots();
     wal_->flush(now.mono);
-    // A MemoryDisk has everything durable by now; a real one has nothing new, which costs two empty
-    // looks.
-    take_disk();
-    settle();
-    write_entries();  // steps of the shard's own that the applied commands led to
-    wal_->flush(now.mono);
+    // A MemoryDisk has everything durable by now, and what that leads to (a new leader's noop) as
+    // soon as it is flushed; a real one has nothing new, which costs two empty looks.
+    for (bool more = true; more;) {
+        take_disk();
+        more = settle();
+        write_entries();
+        wal_->flush(now.mono);
+    }
     send_posts();
 
     replies_ = nullptr;
@@ -91,7 +93,8 @@ void Shard::take_disk() {
 }
 
 // What became durable moves the groups' commit marks; what is committed is applied and answered.
-void Shard::settle() {
+// False: nothing became durable.
+bool Shard::settle() {
     persisted_.clear();
     wal_->take_persisted(persisted_);
     for (const storage::Persisted& persisted : persisted_) {
@@ -106,6 +109,7 @@ void Shard::settle() {
         replica.group.step(input, now_, replica.effects);
         carry_out(replica);
     }
+    return !persisted_.empty();
 }
 
 void Shard::run_timeouts() {

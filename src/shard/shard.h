@@ -139,7 +139,7 @@ class Shard {
     // shard.cc
     Replica& replica(base::GroupId group) { return *replicas_[group.value / options_.shards]; }
     void take_disk();
-    void settle();
+    bool settle();
     void run_timeouts();
     void carry_out(Replica& replica);
     void reply(base::ShardId to, api::CallId call, api::Answer&& answer);
