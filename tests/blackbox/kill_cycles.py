@@ -45,7 +45,7 @@ FLAGS = [
 BYTES = "application/octet-stream"
 JSON = "application/json"
 # Bytes of appends a second over all workers: more only makes the final reads longer.
-BYTES_PER_S = 12 << 20
+BYTES_PER_S = 40 << 20
 READY_LIMIT_S = 20.0
 
 STREAMS = (
@@ -639,6 +639,8 @@ def one_cycle(run, number, cycles):
     run.up.clear()
     if not run.server.alive():
         run.failures.add("server", "died by itself: " + run.server.log()[-2000:])
+    for event in ("snapshot.written", "segment.recycled", "wal.tail_discarded"):
+        run.counts[event] += run.server.log().count(event)
     if number + 1 < cycles:
         run.server.kill()
         os.unlink(run.server.log_path)
