@@ -12,6 +12,21 @@ namespace {
 
 constexpr std::uint32_t goes_on = 1u << 31;
 
+constexpr std::size_t stream_item_bytes = 8 + 4 + 4 + 4 * 8 + 4 * 2 + 2 * 8;  // without texts
+
+// An item of known size, its head written.
+base::WireWriter new_item(std::vector<std::byte>& out, std::size_t size, ItemKind kind,
+                          std::uint8_t flags) {
+    VERIFY(size <= UINT16_MAX);
+    const std::size_t at = out.size();
+    out.resize(at + size);
+    base::WireWriter item(base::MutableBytes(out).subspan(at));
+    item.put(static_cast<std::uint16_t>(size));
+    item.put(static_cast<std::uint8_t>(kind));
+    item.put(flags);
+    return item;
+}
+
 void put_stream(const Stream& stream, std::vector<std::byte>& out,
                 const base::Incarnation& incarnation) {
     const StreamExtra* extra = stream.extra();
@@ -22,7 +37,9 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
         closer == nullptr ? std::string_view() : std::string_view(closer->id);
     const unsigned flags =
         (stream.closed() ? flag_stream_closed : 0u) | (closer != nullptr ? flag_stream_closer : 0u);
-    ItemWriter item(out, ItemKind::stream, static_cast<std::uint8_t>(flags));
+    const std::size_t size = item_head_bytes + stream_item_bytes + stream.name().size() +
+                             stream.content_type().size() + seq.size() + closer_id.size();
+    base::WireWriter item = new_item(out, size, ItemKind::stream, static_cast<std::uint8_t>(flags));
     item.put(incarnation.index.value);
     item.put(incarnation.ordinal);
     item.put(static_cast<std::uint32_t>(stream.producers()));
@@ -40,16 +57,21 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
     item.put_text(stream.content_type());
     item.put_text(seq);
     item.put_text(closer_id);
-    item.finish();
+    VERIFY(item.used() == size);
     if (extra == nullptr) {
         return;
     }
+    // One allocation for many: ids are much alike in size.
+    if (const ProducerState* oldest = extra->producers.oldest(); oldest != nullptr) {
+        out.reserve(out.size() +
+                    extra->producers.size() * (item_head_bytes + 16 + oldest->id().size() + 4));
+    }
     for (const ProducerState* p = extra->producers.oldest(); p != nullptr; p = p->newer) {
-        ItemWriter producer(out, ItemKind::producer);
+        base::WireWriter producer =
+            new_item(out, item_head_bytes + 16 + p->id().size(), ItemKind::producer, 0);
         producer.put(p->epoch);
         producer.put(p->seq);
         producer.put_text(p->id());
-        producer.finish();
     }
 }
 

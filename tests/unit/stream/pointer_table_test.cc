@@ -22,10 +22,12 @@ struct Node {
 TEST_CASE("a table of pointers behaves like a map, also when hashes collide") {
     for (const std::uint32_t mask : {0xffffffffu, 0xffff0007u, 0x00000003u, 0x0u}) {
         base::Random random(mask);
+        // Thousands of nodes, so that doubling is often under way; fewer where all collide.
+        const std::uint64_t keys = mask > 0xff ? 20'000 : 300;
         PointerTable<Node> table;
         std::map<std::uint64_t, std::unique_ptr<Node>> model;
-        for (int step = 0; step < 6000; ++step) {
-            const std::uint64_t key = random.below(300);
+        for (std::uint64_t step = 0; step < keys * 20; ++step) {
+            const std::uint64_t key = random.below(keys);
             const auto hash =
                 static_cast<std::uint32_t>((key + 1) * 0x9e3779b97f4a7c15u >> 32) & mask;
             Node* found = table.find(hash, [key](const Node& node) { return node.key == key; });
@@ -39,12 +41,19 @@ TEST_CASE("a table of pointers behaves like a map, also when hashes collide") {
                 model[key] = std::move(node);
             } else {
                 REQUIRE(found == known->second.get());
-                if (random.chance(1, 2)) {
+                // Growing first, then going up and down.
+                if (random.chance(step < keys * 5 ? 1 : 9, 10)) {
                     table.erase(found);
                     model.erase(known);
                 }
             }
             REQUIRE(table.size() == model.size());
+        }
+        for (const auto& [key, node] : model) {
+            const Node* found = table.find(node->hash, [&wanted = *node](const Node& candidate) {
+                return candidate.key == wanted.key;
+            });
+            REQUIRE(found == node.get());
         }
     }
 }
