@@ -1,6 +1,7 @@
 // A request as views into received bytes. Valid for the turn in which RequestReader yielded it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string_view>
@@ -112,6 +113,15 @@ class Headers {
         fields_[size_++] = field;
     }
 
+    // The same fields over another copy of the same head.
+    void lay_over(const Headers& other, const char* head) {
+        head_ = head;
+        size_ = other.size_;
+        repeated_ = other.repeated_;
+        first_ = other.first_;
+        std::copy_n(other.fields_.begin(), size_, fields_.begin());
+    }
+
   private:
     static constexpr std::uint8_t absent = 255;
     static constexpr std::size_t index(KnownHeader header) {
@@ -127,6 +137,13 @@ class Headers {
 };
 static_assert(static_cast<std::size_t>(KnownHeader::count) <= 64);
 static_assert(base::limits::header_count_max < 255);
+
+// Where a head is remembered (net/head_memo.h): the same slot and version means the same bytes.
+struct KnownHead {
+    std::uint16_t slot = 0;
+    bool known = false;
+    std::uint64_t version = 0;  // never comes again: a client cannot make it wrap
+};
 
 struct Request {
     Method method = Method::other;
@@ -147,6 +164,7 @@ struct Request {
     // OPTIONS, whose bodies are read and dropped; body_bytes is the size either way.
     base::Bytes body;
     std::uint64_t body_bytes = 0;
+    KnownHead known;  // this head was seen before
 
     bool has_body() const { return chunked || content_length > 0; }
 };

@@ -103,15 +103,27 @@ bool HttpParser::parse_head(std::string_view head, Request& request, HttpError& 
     }
     // Methods unknown to us may be unknown to llhttp; they are refused and their connection is
     // closed anyway.
-    if (request.method != Method::other && !agrees_with_llhttp(head, request)) {
+    if (request.method == Method::other) {
+        return true;
+    }
+    HeadShape shape;
+    const bool has_shape = shape_of(head, request, shape);
+    if (has_shape && agreed_shapes_.has(shape)) {
+        return true;
+    }
+    if (!agrees_with_llhttp(head, request)) {
         ++disagreements_;
         error = {400, "parsers_disagree"};
         return false;
+    }
+    if (has_shape) {
+        agreed_shapes_.add(shape);
     }
     return true;
 }
 
 bool HttpParser::agrees_with_llhttp(std::string_view head, const Request& request) {
+    ++heads_shown_;
     llhttp_t& parser = llhttp_->parser;
     llhttp_init(&parser, HTTP_REQUEST, &llhttp_->settings);
     parser.data = llhttp_.get();
@@ -241,6 +253,7 @@ ReadEvent RequestReader::yield_again(HttpParser& parser, Request& request) {
     HttpError error;
     VERIFY(scan_head(head, scan, parser.lines_, head_size, error) == HeadState::complete);
     VERIFY(parse_head_lines(head, parser.lines_, request, error));
+    request.known = {};
     request.body = base::as_bytes(bytes.substr(put_back_head_));
     request.body_bytes = put_back_body_bytes_;
     drop_put_back(parser);  // its bytes stay for this turn
@@ -318,20 +331,24 @@ ReadEvent RequestReader::read_head(HttpParser& parser, Request& request) {
     if (bytes.empty()) {
         return ReadEvent::need_more;
     }
-    std::size_t head_size = 0;
-    HttpError error;
-    switch (scan_head(bytes, scan_, parser.lines_, head_size, error)) {
-        case HeadState::need_more:
-            keep(parser, std::exchange(input_, {}));
-            return ReadEvent::need_more;
-        case HeadState::failed:
+    std::size_t head_size = scan_.scanned == 0 ? parser.memo_.find(bytes, request) : 0;
+    if (head_size == 0) {
+        HttpError error;
+        switch (scan_head(bytes, scan_, parser.lines_, head_size, error)) {
+            case HeadState::need_more:
+                keep(parser, std::exchange(input_, {}));
+                return ReadEvent::need_more;
+            case HeadState::failed:
+                return fail(parser, error);
+            case HeadState::complete:
+                break;
+        }
+        scan_ = {};
+        if (!parser.parse_head(bytes.substr(0, head_size), request, error)) {
             return fail(parser, error);
-        case HeadState::complete:
-            break;
-    }
-    scan_ = {};
-    if (!parser.parse_head(bytes.substr(0, head_size), request, error)) {
-        return fail(parser, error);
+        }
+        request.known = {};
+        parser.memo_.remember(bytes.substr(0, head_size), request);
     }
     if (request.content_length > parser.body_bytes_max_) {
         return fail(parser, {413, "body_too_large"});
@@ -411,6 +428,7 @@ ReadEvent RequestReader::body_complete(HttpParser& parser, Request& request) {
     HttpError error;
     VERIFY(scan_head(head, scan_, parser.lines_, head_size, error) == HeadState::complete);
     VERIFY(parse_head_lines(head, parser.lines_, request, error));
+    request.known = {};
     scan_ = {};
     request.body = base::as_bytes(bytes.substr(head_size_));
     request.body_bytes = body_bytes_;

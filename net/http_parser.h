@@ -19,6 +19,8 @@
 
 #include "base/bytes.h"
 #include "base/slice.h"
+#include "net/head_memo.h"
+#include "net/head_shape.h"
 #include "net/http_head.h"
 #include "net/http_message.h"
 
@@ -47,6 +49,8 @@ class HttpParser {
     std::uint64_t held_bytes() const { return held_bytes_; }
     std::uint64_t body_bytes_max() const { return body_bytes_max_; }
 
+    // Heads whose bytes llhttp was shown: one per shape (net/head_shape.h), and those without one.
+    std::uint64_t heads_shown_to_llhttp() const { return heads_shown_; }
     // Heads that our grammar took and llhttp did not, or read differently. Each was refused with
     // 400 "parsers_disagree".
     std::uint64_t disagreements() const { return disagreements_; }
@@ -61,9 +65,12 @@ class HttpParser {
 
     std::uint64_t body_bytes_max_;
     std::uint64_t held_bytes_ = 0;
+    std::uint64_t heads_shown_ = 0;
     std::uint64_t disagreements_ = 0;
     std::unique_ptr<Llhttp> llhttp_;
+    AgreedShapes agreed_shapes_;
     HeadLines lines_;  // of the head being parsed
+    HeadMemo memo_;
     std::vector<base::Block*> spare_;
     std::vector<base::Block*> retired_;
 };

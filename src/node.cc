@@ -122,8 +122,7 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
             "it to " +
             std::to_string(layout.node.shards));
     }
-    if (config.cluster.groups != layout.node.groups &&
-        config.cluster.groups != limits::groups_default) {
+    if (config.cluster.groups_given && config.cluster.groups != layout.node.groups) {
         return base::fail(
             directory->path() + " was made with " + std::to_string(layout.node.groups) +
             " groups and cluster.groups asks for " + std::to_string(config.cluster.groups) +

@@ -22,7 +22,8 @@ Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& ca
       parser_(options.max_body),
       responder_(options, transport, exchanges_, counters_),
       tails_(options, responder_, calls, exchanges_, counters_, now.mono),
-      path_(limits::request_line_bytes_max + 16) {}
+      path_(limits::request_line_bytes_max + 16),
+      targets_(net::HeadMemo::slots) {}
 
 Front::~Front() {
     for (Peer& peer : peers_) {
@@ -366,22 +367,43 @@ api::StreamKey Front::key_of(const Route& route) const {
     return key;
 }
 
-void Front::start(Peer& peer, const net::Request& request, base::Now now) {
+// What the request's path names. False: it cannot be read one way only.
+bool Front::find_target(const net::Request& request, Route& route, api::StreamKey& key) {
+    KnownTarget* known = request.known.known ? &targets_[request.known.slot] : nullptr;
+    if (known != nullptr && known->filled && known->version == request.known.version) {
+        route = known->route;
+        key = known->key;
+        return true;
+    }
     const net::DecodedPath decoded = net::decode_path(request.path, {path_.data(), path_.size()});
+    if (decoded.error != net::UriError::none || request.path == "*") {
+        return false;
+    }
+    char* text = path_.data();
+    if (known != nullptr) {
+        known->decoded.assign(decoded.text);
+        text = known->decoded.data();
+    } else if (decoded.text.data() != text) {
+        std::memcpy(text, decoded.text.data(), decoded.text.size());
+    }
+    route = find_route(text, decoded.text.size());
+    if (route.kind == RouteKind::stream) {
+        key = key_of(route);
+    }
+    if (known != nullptr) {
+        known->version = request.known.version;
+        known->filled = true;
+        known->route = route;
+        known->key = key;
+    }
+    return true;
+}
+
+void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     Route route;
     api::StreamKey key;
-    base::ShardId shard;
-    const bool star = request.path == "*";
-    if (decoded.error == net::UriError::none && !star) {
-        if (decoded.text.data() != path_.data()) {
-            std::memcpy(path_.data(), decoded.text.data(), decoded.text.size());
-        }
-        route = find_route(path_.data(), decoded.text.size());
-        if (route.kind == RouteKind::stream) {
-            key = key_of(route);
-            shard = api::shard_of(key.group, options_.shards);
-        }
-    }
+    const bool readable = find_target(request, route, key);
+    const base::ShardId shard = api::shard_of(key.group, options_.shards);
     if (!may_start(peer, request, route, shard)) {
         peer.waiting = true;
         peer.reader.put_back(parser_, request);
@@ -405,7 +427,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         answer_options(exchange);
         return;
     }
-    if (decoded.error != net::UriError::none || star) {
+    if (!readable) {
         responder_.problem(
             exchange,
             bad_request("bad_path", "The path cannot be read one way only",

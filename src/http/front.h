@@ -47,6 +47,15 @@ class Front {
 
   private:
     // What the front keeps per connection, by Transport slot.
+    // A target that a remembered head (net/head_memo.h) named before: decoded, routed and placed
+    // once.
+    struct KnownTarget {
+        std::uint64_t version = 0;
+        bool filled = false;
+        std::string decoded;  // what route's views point into
+        Route route;
+        api::StreamKey key;
+    };
     struct Peer {
         net::ConnectionId id;
         net::RequestReader reader;
@@ -66,6 +75,7 @@ class Front {
     void drop(net::ConnectionId id);
     void expire(const net::Expired& expired);
     void pump(Peer& peer, base::Now now);
+    bool find_target(const net::Request& request, Route& route, api::StreamKey& key);
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
                    base::ShardId shard) const;
     void settle(Peer& peer);
@@ -115,7 +125,7 @@ class Front {
     net::Request request_;
     api::Call call_;  // reused: a variant of views
     std::vector<char> path_;
-    Route route_;
+    std::vector<KnownTarget> targets_;  // by net::KnownHead::slot
     std::uint32_t open_ = 0;
     std::uint64_t served_ = 0;
     bool draining_ = false;
