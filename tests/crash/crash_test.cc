@@ -17,7 +17,7 @@ TEST_CASE("every image that a power cut may leave recovers to what was acknowled
     const std::uint64_t seeds = given == nullptr ? 9 : std::strtoull(given, nullptr, 10);
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
         LogWorkload workload(seed);
-        workload.run(120, seen);
+        workload.run(110, seen);
         const LogWorkload::Found& found = workload.found();
         INFO("seed " << seed << " image " << found.images);
         REQUIRE(found.violation == "");

@@ -396,9 +396,12 @@ void LogWorkload::snapshot_step() {
     if (snapshots_->busy() || !random_.chance(1, 2)) {
         return;
     }
-    snapshot_group_ = static_cast<std::uint32_t>(random_.below(group_count));
+    std::vector<GroupId> pinning;
+    wal_->groups_pinning_oldest(pinning);
+    snapshot_group_ = pinning.empty() || random_.chance(1, 6)
+                          ? static_cast<std::uint32_t>(random_.below(group_count))
+                          : pinning[random_.below(pinning.size())].value;
     GroupModel& model = groups_[snapshot_group_];
-    std::string ignored;
     if (random_.chance(1, 30)) {
         // A leader elsewhere sends its snapshot: far ahead of our log.
         snapshot_id_ = {model.term.next(), LogIndex(model.end().value + 10)};
@@ -414,9 +417,6 @@ void LogWorkload::snapshot_step() {
             model.entries.begin(), model.entries.end(),
             [&](const GroupModel::Known& known) { return known.id.index == model.applied; });
         VERIFY(at != model.entries.end());
-        if (at->id.index <= snapshot_id_.index && writing_) {
-            return;
-        }
         snapshot_id_ = at->id;
         snapshot_chain_ = at->chain;
         snapshot_live_.clear();
@@ -435,19 +435,23 @@ void LogWorkload::snapshot_step() {
 }
 
 void LogWorkload::step() {
-    std::vector<storage::DiskOp*> done;
-    disk_->take_completions(done);
-    for (storage::DiskOp* op : done) {
-        op->owner->on_done(*op, now_);
+    const bool was_full = wal_->state() == storage::Wal::State::full;
+    for (std::uint64_t turns = random_.between(1, 3); turns > 0; --turns) {
+        std::vector<storage::DiskOp*> done;
+        disk_->take_completions(done);
+        for (storage::DiskOp* op : done) {
+            op->owner->on_done(*op, now_);
+        }
     }
     take_persisted();
     if (small_volume_) {
         // The volume shrinks and grows under us.
-        disk_->set_capacity(random_.chance(1, 2) ? 60 * 1024 : 400 * 1024);
+        if (random_.chance(1, 25)) {
+            disk_->set_capacity(random_.chance(1, 2) ? 60 * 1024 : 400 * 1024);
+        }
     }
     stage_some();
     snapshot_step();
-    const bool was_full = wal_->state() == storage::Wal::State::full;
     wal_->flush(now_);
     take_persisted();
     if (!was_full && wal_->state() == storage::Wal::State::full) {
@@ -569,7 +573,7 @@ void LogWorkload::run(std::uint64_t steps, sim::SimDisk::Seen& seen) {
     for (std::uint64_t i = 0; i < steps && found_.violation.empty(); ++i) {
         step();
         check_images(seen);
-        if (found_.violation.empty() && random_.chance(1, 50)) {
+        if (found_.violation.empty() && random_.chance(1, 80)) {
             power_cut();
         }
     }

@@ -14,14 +14,12 @@ using storage::Planted;
 
 // Images checked until the first violation; 0 when none was found.
 std::uint64_t images_until_found(Planted bug, std::string& violation) {
-    storage::planted_bug = Planted::none;
     std::uint64_t images = 0;
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
-        std::unordered_set<std::uint64_t> seen;
-        LogWorkload workload(seed);
+        sim::SimDisk::Seen seen;
         storage::planted_bug = bug;
+        LogWorkload workload(seed);
         workload.run(300, seen);
-        storage::planted_bug = Planted::none;
         images += workload.found().images;
         violation = workload.found().violation;
         if (!violation.empty()) {

@@ -133,8 +133,13 @@ void SimDisk::make_durable(Inode& inode, const std::vector<std::uint64_t>& write
         }
         std::memcpy(inode.durable.data() + sector.position, sector.bytes.data(),
                     sector.bytes.size());
+        inode.durable_sum += sector.kept_delta;
         return true;
     });
+    if (inode.overlaps) {
+        inode.sum_known = false;
+        inode.overlaps = !inode.unsynced.empty();
+    }
 }
 
 // What the op does at once; what it promises comes with complete().
