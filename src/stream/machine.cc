@@ -289,11 +289,11 @@ bool Machine::judge_producer(const Command& command, Found& found, Outcome& outc
 // said to be done.
 Outcome Machine::judge_bucket(const Command& command) const {
     Outcome outcome;
-    if (command.kind != CommandKind::create_bucket && command.number == 0 && command.name.empty()) {
-        refuse(outcome, Refusal::bucket_not_found);  // the built-in namespace is never sealed
-        return outcome;
-    }
     if (command.kind == CommandKind::seal_bucket || command.kind == CommandKind::unseal_bucket) {
+        if (command.number == 0) {
+            refuse(outcome, Refusal::bucket_not_found);  // the built-in namespace is never sealed
+            return outcome;
+        }
         const bool seal = command.kind == CommandKind::seal_bucket;
         outcome.did = seal ? Did::sealed : Did::unsealed;
         outcome.bucket_id = command.number;

@@ -391,7 +391,8 @@ TEST_CASE("sealed buckets refuse creates, say whether they are empty, and can be
     CHECK(r.run(simple(CommandKind::seal_bucket, "demo", 5)).empty);
     Command builtin = create("v1/x");
     CHECK(r.run(builtin).did == Did::created);
-    CHECK(r.run(simple(CommandKind::seal_bucket, "", 0)).why == Refusal::bucket_not_found);
+    CHECK(r.run(simple(CommandKind::seal_bucket, "v1", 0)).why == Refusal::bucket_not_found);
+    CHECK(r.run(simple(CommandKind::unseal_bucket, "v1", 0)).why == Refusal::bucket_not_found);
 }
 
 TEST_CASE("sealed ids are kept as intervals, whatever the order") {
