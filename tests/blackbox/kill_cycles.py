@@ -45,7 +45,12 @@ FLAGS = [
 BYTES = "application/octet-stream"
 JSON = "application/json"
 # Bytes of appends a second over all workers: more only makes the final reads longer.
-BYTES_PER_S = 40 << 20
+BYTES_PER_S = 80 << 20
+# A stream of large appends takes most of them, so that snapshots fall due; every few cycles it is
+# deleted and another begins, so that log files become free.
+BALLAST_APPEND = 2 << 20
+BALLAST_PER_CYCLE = 48 << 20
+BALLAST_CYCLES = 5
 READY_LIMIT_S = 20.0
 
 STREAMS = (
@@ -87,7 +92,6 @@ class StreamState:
         self.log_ends = []         # their end offsets, or "-"
         self.next = payloads.ZERO  # where the verified log ends
         self.closed = False        # a close was acknowledged
-        self.deleted = False
         self.offsets = [payloads.ZERO]
 
     def content_type(self):
@@ -109,6 +113,9 @@ class Run:
         self.counts = collections.Counter()
         self.streams = {path: StreamState(kind, path) for kind, path in STREAMS}
         self.tiny = {path: TinyState(path) for path in TINY}
+        self.ballast = None
+        self.ballast_left = 0
+        self.gone = []  # Paths whose deletion was acknowledged.
         self.number_lock = threading.Lock()
         self.next_number = 1
         self.budget_lock = threading.Lock()
@@ -326,9 +333,8 @@ class Writer:
         else:
             note(end, outcome)
             run.count(f"status {response.status}")
-            if not (stream.deleted and response.status == 404):
-                said = f"{response.status} {response.body[:200]}"
-                run.failures.add("append", f"{stream.path}: {said}")
+            said = f"{response.status} {response.body[:200]}"
+            run.failures.add("append", f"{stream.path}: {said}")
 
     def read(self, stream):
         run = self.run_state
@@ -381,6 +387,19 @@ class Writer:
         if outcome == "acked":
             stream.closed = True
             run.count("closes")
+
+
+class BallastWriter(Writer):
+    """Fills the log with large appends."""
+
+    def step(self, _cycle):
+        run = self.run_state
+        if run.ballast_left <= 0:
+            time.sleep(0.02)
+            return
+        run.ballast_left -= BALLAST_APPEND
+        body = payloads.binary_payload(run.number(), BALLAST_APPEND)
+        self.append(run.ballast, (payloads.digest(body), body), None)
 
 
 class TinyWriter:
@@ -602,6 +621,23 @@ def start_server(run, kill_while_starting):
         run.failures.add("start", f"ready only after {run.server.ready_s:.1f} s")
 
 
+def final_log(stream, end):
+    """The lines of a history that tell what a stream ended as."""
+    lines = [
+        f"log {stream.word} {name:x} {end_offset}"
+        for name, end_offset in zip(stream.log, stream.log_ends)
+    ]
+    return lines + [f"end {stream.word} {end}"]
+
+
+def delete_ballast(run, connection):
+    """Its log was just verified to the end, and nobody writes to it now."""
+    run.history += final_log(run.ballast, "open")
+    if connection.request("DELETE", run.ballast.path).status != 204:
+        run.failures.add("delete", run.ballast.path)
+    run.gone.append(run.ballast.path)
+
+
 def one_cycle(run, number, cycles):
     start_server(run, number > 0 and number % 5 == 0)
     if number == 0:
@@ -612,13 +648,19 @@ def one_cycle(run, number, cycles):
             create(run, path, BYTES)
     else:
         connection = run.connection()
-        for stream in run.streams.values():
-            if not stream.deleted:
-                verify(run, stream, connection)
+        for stream in [*run.streams.values(), run.ballast]:
+            verify(run, stream, connection)
+        if number % BALLAST_CYCLES == 0:
+            delete_ballast(run, connection)
         for path in run.gone:
             if connection.request("HEAD", path).status != 404:
                 run.failures.add("undeleted", path)
         connection.close()
+    if number % BALLAST_CYCLES == 0:
+        path = f"/kill/ballast{number}"
+        create(run, path, BYTES)
+        run.ballast = StreamState("bytes", path)
+    run.ballast_left = BALLAST_PER_CYCLE
     # A stream that is closed at some moment of the cycle, and one that is deleted.
     path = f"/kill/c{number}"
     create(run, path, BYTES)
@@ -650,17 +692,13 @@ def finish(run):
     """Closes and reads every stream on the last server, and compares the tails."""
     connection = run.connection()
     lines = []
-    for stream in run.streams.values():
+    for stream in [*run.streams.values(), run.ballast]:
         start = time.monotonic_ns()
         response = connection.request("POST", stream.path, {"Stream-Closed": "true"}, b"")
         end = time.monotonic_ns()
         lines.append(f"close {stream.word} {start} {end} {outcome_of(response.status)}")
         verify(run, stream, connection, from_start=True)
-        lines += [
-            f"log {stream.word} {name:x} {end_offset}"
-            for name, end_offset in zip(stream.log, stream.log_ends)
-        ]
-        lines.append(f"end {stream.word} closed")
+        lines += final_log(stream, "closed")
     for state in run.tiny.values():
         response = connection.request("GET", f"{state.path}?offset=-1")
         allowed = [state.content, state.content + (state.pending or b"")]
@@ -705,12 +743,13 @@ def main():
     sys.setswitchinterval(0.001)
     work = tempfile.mkdtemp(prefix="kill-cycles-")
     run = Run(options, os.path.join(work, "data"))
-    run.gone = []
     tailers = [Tailer(run, index) for index in range(TAILERS)]
     tiny = [TinyWriter(run, index) for index in range(len(TINY))]
-    writers = [Writer(run, index) for index in range(WORKERS - len(tailers) - len(tiny))]
+    ballast = BallastWriter(run, 1)
+    writers = [Writer(run, index) for index in range(WORKERS - len(tailers) - len(tiny) - 1)]
     threads = [
-        threading.Thread(target=worker.run, daemon=True) for worker in tailers + tiny + writers
+        threading.Thread(target=worker.run, daemon=True)
+        for worker in [*tailers, *tiny, ballast, *writers]
     ]
     for thread in threads:
         thread.start()
@@ -731,6 +770,8 @@ def main():
             run.failures.add("stop", f"exit code {run.server.process.returncode}")
         check_history(run, work)
         least = {what: each * options.cycles for what, each in LEAST_PER_CYCLE.items()}
+        if options.cycles >= 30:
+            least["snapshot.written"] = 1
         for what, bound in {**least, **LEAST}.items():
             if run.counts[what] < bound:
                 run.failures.add("vacuous", f"{run.counts[what]} {what}, at least {bound} expected")
