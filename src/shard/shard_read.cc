@@ -187,10 +187,11 @@ void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id,
     }
     WatchList& list = watches_[stream->watch];
     list.watchers.push_back({from, id});
-    // Its posts begin where those of the earlier watchers go on.
+    // Its posts begin where those of the earlier watchers go on; what this turn did to the stream,
+    // its end included, is in this turn's post.
     api::WatchReply out;
     out.incarnation = stream->incarnation(replica.id());
-    out.closed = stream->closed();
+    out.closed = stream->closed() && !list.changed;
     out.tail = list.posted;
     reply(from, id, out);
 }

@@ -24,6 +24,25 @@ ShardOptions small_options() {
     return options;
 }
 
+// --- GateDisk ---
+
+void GateDisk::submit(storage::DiskOp& op) {
+    if (op.kind == storage::DiskOp::Kind::read) {
+        ++reads;
+        read_bytes += op.buffer.size();
+    }
+    if (lies && op.kind == storage::DiskOp::Kind::write) {
+        op.durable = false;
+    }
+    disk_.submit(op);
+}
+
+void GateDisk::take_completions(std::vector<storage::DiskOp*>& done) {
+    if (!held) {
+        disk_.take_completions(done);
+    }
+}
+
 Node::~Node() {
     shard_.reset();
 }
@@ -39,9 +58,12 @@ base::Result<BootReport> Node::try_start() {
     } else if (disk == nullptr) {
         if (sim_ == nullptr) {
             sim_ = std::make_unique<sim::SimDisk>(image_);
+            sim_->set_alignment(alignment_);
+            gate_ = std::make_unique<GateDisk>(*sim_);
+            gate_->lies = lies_;
         }
         sim_->set_random(random_);
-        disk = sim_.get();
+        disk = gate_.get();
     }
     shard_ = std::make_unique<Shard>(options_, *disk);
     base::Result<BootReport> report = shard_->start(now());

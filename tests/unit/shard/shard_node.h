@@ -23,6 +23,27 @@ namespace ursula::shard::test {
 // Four groups, 64 KiB segments, 16 KiB batches, 4 KiB pieces, 1 MiB of memory for payload.
 ShardOptions small_options();
 
+// What tests put between a shard and its simulated disk.
+class GateDisk final : public storage::Disk {
+  public:
+    explicit GateDisk(sim::SimDisk& disk) : disk_(disk) {}
+    bool held = false;        // nothing completes
+    bool lies = false;        // a planted bug: durable writes complete without being durable
+    std::uint64_t reads = 0;  // submitted so far
+    std::uint64_t read_bytes = 0;
+
+    void submit(storage::DiskOp& op) override;
+    void take_completions(std::vector<storage::DiskOp*>& done) override;
+    std::uint32_t alignment() const override { return disk_.alignment(); }
+    bool keeps_data() const override { return true; }
+    base::Result<storage::Space> space() override { return disk_.space(); }
+    base::Result<std::vector<storage::FileInfo>> list_now() override { return disk_.list_now(); }
+    void run_now(storage::DiskOp& op) override { disk_.run_now(op); }
+
+  private:
+    sim::SimDisk& disk_;
+};
+
 class Node {
   public:
     explicit Node(const ShardOptions& options) : options_(options) {}
@@ -52,8 +73,11 @@ class Node {
 
     Shard& shard() { return *shard_; }
     sim::SimDisk& disk() { return *sim_; }
+    GateDisk& gate() { return *gate_; }
     // What a next start finds; the shard is down.
     sim::Image& image() { return image_; }
+    void set_disk_alignment(std::uint32_t bytes) { alignment_ = bytes; }  // from the next start
+    void set_lies(bool lies) { lies_ = lies; }  // GateDisk::lies, likewise
     // Completions in random order and late; nullptr: at once.
     void set_random(base::Random* random);
 
@@ -124,16 +148,22 @@ class Node {
   private:
     void deliver(api::Reply&& reply);
     void route_internal(const api::Call& call);
-    std::uint64_t in_flight() const { return sim_ == nullptr ? 0 : sim_->in_flight(); }
+    // Disk ops that may complete.
+    std::uint64_t in_flight() const {
+        return sim_ == nullptr || gate_->held ? 0 : sim_->in_flight();
+    }
 
     ShardOptions options_;
     bool memory_ = false;
     storage::Disk* foreign_disk_ = nullptr;
     sim::Image image_;
     std::unique_ptr<sim::SimDisk> sim_;
+    std::unique_ptr<GateDisk> gate_;
     std::unique_ptr<storage::MemoryDisk> memory_disk_;
     std::unique_ptr<Shard> shard_;
     base::Random* random_ = nullptr;
+    std::uint32_t alignment_ = 512;
+    bool lies_ = false;
     std::vector<Node*> peers_;
 
     base::Now now_{base::Instant{1'000'000}, base::WallTime{1'700'000'000'000}};
