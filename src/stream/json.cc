@@ -29,7 +29,7 @@ bool is_hex(Byte c) {
     return is_digit(c) || static_cast<Byte>((c | 0x20) - 'a') <= 'f' - 'a';
 }
 
-// The three searches that most bytes go through, sixteen at a time. They may look at the sixteen
+// The two searches that most bytes go through, sixteen at a time. They may look at the sixteen
 // bytes before `end`. On other machines they find nothing and all is done byte by byte.
 #if defined(__SSSE3__)
 
@@ -76,14 +76,6 @@ template <class Mask>
     });
 }
 
-[[gnu::always_inline]] inline const Byte* skip_digits(const Byte* at, const Byte* end) {
-    return search(at, end, [](__m128i bytes) {
-        const __m128i values = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
-        const __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values);
-        return static_cast<unsigned>(_mm_movemask_epi8(digit)) ^ 0xffffu;
-    });
-}
-
 [[gnu::always_inline]] inline const Byte* skip_spaces(const Byte* at, const Byte* end) {
     return search(at, end, [](__m128i bytes) {
         // The four kinds of white space differ in their low four bits.
@@ -103,9 +95,6 @@ struct Seen {
     void add(Seen other) { add(other.bits); }
 };
 const Byte* skip_plain(const Byte* at, const Byte*, Seen&) {
-    return at;
-}
-const Byte* skip_digits(const Byte* at, const Byte*) {
     return at;
 }
 const Byte* skip_spaces(const Byte* at, const Byte*) {
@@ -245,10 +234,10 @@ const Byte* Scanner<guarded>::digits(const Byte* at) {
     if (!is_digit(peek(at))) {
         return fail(at);
     }
-    at = skip_digits(at, end_);  // no branch per digit: how many there are is hard to predict
-    while (is_digit(peek(at))) {
+    // Byte by byte: measured faster than sixteen at a time, numbers being short.
+    do {
         ++at;
-    }
+    } while (is_digit(peek(at)));
     return at;
 }
 
