@@ -244,12 +244,15 @@ base::Result<void> Loop::submit() {
             }
             mail_waits = mail_waits || !unsent_[to].empty();
         }
+    }
+    bool more = mail_waits || !calls_.empty();
+    if (neighbours_.shards > 1 && !more) {
+        // Only a loop that is going to wait asks to be woken; then it looks once more.
         neighbours_.latches[self_].about_to_sleep();
         for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
-            mail_waits = mail_waits || (from != self_ && !neighbours_.mail(from, self_).empty());
+            more = more || (from != self_ && !neighbours_.mail(from, self_).empty());
         }
     }
-    const bool more = mail_waits || !calls_.empty();
     const base::Duration wait =
         more ? base::Duration{0} : std::clamp(deadline() - now_.mono, base::Duration{0}, wait_max);
     auto waited = ring_->submit_and_wait(wait);

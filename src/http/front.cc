@@ -21,8 +21,7 @@ Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& ca
       pages_(pages),
       parser_(options.max_body),
       responder_(options, transport, exchanges_, counters_),
-      tails_(options, responder_, calls, exchanges_, counters_, now.mono),
-      path_(limits::request_line_bytes_max + 16),
+      tails_(options, responder_, calls, arena_, exchanges_, counters_, now.mono),
       targets_(net::HeadMemo::slots) {}
 
 Front::~Front() {
@@ -41,7 +40,7 @@ void Front::accept(net::ConnectionId id) {
     peer.id = id;
     peer.first = peer.last = 0;
     peer.open = 0;
-    peer.appends_only = peer.waiting = peer.queued = false;
+    peer.appends_only = peer.waiting = peer.queued = peer.choked = false;
     peer.end_of_input = peer.closing = peer.continue_wanted = false;
     ++open_;
     transport_.set_input_phase(id, net::InputPhase::next_request);
@@ -110,8 +109,15 @@ void Front::collect(base::Now now) {
     }
     for (const net::ConnectionId id : transport_.drained()) {
         Peer& peer = peers_[id.slot];
-        if (peer.id == id && peer.first != 0 && exchanges_.at(peer.first).tail != nullptr) {
+        if (peer.id != id) {
+            continue;
+        }
+        if (peer.first != 0 && exchanges_.at(peer.first).tail != nullptr) {
             tails_.on_drained(exchanges_.at(peer.first), now);
+        }
+        if (peer.choked) {
+            peer.choked = false;
+            pump(peer, now);
         }
     }
     for (const net::ConnectionId id : transport_.closed()) {
@@ -136,8 +142,18 @@ bool Front::may_start(const Peer& peer, const net::Request& request, const Route
 
 void Front::pump(Peer& peer, base::Now now) {
     const net::ConnectionId id = peer.id;
-    peer.waiting = false;
+    if (peer.waiting) {
+        peer.waiting = false;
+        transport_.resume_input(id);
+    }
     while (!peer.closing) {
+        if (transport_.output_pending(id) >= limits::output_bytes_max) {
+            // It does not read its responses: no further one is begun until it does.
+            peer.choked = true;
+            wait(peer);
+            transport_.report_drained(id, limits::output_bytes_max / 2);
+            break;
+        }
         const net::ReadEvent event = peer.reader.next(parser_, request_);
         if (event == net::ReadEvent::need_more) {
             break;
@@ -178,6 +194,14 @@ void Front::pump(Peer& peer, base::Now now) {
         }
     }
     settle(peer);
+}
+
+// Requests stay where they are - in the reader, then in the socket - until earlier ones are
+// answered.
+void Front::wait(Peer& peer) {
+    peer.waiting = true;
+    peer.reader.hold(parser_);
+    transport_.pause_input(peer.id);
 }
 
 // Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing
@@ -296,7 +320,7 @@ void Front::unlink_ended(base::Now now) {
         if (peer.closing) {
             continue;
         }
-        if (peer.waiting && !peer.queued) {
+        if (peer.waiting && !peer.queued && !peer.choked) {
             peer.queued = true;
             waiting_.push_back(peer.id);
         } else if (!peer.waiting && peer.open == 0) {
@@ -310,6 +334,7 @@ void Front::finish_turn(base::Now now) {
     unlink_ended(now);
     tails_.release_watches();
     parser_.end_turn();
+    arena_.flip();
     // A request that starts now makes its call in the next turn, which the loop begins without
     // waiting; what the call looks at stays until that turn's end.
     waiting_now_.swap(waiting_);
@@ -371,29 +396,40 @@ api::StreamKey Front::key_of(const Route& route) const {
 bool Front::find_target(const net::Request& request, Route& route, api::StreamKey& key) {
     KnownTarget* known = request.known.known ? &targets_[request.known.slot] : nullptr;
     if (known != nullptr && known->filled && known->version == request.known.version) {
+        // The slot may get another head in this very turn: the name moves to where calls may look
+        // at it.
         route = known->route;
         key = known->key;
+        if (route.kind == RouteKind::stream) {
+            const std::string_view name = arena_.keep(route.stream_name);
+            route.placed_by = name.substr(0, route.placed_by.size());
+            route.bucket = name.substr(0, route.bucket.size());
+            route.stream_name = name;
+            key.name = name;
+        } else {
+            route.bucket = arena_.keep(route.bucket);
+        }
         return true;
     }
-    const net::DecodedPath decoded = net::decode_path(request.path, {path_.data(), path_.size()});
+    char* text = arena_.room(request.path.size());
+    const net::DecodedPath decoded = net::decode_path(request.path, {text, request.path.size()});
     if (decoded.error != net::UriError::none || request.path == "*") {
         return false;
     }
-    char* text = path_.data();
-    if (known != nullptr) {
-        known->decoded.assign(decoded.text);
-        text = known->decoded.data();
-    } else if (decoded.text.data() != text) {
+    if (decoded.text.data() != text) {
         std::memcpy(text, decoded.text.data(), decoded.text.size());
+    }
+    if (known != nullptr) {
+        known->decoded.assign(text, decoded.text.size());
+        known->route = find_route(known->decoded.data(), known->decoded.size());
+        known->version = request.known.version;
+        known->filled = true;
     }
     route = find_route(text, decoded.text.size());
     if (route.kind == RouteKind::stream) {
         key = key_of(route);
     }
     if (known != nullptr) {
-        known->version = request.known.version;
-        known->filled = true;
-        known->route = route;
         known->key = key;
     }
     return true;
@@ -405,9 +441,8 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     const bool readable = find_target(request, route, key);
     const base::ShardId shard = api::shard_of(key.group, options_.shards);
     if (!may_start(peer, request, route, shard)) {
-        peer.waiting = true;
         peer.reader.put_back(parser_, request);
-        peer.reader.hold(parser_);
+        wait(peer);
         return;
     }
     Exchange& exchange = open_exchange(peer, request);
@@ -518,7 +553,7 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
             options_.auto_create_buckets && refused->why == api::Refusal::bucket_not_found) {
             exchange.create->making_bucket = true;
             call(exchange, api::shard_of(api::bucket_group, options_.shards),
-                 api::CreateBucketCall{exchange.create->bucket});
+                 api::CreateBucketCall{arena_.keep(exchange.create->bucket)});
             return;
         }
         responder_.refuse(exchange, *refused);

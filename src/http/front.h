@@ -16,6 +16,7 @@
 #include "http/responder.h"
 #include "http/routes.h"
 #include "http/tails.h"
+#include "http/turn_arena.h"
 #include "net/http_parser.h"
 #include "net/transport.h"
 
@@ -63,6 +64,7 @@ class Front {
         std::uint32_t last = 0;
         std::uint16_t open = 0;     // exchanges in the list
         bool appends_only = false;  // all open ones are appends on `shard`
+        bool choked = false;        // waiting for its output to drain
         bool waiting = false;       // requests are held until earlier ones are answered
         bool queued = false;        // in waiting_
         bool end_of_input = false;
@@ -78,6 +80,7 @@ class Front {
     bool find_target(const net::Request& request, Route& route, api::StreamKey& key);
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
                    base::ShardId shard) const;
+    void wait(Peer& peer);
     void settle(Peer& peer);
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);
@@ -116,6 +119,7 @@ class Front {
     NodePages& pages_;
     EdgeCounters counters_;
     net::HttpParser parser_;
+    TurnArena arena_;
     Exchanges exchanges_;
     Responder responder_;
     TailHub tails_;
@@ -123,8 +127,7 @@ class Front {
     std::vector<net::ConnectionId> waiting_;
     std::vector<net::ConnectionId> waiting_now_;
     net::Request request_;
-    api::Call call_;  // reused: a variant of views
-    std::vector<char> path_;
+    api::Call call_;                    // reused: a variant of views
     std::vector<KnownTarget> targets_;  // by net::KnownHead::slot
     std::uint32_t open_ = 0;
     std::uint64_t served_ = 0;

@@ -74,17 +74,17 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     waiting.body = base::as_text(request.body);
     waiting.bucket = route.bucket;
     call(exchange, api::shard_of(api::bucket_group, options_.shards),
-         api::ResolveBucketCall{waiting.bucket});
+         api::ResolveBucketCall{route.bucket});
 }
 
 void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
     const WaitingCreate& waiting = *exchange.create;
     api::CreateCall create;
-    create.key = {waiting.name, waiting.hash, waiting.group};
-    create.content_type = waiting.content_type;
+    create.key = {arena_.keep(waiting.name), waiting.hash, waiting.group};
+    create.content_type = arena_.keep(waiting.content_type);
     create.closed = waiting.closed;
     create.bucket_id = bucket_id;
-    create.body = base::as_bytes(waiting.body);
+    create.body = base::as_bytes(arena_.keep(waiting.body));
     call(exchange, api::shard_of(waiting.group, options_.shards), create);
 }
 
@@ -206,8 +206,8 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
     listing.waiting = options_.shards;
     api::ListStreamsCall list;
     list.bucket = route.bucket;
-    list.prefix = prefix;
-    list.after = after;
+    list.prefix = arena_.keep(prefix);
+    list.after = arena_.keep(after);
     list.count_max = listing.count_max;
     for (std::uint32_t shard = 0; shard < options_.shards && !exchange.done; ++shard) {
         call(exchange, base::ShardId(shard), list);

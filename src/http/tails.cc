@@ -26,15 +26,14 @@ struct Watch {
     bool listed_idle = false;
     std::uint64_t tail = 0;
     Tail* first = nullptr;
-
-    api::StreamKey key() const { return {name, hash, group}; }
 };
 
 TailHub::TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls,
-                 Exchanges& exchanges, EdgeCounters& counters, base::Instant now)
+                 TurnArena& arena, Exchanges& exchanges, EdgeCounters& counters, base::Instant now)
     : options_(options),
       responder_(responder),
       calls_(calls),
+      arena_(arena),
       exchanges_(exchanges),
       counters_(counters),
       random_(options.random_seed ^ 0x7461'696cu),
@@ -47,6 +46,10 @@ TailHub::~TailHub() {
             finish(*watch->first);
         }
     }
+}
+
+api::StreamKey TailHub::key_of(const Watch& watch) {
+    return {arena_.keep(watch.name), watch.hash, watch.group};
 }
 
 Watch* TailHub::watch_of(const api::StreamKey& key) {
@@ -64,7 +67,7 @@ Watch* TailHub::watch_of(const api::StreamKey& key) {
     api::Call call;
     call.id = watch->id;
     call.from = options_.shard;
-    call.verb = api::WatchCall{watch->key()};
+    call.verb = api::WatchCall{key_of(*watch)};
     if (!calls_.send(watch->shard, call)) {
         return nullptr;
     }
@@ -113,14 +116,26 @@ bool TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
     return true;
 }
 
+// It does not take what it gets: nothing more is read for it until its output has drained.
+void TailHub::pause(Tail& tail) {
+    tail.state_ = Tail::State::paused;
+    ++counters_.sse_slow;
+    responder_.transport().report_drained(exchange_of(tail).connection,
+                                          limits::output_bytes_max / 2);
+}
+
 void TailHub::read_on(Tail& tail) {
     Exchange& exchange = exchange_of(tail);
+    if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+        pause(tail);
+        return;
+    }
     tail.state_ = Tail::State::reading;
     api::Call call;
     call.id = exchange.call_id();
     call.from = options_.shard;
     api::ReadCall read;
-    read.key = tail.watch_->key();
+    read.key = key_of(*tail.watch_);
     read.from_now = exchange.from_now;
     read.offset = tail.offset_;
     read.bytes_max =
@@ -181,11 +196,6 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
         end_sse(tail);
     } else if (read.up_to_date) {
         join(tail, now);
-    } else if (responder_.transport().output_pending(exchange.connection) >=
-               limits::output_bytes_max) {
-        tail.state_ = Tail::State::paused;
-        ++counters_.sse_slow;
-        responder_.transport().report_drained(exchange.connection, limits::output_bytes_max / 2);
     } else {
         read_on(tail);
     }
@@ -288,9 +298,7 @@ void TailHub::deliver(Tail& tail, const api::Post& post, base::Now now) {
         return;
     }
     if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
-        tail.state_ = Tail::State::paused;
-        ++counters_.sse_slow;
-        responder_.transport().report_drained(exchange.connection, limits::output_bytes_max / 2);
+        pause(tail);
         return;
     }
     const std::uint64_t interval = cursor_interval(now.wall);
@@ -530,7 +538,7 @@ void TailHub::release_watches() {
             api::Call call;
             call.id = watch->id;
             call.from = options_.shard;
-            call.verb = api::UnwatchCall{watch->key(), watch->id};
+            call.verb = api::UnwatchCall{key_of(*watch), watch->id};
             if (!calls_.send(watch->shard, call)) {
                 // Kept for a next reader; given up when that one leaves, or with the stream.
                 continue;

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "http/edge.h"
 #include "http/exchange.h"
+#include "http/turn_arena.h"
 #include "net/sse_writer.h"
 #include "net/timers.h"
 
@@ -62,8 +63,8 @@ class Tail {
 
 class TailHub {
   public:
-    TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls, Exchanges& exchanges,
-            EdgeCounters& counters, base::Instant now);
+    TailHub(const EdgeOptions& options, Responder& responder, CallSink& calls, TurnArena& arena,
+            Exchanges& exchanges, EdgeCounters& counters, base::Instant now);
     ~TailHub();
     TailHub(const TailHub&) = delete;
     TailHub& operator=(const TailHub&) = delete;
@@ -97,6 +98,8 @@ class TailHub {
 
   private:
     void read_on(Tail& tail);
+    void pause(Tail& tail);
+    api::StreamKey key_of(const Watch& watch);
     void join(Tail& tail, base::Now now);
     void deliver(Tail& tail, const api::Post& post, base::Now now);
     void send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
@@ -116,6 +119,7 @@ class TailHub {
     const EdgeOptions& options_;
     Responder& responder_;
     CallSink& calls_;
+    TurnArena& arena_;
     Exchanges& exchanges_;
     EdgeCounters& counters_;
     base::Random random_;
