@@ -17,7 +17,6 @@ class HeadMemo {
   public:
     static constexpr std::size_t slots = 1024;
     static constexpr std::size_t head_bytes_max = 512;  // longer heads are parsed every time
-    static constexpr std::size_t fields_max = 24;
 
     HeadMemo();
     ~HeadMemo();
@@ -34,7 +33,10 @@ class HeadMemo {
     struct Known;
     static std::size_t slot_of(std::string_view bytes);
 
-    std::unique_ptr<Known[]> known_;
+    struct Free {
+        void operator()(Known* known) const;
+    };
+    std::unique_ptr<Known, Free> known_;  // an array of `slots`
 };
 
 }  // namespace ursula::net

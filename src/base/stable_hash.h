@@ -1,5 +1,6 @@
-// A hash whose values are written into data directories and must never change: stream name -> group. Fast and well mixed,
-// not keyed: who chooses names can choose groups, which is no secret. Tables use siphash.h.
+// A hash whose values are written into data directories and must never change: stream name ->
+// group. Fast and well mixed, not keyed: who chooses names can choose groups, which is no secret.
+// Tables use siphash.h.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace ursula::base {
 
-// Eight bytes at a time, multiplied and folded (as in wyhash and FxHash); the length goes into the seed, so zero bytes at
-// the end count.
+// Eight bytes at a time, multiplied and folded (as in wyhash and FxHash); the length goes into the
+// seed, so zero bytes at the end count.
 [[nodiscard]] inline std::uint64_t stable_hash(Bytes bytes) {
     constexpr std::uint64_t k = 0x9e37'79b9'7f4a'7c15u;
     std::uint64_t hash = (bytes.size() + 1) * k;
