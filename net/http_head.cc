@@ -189,7 +189,9 @@ bool parse_target(std::string_view from, Request& request, HttpError& error) {
         return false;
     }
     question = std::min(target.find('?'), target.size());
-    request.path = question == 0 ? std::string_view("/") : target.substr(0, question);
+    // Without a path it is "/": the second one of "http://", so that all views lie in the head.
+    request.path =
+        question == 0 ? std::string_view(request.host.data() - 1, 1) : target.substr(0, question);
     return true;
 }
 

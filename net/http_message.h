@@ -113,13 +113,26 @@ class Headers {
         fields_[size_++] = field;
     }
 
-    // The same fields over another copy of the same head.
-    void lay_over(const Headers& other, const char* head) {
+    // What lies in a small table can be laid over another copy of the same head.
+    struct Table {
+        static constexpr std::size_t fields_max = 24;
+        std::uint64_t repeated;
+        std::uint8_t size;
+        std::array<std::uint8_t, static_cast<std::size_t>(KnownHeader::count)> first;
+        std::array<HeaderField, fields_max> fields;
+    };
+    void save(Table& table) const {  // size() is at most Table::fields_max
+        table.repeated = repeated_;
+        table.size = static_cast<std::uint8_t>(size_);
+        table.first = first_;
+        std::copy_n(fields_.begin(), size_, table.fields.begin());
+    }
+    void load(const Table& table, const char* head) {
         head_ = head;
-        size_ = other.size_;
-        repeated_ = other.repeated_;
-        first_ = other.first_;
-        std::copy_n(other.fields_.begin(), size_, fields_.begin());
+        size_ = table.size;
+        repeated_ = table.repeated;
+        first_ = table.first;
+        std::copy_n(table.fields.begin(), size_, fields_.begin());
     }
 
   private:

@@ -129,9 +129,11 @@ std::string unescape_bytes(std::string_view text) {
     return bytes;
 }
 
-std::string http_transcript(std::string_view bytes, const HttpTranscriptOptions& options) {
+namespace {
+
+std::string read_all(net::HttpParser& parser, std::string_view bytes,
+                     const HttpTranscriptOptions& options) {
     std::string text;
-    net::HttpParser parser(options.body_bytes_max);
     net::RequestReader reader;
     auto request = std::make_unique<net::Request>();
     std::size_t from = 0;
@@ -197,6 +199,16 @@ std::string http_transcript(std::string_view bytes, const HttpTranscriptOptions&
     reader.reset(parser);
     VERIFY(parser.held_bytes() == 0);
     VERIFY(parser.disagreements() == 0 || failed);
+    return text;
+}
+
+}  // namespace
+
+std::string http_transcript(std::string_view bytes, const HttpTranscriptOptions& options) {
+    net::HttpParser parser(options.body_bytes_max);
+    const std::string text = read_all(parser, bytes, options);
+    // The second time the heads are remembered, which must change nothing.
+    VERIFY(read_all(parser, bytes, options) == text);
     return text;
 }
 
