@@ -142,11 +142,11 @@ def check_mode(mode, url, installed):
     """Runs one mode; returns (passed, failed)."""
     work = tempfile.mkdtemp(prefix="conformance-run-")
     server = None
-    log = ""
     try:
         if not url:
             data_dir = os.path.join(work, "data") if mode == "durable" else None
-            server = Server(data_dir=data_dir, flags=SERVER_FLAGS).start()
+            server = Server(data_dir=data_dir, flags=SERVER_FLAGS)
+            server.start()
         outcomes = run_suite(installed, url or server.url, work)
         passed, wrong = judge(outcomes, read_not_yet())
         if server and not server.alive():
@@ -154,12 +154,9 @@ def check_mode(mode, url, installed):
     except (ServerFailed, subprocess.SubprocessError, OSError) as error:
         passed, wrong = 0, [str(error)]
     finally:
-        if server and server.process is not None:
-            log = server.log_path
-            server.kill()
+        if server:
+            server.discard()
         shutil.rmtree(work, ignore_errors=True)
-    if log:
-        os.unlink(log)
     for line in wrong:
         print(f"[{mode}] {line}")
     listed = len(read_not_yet())

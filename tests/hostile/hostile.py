@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
 from http_client import Connection, Lost, NotSent  # noqa: E402
-from ursula_server import Server  # noqa: E402
+from ursula_server import Server, ServerFailed  # noqa: E402
 
 TEXT = {"Content-Type": "text/plain"}
 CANARY = "/v1/stream/hostile/canary"
@@ -553,8 +553,9 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="hostile-") as work:
-        server = Server(data_dir=os.path.join(work, "d"), flags=FLAGS).start()
+        server = Server(data_dir=os.path.join(work, "d"), flags=FLAGS)
         try:
+            server.start()
             passed, failed = raw_requests(server, options.only)
             more = crowds(server, options.quick, options.only)
             passed += more[0]
@@ -563,9 +564,11 @@ def main():
             if code != 0:
                 failed += 1
                 print(f"FAILED the server's exit code is {code}: {server.log()[-2000:]}")
+        except (ServerFailed, OSError) as error:
+            passed, failed = 0, 1
+            print(f"FAILED {type(error).__name__}: {error}")
         finally:
-            server.kill()
-            os.unlink(server.log_path)
+            server.discard()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -99,6 +99,10 @@ class Server:
         return self.start()
 
     def __exit__(self, *unused):
+        self.discard()
+
+    def discard(self):
+        """Kills what still runs and removes the log."""
         if self.process is not None:
             self.kill()
         if self.log_path and os.path.exists(self.log_path):
