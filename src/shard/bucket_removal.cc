@@ -17,7 +17,8 @@ namespace ursula::shard {
 void Shard::take_removal(const api::Call& call, std::string_view bucket) {
     Replica& replica = this->replica(api::bucket_group);
     const stream::Bucket* found = replica.machine.find_bucket(bucket);
-    if (found == nullptr && confirm_reads(replica)) {
+    // All bucket commands are pending under hash 0: one of them may be making this bucket.
+    if (found == nullptr && !replica.touched.touched(0) && confirm_reads(replica)) {
         reply(call.from, call.id, api::Refused{api::Refusal::bucket_not_found});
         return;
     }
@@ -36,12 +37,15 @@ void Shard::take_removal(const api::Call& call, std::string_view bucket) {
     removals_.push_back(std::move(removal));
 }
 
+// Once group 0 leads and has applied what it found: the step that made a bucket closing may be its
+// log's last entry, whose commitment only the new leader's noop shows.
 void Shard::resume_removals() {
-    if (options_.id != api::shard_of(api::bucket_group, options_.shards)) {
-        return;
-    }
+    removals_resumed_ = true;
     for (const auto& [name, bucket] : replica(api::bucket_group).machine.buckets()) {
-        if (!bucket.closing) {
+        const bool running = std::any_of(
+            removals_.begin(), removals_.end(),
+            [&removed = name](const auto& removal) { return removal->bucket == removed; });
+        if (!bucket.closing || running) {
             continue;
         }
         auto removal = std::make_unique<Removal>();
@@ -136,8 +140,9 @@ void Shard::on_internal_reply(const api::Reply& reply) {
     Removal& removal = **found;
     if (const auto* seal = std::get_if<api::SealReply>(&reply.answer)) {
         removal.empty = removal.empty && seal->empty;
-    } else if (!std::holds_alternative<api::BucketReply>(reply.answer)) {
-        removal.failed = true;
+    } else if (const auto* refused = std::get_if<api::Refused>(&reply.answer)) {
+        // That there is no such bucket is an answer; anything else says to try again.
+        removal.failed = removal.failed || refused->why != api::Refusal::bucket_not_found;
     }
     if (--removal.waiting == 0) {
         removal.answer = reply.answer;
@@ -145,8 +150,18 @@ void Shard::on_internal_reply(const api::Reply& reply) {
     }
 }
 
+// Whether run_removals() would go on: then the shard wants a turn, which nothing else may bring.
+bool Shard::removals_due() const {
+    return !removals_.empty() && replicas_.front()->group.is_leader() &&
+           std::any_of(removals_.begin(), removals_.end(),
+                       [](const auto& removal) { return removal->due; });
+}
+
 // Steps whose answers are in, once per turn.
 void Shard::run_removals() {
+    if (!removals_due()) {
+        return;
+    }
     for (std::size_t i = 0; i < removals_.size();) {
         Removal& removal = *removals_[i];
         if (!removal.due) {

@@ -38,9 +38,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     for (const api::Call& call : calls) {
         take(call);
     }
-    if (!removals_.empty()) {
-        run_removals();
-    }
+    run_removals();
     write_entries();
     run_snapshots();
     wal_->flush(now.mono);
@@ -183,6 +181,9 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
+    if (removals_due()) {
+        return now_.mono;
+    }
     base::Instant at = std::min(raft_deadline_, wal_->deadline());
     if (image_ == nullptr && !snapshot_round_.empty()) {
         at = std::min(at, snapshot_again_);

@@ -206,6 +206,7 @@ class Shard {
     };
     void take_removal(const api::Call& call, std::string_view bucket);
     void resume_removals();
+    bool removals_due() const;
     void run_removals();
     void drive_removal(Removal& removal, const api::Answer& answer);
     void submit_removal_step(Removal& removal, stream::CommandKind kind);
@@ -239,7 +240,8 @@ class Shard {
     bool image_sent_ = false;
     base::Instant snapshot_again_;
 
-    std::vector<std::unique_ptr<Removal>> removals_;
+    std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
+    bool removals_resumed_ = false;
     std::uint64_t next_internal_ = 1;
 
     // Reused each turn.

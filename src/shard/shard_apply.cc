@@ -2,6 +2,7 @@
 // watch.
 #include <algorithm>
 
+#include "api/placement.h"
 #include "base/crc32c.h"
 #include "base/limits.h"
 #include "shard/entry_body.h"
@@ -39,6 +40,9 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     replica.group.step(raft::Applied{replica.machine.applied().index}, now_, replica.effects);
     if (!replica.effects.empty()) {
         carry_out(replica);
+    }
+    if (!removals_resumed_ && replica.id() == api::bucket_group && replica.group.is_leader()) {
+        resume_removals();
     }
 }
 

@@ -116,7 +116,6 @@ base::Result<BootReport> Shard::start(base::Now now) {
     // What was applied while reading is no news to anybody.
     counters_ = {};
     snapshot_again_ = now.mono;
-    resume_removals();
     return report;
 }
 
