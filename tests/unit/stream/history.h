@@ -26,7 +26,8 @@ class History {
     std::string_view body() {
         const std::size_t size =
             random_.chance(1, 30) ? 1 + random_.below(3000) : random_.below(40);
-        return keep(std::string(size, static_cast<char>('a' + random_.below(26))));
+        const auto letter = static_cast<char>('a' + random_.below(26));
+        return keep(std::string(size, letter));
     }
 
     Command command() {
@@ -34,42 +35,43 @@ class History {
                                                      "application/octet-stream",
                                                      "application/json"};
         const std::string_view of = name();
+        // One draw per statement: the order of arguments is the compiler's choice.
+        const std::string_view type = types[random_.below(4)];
+        const std::uint64_t first = random_.below(60);
+        const std::uint64_t second = random_.below(60);
+        const std::uint64_t third = random_.below(60);
         switch (random_.below(20)) {
             case 0:
             case 1:
             case 2:
             case 3: {
-                Command c = create(of, types[random_.below(4)], body(), random_.chance(1, 12));
-                c.number = random_.below(4);
+                Command c = create(of, type, body(), first % 12 == 0);
+                c.number = second % 4;
                 return c.content_type == "application/json"
-                           ? json(c,
-                                  c.has_body ? static_cast<std::uint32_t>(1 + random_.below(5)) : 0)
+                           ? json(c, c.has_body ? static_cast<std::uint32_t>(1 + third % 5) : 0)
                            : c;
             }
             case 4:
                 return simple(CommandKind::remove_stream, of);
             case 5:
-                return simple(CommandKind::forget_producers, of, random_.below(4));
+                return simple(CommandKind::forget_producers, of, first % 4);
             case 6:
-                return simple(CommandKind::create_bucket,
-                              keep(numbered("bucket", random_.below(4))));
+                return simple(CommandKind::create_bucket, keep(numbered("bucket", first % 4)));
             case 7: {
                 static constexpr CommandKind kinds[] = {CommandKind::begin_remove_bucket,
                                                         CommandKind::finish_remove_bucket,
                                                         CommandKind::reopen_bucket};
-                return simple(kinds[random_.below(3)], keep(numbered("bucket", random_.below(4))),
-                              random_.below(6));
+                return simple(kinds[first % 3], keep(numbered("bucket", second % 4)), third % 6);
             }
             case 8:
                 return simple(
-                    random_.chance(1, 2) ? CommandKind::seal_bucket : CommandKind::unseal_bucket,
-                    "b", 1 + random_.below(8));
+                    first % 2 == 0 ? CommandKind::seal_bucket : CommandKind::unseal_bucket, "b",
+                    1 + second % 8);
             default: {
-                Command c = append(of, body(), types[random_.below(4)]);
+                Command c = append(of, body(), type);
                 c.close = random_.chance(1, 15);
                 if (random_.chance(1, 3)) {
-                    c = by(c, keep(numbered("producer", random_.below(6))), random_.below(2),
-                           random_.below(3));
+                    c = by(c, keep(numbered("producer", first % 6)), second % 2, third % 3);
                 }
                 if (random_.chance(1, 10)) {
                     c = with_seq(c, keep(numbered("", random_.below(100))));
