@@ -7,6 +7,10 @@
 #include <string_view>
 #include <vector>
 
+namespace ursula::net {
+class HttpParser;
+}
+
 namespace ursula::test_support {
 
 struct HttpTranscriptOptions {
@@ -17,6 +21,9 @@ struct HttpTranscriptOptions {
     bool hold_after_each = false;
     // Take each request only when it is offered for the second time, a turn later.
     bool put_back_each = false;
+    // Used instead of a new one: making one is slow under sanitizers, and what it remembers must
+    // not show. Its own limit counts then.
+    net::HttpParser* parser = nullptr;
 };
 
 // One line per fact; see tests/golden/http for what they look like.
