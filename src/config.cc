@@ -156,7 +156,7 @@ const std::array<Key, 18> keys = {{
                size(c.storage.segment_size, segment_min, segment_max), "size of a log file"),
     URSULA_KEY(storage, direct, at_start, direct(c.storage.direct),
                "direct I/O: auto (by probe), on or off"),
-    URSULA_KEY(storage, reserve, at_reload, reserve(c.storage.reserve),
+    URSULA_KEY(storage, reserve, at_start, reserve(c.storage.reserve),
                "free disk space below which appends are refused, share or size"),
     URSULA_KEY(cluster, groups, at_start, integer(c.cluster.groups, 1, limits::groups_max),
                "replicated logs that streams are spread over; fixed at first start"),

@@ -51,6 +51,7 @@ Neighbours::Neighbours(std::uint32_t count)
 
 Loop::Loop(const LoopOptions& options, Neighbours& neighbours)
     : options_(options),
+      edge_(options.edge),
       neighbours_(neighbours),
       self_(options.shard.value),
       unsent_(neighbours.shards),
@@ -147,7 +148,7 @@ base::Result<void> Loop::start() {
     net::TransportOptions transport;
     transport.connections_max = options_.connections_max;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
-    front_ = std::make_unique<http::Front>(options_.edge, *transport_, *this, *this, now_);
+    front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
     neighbours_.foreign_doorbells[self_] = ring_->foreign_doorbell_fd();
     return {};
@@ -309,8 +310,23 @@ void Loop::send_unsent() {
     }
 }
 
+// Keys that take effect without a restart (src/config.cc names them).
+void Loop::take_over(const Config& config) {
+    config_ = &config;
+    edge_.cors_origins = config.server.cors_origins;
+    edge_.auto_create_buckets = config.server.auto_create_buckets;
+    edge_.long_poll_timeout = config.server.long_poll_timeout;
+    edge_.sse_heartbeat = config.server.sse_heartbeat;
+    edge_.sse_lifetime = config.server.sse_lifetime;
+    front_->options_changed();
+}
+
 // What the node as a whole has come to: ready, draining, over.
 void Loop::follow_node() {
+    if (const Config* config = neighbours_.config.load(std::memory_order_acquire);
+        config != config_) {
+        take_over(*config);
+    }
     if (!counted_ready_ && shard_->ready()) {
         counted_ready_ = true;
         ++neighbours_.ready;
@@ -323,7 +339,7 @@ void Loop::follow_node() {
     }
     if (!draining_ && neighbours_.draining.load(std::memory_order_relaxed)) {
         draining_ = true;
-        drain_end_ = now_.mono + options_.config->server.drain_timeout;
+        drain_end_ = now_.mono + config_->server.drain_timeout;
         transport_->stop_accepting();
         front_->begin_drain(now_);
     }

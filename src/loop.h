@@ -45,6 +45,9 @@ struct Neighbours {
     std::atomic<bool> stopping{false};      // leave at once
     std::atomic<bool> disk_full{false};
     std::atomic<std::uint64_t> served{0};  // with --stop-after
+    // The newest configuration; each is kept until the node ends. A loop takes over what may
+    // change while it runs.
+    std::atomic<const Config*> config{nullptr};
 
   private:
     std::vector<std::unique_ptr<shard::Mailbox>> mail_;
@@ -54,7 +57,6 @@ struct Neighbours {
 struct LoopOptions {
     base::ShardId shard;
     int cpu = -1;  // to pin to; -1: left to the kernel
-    const Config* config = nullptr;
     shard::ShardOptions shard_options;
     http::EdgeOptions edge;
     std::uint32_t connections_max = 0;
@@ -96,12 +98,15 @@ class Loop final : public http::CallSink, public http::NodePages {
     void route_internal(const api::Call& call);
     void send_unsent();
     void follow_node();
+    void take_over(const Config& config);
     void publish();
     void log_events();
     base::Instant deadline() const;
     bool finished();
 
     const LoopOptions options_;
+    const Config* config_ = nullptr;  // taken over so far
+    http::EdgeOptions edge_;          // what the front looks at; changes with the configuration
     Neighbours& neighbours_;
     const std::uint32_t self_;
     bool refused_ = false;

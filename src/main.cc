@@ -10,5 +10,5 @@ int main(int argc, char** argv, char** environment) {
     std::fputs(line.out.c_str(), stdout);
     std::fflush(stdout);
     std::fputs(line.err.c_str(), stderr);
-    return line.run ? ursula::run_node(line.config, line.stop_after) : line.exit_code;
+    return line.run ? ursula::run_node(line) : line.exit_code;
 }

@@ -180,8 +180,8 @@ void ring_all(Neighbours& neighbours) {
 // A second signal ends the process at once.
 class Supervisor {
   public:
-    Supervisor(Neighbours& neighbours, const sigset_t& signals)
-        : neighbours_(neighbours), signals_(signals) {}
+    Supervisor(Neighbours& neighbours, const sigset_t& signals, const CommandLine& line)
+        : neighbours_(neighbours), signals_(signals), line_(line) {}
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
@@ -222,17 +222,46 @@ class Supervisor {
     bool poll_signal(int ms) {
         const timespec wait{ms / 1000, (ms % 1000) * 1'000'000};
         const int signal = sigtimedwait(&signals_, nullptr, &wait);
+        if (signal == SIGHUP) {
+            reload();
+        }
         return signal == SIGTERM || signal == SIGINT;
     }
+
+    // All or nothing: a configuration with an error, or with a change that needs a restart, leaves
+    // the running one in place.
+    void reload() {
+        LoadedConfig loaded = load_config(line_.sources);
+        if (!loaded.errors.empty()) {
+            say(loaded.errors);
+            base::log(base::Event::config_refused, {{"why", "errors"}});
+            return;
+        }
+        const Config& running = *neighbours_.config.load();
+        std::string keys;
+        for (const std::string& key : keys_needing_restart(running, loaded.config)) {
+            keys += (keys.empty() ? "" : " ") + key;
+        }
+        if (!keys.empty()) {
+            base::log(base::Event::config_refused, {{"needs_restart", keys}});
+            return;
+        }
+        configs_.push_back(std::make_unique<Config>(loaded.config));
+        neighbours_.config.store(configs_.back().get(), std::memory_order_release);
+        ring_all(neighbours_);
+        base::log(base::Event::config_reloaded, {});
+    }
+
     Neighbours& neighbours_;
     const sigset_t& signals_;
+    const CommandLine& line_;
+    std::vector<std::unique_ptr<Config>> configs_;
 };
 
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
     options.shard = shard;
-    options.config = &config;
     shard::ShardOptions& below = options.shard_options;
     below.id = shard;
     below.shards = layout.shards;
@@ -264,7 +293,8 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
 
 }  // namespace
 
-int run_node(const Config& config, std::uint64_t stop_after) {
+int run_node(const CommandLine& line) {
+    const Config& config = line.config;
     timespec started{};
     clock_gettime(CLOCK_REALTIME, &started);
     // Signals are taken by this thread alone; a peer that went away is an error of its send, not a
@@ -327,6 +357,7 @@ int run_node(const Config& config, std::uint64_t stop_after) {
                {"groups", layout->groups}});
 
     Neighbours neighbours(layout->shards);
+    neighbours.config = &config;
     const base::HashKey key{random_number(), random_number()};
     std::uint64_t connections = config.server.max_connections;
     if (connections == 0) {
@@ -340,7 +371,7 @@ int run_node(const Config& config, std::uint64_t stop_after) {
             std::min<std::uint64_t>(connections / layout->shards + 1, 1'000'000));
         options.listeners = listening->by_shard[i];
         options.disk_profile = profile;
-        options.stop_after = stop_after;
+        options.stop_after = line.stop_after;
         options.started_at = base::WallTime{started.tv_sec * 1000 + started.tv_nsec / 1'000'000};
         if (directory != nullptr) {
             auto opened = directory->open_shard(base::ShardId(i));
@@ -369,7 +400,7 @@ int run_node(const Config& config, std::uint64_t stop_after) {
             --running;
         });
     }
-    Supervisor supervisor(neighbours, signals);
+    Supervisor supervisor(neighbours, signals, line);
     if (supervisor.wait_ready()) {
         neighbours.accepting.store(true, std::memory_order_release);
         ring_all(neighbours);
@@ -383,7 +414,8 @@ int run_node(const Config& config, std::uint64_t stop_after) {
     for (std::uint32_t i = 0; i < layout->shards; ++i) {
         if (errors[i]) {
             const bool refused = loops[i]->refused();
-            return end_with(errors[i]->message, refused ? exit_refused : exit_failed);
+            // Operations may be in flight: nothing is taken apart under them.
+            ::_exit(end_with(errors[i]->message, refused ? exit_refused : exit_failed));
         }
     }
     loops.clear();

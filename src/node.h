@@ -1,15 +1,13 @@
-// Node: the composition root. Opens the data directory and the listeners, makes one loop per shard
-// on its own thread, waits for signals, and ends everything in order.
+// Node: the composition root. Opens the data directory and the listeners, makes one loop per shard on
+// its own thread, waits for signals, and ends everything in order.
 #pragma once
 
-#include <cstdint>
-
-#include "config.h"
+#include "cli.h"
 
 namespace ursula {
 
 // Runs until SIGTERM, SIGINT, --stop-after or a failure; returns the process's exit code
-// (INTERFACE.md section 1).
-int run_node(const Config& config, std::uint64_t stop_after);
+// (INTERFACE.md section 1). SIGHUP loads line.sources again.
+int run_node(const CommandLine& line);
 
 }  // namespace ursula

@@ -38,6 +38,8 @@ class Front {
     // Requests that had to wait for earlier ones go on; views of this turn's requests are over.
     void finish_turn(base::Now now);
 
+    // The options this front was given have new values.
+    void options_changed() { responder_.options_changed(); }
     // No new requests: idle connections close, others close after their response, tails end.
     void begin_drain(base::Now now);
     bool drained() const { return open_ == 0; }

@@ -38,11 +38,7 @@ Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exch
       exchanges_(exchanges),
       counters_(counters),
       request_number_(base::Random(options.random_seed).next()) {
-    if (std::find(options.cors_origins.begin(), options.cors_origins.end(), "*") !=
-        options.cors_origins.end()) {
-        open_cors_ = "Access-Control-Allow-Origin: *\r\n";
-        open_cors_ += exposed_headers;
-    }
+    options_changed();
     preflight_ = preflight_lines;
     append_head_ = "HTTP/1.1 204 No Content\r\n";
     append_head_ += safe_headers;
@@ -50,6 +46,15 @@ Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exch
     append_offset_at_ = append_head_.size();
     append_head_ += std::string(offset_token_bytes, '0');
     append_head_ += "\r\n\r\n";
+}
+
+void Responder::options_changed() {
+    open_cors_.clear();
+    const auto& origins = options_.cors_origins;
+    if (std::find(origins.begin(), origins.end(), "*") != origins.end()) {
+        open_cors_ = "Access-Control-Allow-Origin: *\r\n";
+        open_cors_ += exposed_headers;
+    }
 }
 
 std::string_view Responder::cors(const Exchange& exchange, bool cross_origin) {

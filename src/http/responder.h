@@ -20,6 +20,8 @@ class Responder {
     Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
               EdgeCounters& counters);
 
+    void options_changed();
+
     // Begins a response: where to write it (the connection, or aside while earlier ones are open)
     // and its common headers. `cross_origin`: with the CORS block even when the request had no
     // Origin (what caches may keep).
