@@ -51,6 +51,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         wal_->flush(now.mono);
     }
     send_posts();
+    own_names_.clear();
 
     replies_ = nullptr;
     internal_calls_ = nullptr;
@@ -185,7 +186,7 @@ base::Instant Shard::deadline() const {
         return now_.mono;
     }
     base::Instant at = std::min(raft_deadline_, wal_->deadline());
-    if (image_ == nullptr && !snapshot_round_.empty()) {
+    if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }
     return at;

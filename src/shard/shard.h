@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -152,6 +153,7 @@ class Shard {
     void write_entries();
     void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
     void write_noop(Replica& replica, const raft::EntryToWrite& entry);
+    static bool plainly_acceptable(const Replica& replica, const stream::Command& command);
     bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
@@ -161,6 +163,7 @@ class Shard {
     void apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind, base::Bytes body,
                      std::span<const storage::Location> pieces, bool held);
     void place_payload(const stream::Command& command, std::span<const storage::Location> pieces);
+    void forget_producers(Replica& replica, const stream::Outcome& outcome);
     void note_change(const stream::Outcome& outcome);
     void send_posts();
     static api::Answer answer_of(const stream::Outcome& outcome);
@@ -185,6 +188,8 @@ class Shard {
 
     // shard_snapshot.cc
     void run_snapshots();
+    bool snapshot_due();
+    bool snapshot_waits() const;
     void begin_snapshot();
     void end_snapshot(const storage::SnapshotStore::Finished& finished);
 
@@ -239,10 +244,14 @@ class Shard {
     std::vector<std::byte> location_slice_;
     bool image_sent_ = false;
     base::Instant snapshot_again_;
+    std::uint64_t snapshot_look_at_ = 0;        // of the bytes written to the log
+    std::uint64_t live_at_round_ = UINT64_MAX;  // live payload when the last round began
 
     std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
     bool removals_resumed_ = false;
     std::uint64_t next_internal_ = 1;
+
+    std::deque<std::string> own_names_;  // what commands of the shard's own look at, this turn
 
     // Reused each turn.
     std::vector<storage::DiskOp*> done_;

@@ -80,6 +80,10 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             counters_.appended_bytes += outcome.to - outcome.from;
         }
         note_change(outcome);
+        if (held && outcome.stream != nullptr &&
+            outcome.stream->producers() > limits::producers_per_stream_max) {
+            forget_producers(replica, outcome);
+        }
         if (asked) {
             replica.tickets.pop();
             replica.touched.remove(ticket.name_hash);
@@ -133,6 +137,22 @@ void Shard::place_payload(const stream::Command& command,
         }
         piece_from = piece_to;
     }
+}
+
+// A stream keeps limits::producers_per_stream_max producers; the least recently used beyond that are
+// forgotten by a command of the shard's own, a hundredth at a time, so that every replica forgets
+// the same.
+void Shard::forget_producers(Replica& replica, const stream::Outcome& outcome) {
+    own_names_.emplace_back(outcome.stream->name());
+    stream::Command command;
+    command.kind = stream::CommandKind::forget_producers;
+    command.name = own_names_.back();
+    command.name_hash = replica.machine.hash_of(command.name);
+    command.number = limits::producers_per_stream_max - limits::producers_per_stream_max / 100;
+    Ticket ticket;
+    ticket.from = internal;
+    ticket.name_hash = command.name_hash;
+    submit(replica, command, ticket);
 }
 
 void Shard::note_change(const stream::Outcome& outcome) {

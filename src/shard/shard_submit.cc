@@ -101,8 +101,10 @@ void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream:
     Replica& replica = this->replica(key.group);
     command.name = key.name;
     command.name_hash = key.hash;
-    // Duplicates and refusals come before admission (DESIGN "Writes").
-    if (!replica.touched.touched(key.hash) && answer_early(replica, call, command)) {
+    // Duplicates and refusals come before admission (DESIGN "Writes"). An append that can only be
+    // accepted is not asked about.
+    if (!replica.touched.touched(key.hash) && !plainly_acceptable(replica, command) &&
+        answer_early(replica, call, command)) {
         ++counters_.early_answers;
         return;
     }
@@ -114,6 +116,18 @@ void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream:
         return;
     }
     submit(replica, command, ticket);
+}
+
+// An append without producer and Stream-Seq to an open stream of the same content type.
+bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& command) {
+    if (command.kind != stream::CommandKind::append || command.producer.present ||
+        !command.stream_seq.empty() || command.verdict != stream::Verdict::ok ||
+        !command.has_body) {
+        return false;
+    }
+    const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
+    return stream != nullptr && !stream->closed() &&
+           stream->content_type() == command.content_type;
 }
 
 // A refusal or a duplicate is told from applied state when a ReadIndex begun after the request
