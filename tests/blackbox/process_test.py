@@ -304,6 +304,26 @@ def check_restart_keeps_everything(work):
         expect("after the close", connection.request("POST", path, TEXT, b"d").status, 409)
 
 
+def check_history_checker(work):
+    checker = os.environ.get("URSULA_CHECK") or os.path.join(
+        ROOT, "build", "release", "tools", "check", "ursula-check"
+    )
+    end = "0000000000000000_0000000000000005"
+    append = f"append s 1 2 acked 1f {end}\n"
+    for text, code, words in (
+        (f"log s 1f {end}\nend s open\n{append}", 0, "1 appends acknowledged"),
+        (f"end s open\n{append}", 1, "missing from the log"),
+        ("end s open\nappend s 1\n", 2, "line 2"),
+    ):
+        path = os.path.join(work, "history.txt")
+        with open(path, "w", encoding="ascii") as handle:
+            handle.write(text)
+        got, said = run_to_exit([path], binary=checker)
+        expect(f"exit code for {text!r}", got, code)
+        expect_in("verdict", words, said)
+    expect("exit code for no file", run_to_exit([work + "/none"], binary=checker)[0], 2)
+
+
 def main():
     passed = failed = 0
     for name, check in sorted(globals().items()):
