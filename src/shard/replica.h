@@ -69,6 +69,7 @@ struct Replica {
         recovered;  // oldest first; applied by the ordinary path once committed
     std::size_t recovered_next = 0;
     std::vector<raft::TermRun> boot_terms;
+    std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 };
 
 }  // namespace ursula::shard

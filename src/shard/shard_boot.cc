@@ -72,6 +72,10 @@ base::Result<BootReport> Shard::start(base::Now now) {
         BootSink sink(*this, report);
         auto log = storage::recover(disk_, {options_.salt, options_.groups, snapshots}, sink);
         if (!log) {
+            // A damaged snapshot shows here as a log that does not reach back far enough.
+            if (!report.damaged_snapshots.empty()) {
+                log.error().message += "; " + report.damaged_snapshots;
+            }
             return tl::unexpected(std::move(log.error()));
         }
         recovered = std::move(*log);
@@ -111,6 +115,10 @@ base::Result<BootReport> Shard::start(base::Now now) {
         replica->effects.clear();
         raft_deadline_ = std::min(raft_deadline_, replica->group.deadline());
         replica->boot_terms.clear();
+        if (boot.snapshot.index.value != 0) {
+            wal_->covered(replica->id(), boot.snapshot.index, replica->boot_live);
+            replica->boot_live.clear();
+        }
         report.streams += replica->machine.streams();
     }
     // What was applied while reading is no news to anybody.
@@ -140,6 +148,14 @@ base::Result<void> Shard::load_snapshots(BootReport& report) {
         TRY(locations.finish());
         VERIFY(replica->machine.applied() == loaded->id);
         replica->image_bytes = loaded->image.size();
+        stream::SegmentLoad named;
+        for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
+             stream = stream->next()) {
+            stream->locations.count_into(named);
+        }
+        named.for_each_segment([&](std::uint32_t segment) {
+            replica->boot_live.push_back(storage::SegmentId(segment));
+        });
     }
     return {};
 }

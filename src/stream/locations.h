@@ -38,6 +38,15 @@ class SegmentLoad {
     void subtract(std::uint32_t segment, std::uint64_t bytes);  // VERIFY: never below zero
     std::uint64_t live(std::uint32_t segment) const;
     std::uint64_t live_total() const { return total_; }
+    // Calls each(segment) for the segments with live bytes, in rising order.
+    template <class Each>
+    void for_each_segment(const Each& each) const {
+        for (const Load& load : loads_) {
+            if (load.bytes > 0) {
+                each(load.segment);
+            }
+        }
+    }
 
   private:
     struct Load {
