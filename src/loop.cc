@@ -439,6 +439,8 @@ void Loop::publish() {
     metrics.sse_disconnects_stream_closed.set(edge.sse_ended_closed);
     metrics.sse_disconnects_stream_deleted.set(edge.sse_ended_removed);
     metrics.sse_disconnects_client.set(edge.sse_ended_client);
+    metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
+    metrics.admission_rejects_bodies.set(edge.bodies_refused);
     metrics.sse_disconnects_send_stalled.set(transport_->counters().stalled);
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);
@@ -459,6 +461,16 @@ void Loop::publish() {
 }
 
 void Loop::log_events() {
+    const storage::Wal::Counters& log = shard_->wal().counters();
+    if (log.segments_made != segments_made_) {
+        segments_made_ = log.segments_made;
+        base::log(base::Event::segment_created, {{"shard", self_}, {"in_all", segments_made_}});
+    }
+    if (log.segments_recycled != segments_recycled_) {
+        segments_recycled_ = log.segments_recycled;
+        base::log(base::Event::segment_recycled,
+                  {{"shard", self_}, {"in_all", segments_recycled_}});
+    }
     events_.clear();
     shard_->take_events(events_);
     for (const shard::ShardEvent& event : events_) {

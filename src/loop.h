@@ -131,6 +131,8 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant drain_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
+    std::uint64_t segments_made_ = 0;  // logged so far
+    std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;
     std::vector<shard::ShardEvent> events_;
 };

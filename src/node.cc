@@ -270,6 +270,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     below.table_key = key;
     below.hot_bytes = config.storage.hot_bytes / layout.shards;
     below.salt = layout.node.shard_salt(shard);
+    below.sync_duration = &neighbours.metrics[shard.value].wal_sync_duration;
     below.segment_bytes = static_cast<std::uint32_t>(config.storage.segment_size);
     http::EdgeOptions& edge = options.edge;
     edge.shard = shard;

@@ -856,7 +856,10 @@ void WalCore::on_done(DiskOp& op, base::Instant now) {
     }
 }
 
-void WalCore::batch_durable(Batch& batch, base::Instant) {
+void WalCore::batch_durable(Batch& batch, base::Instant now) {
+    if (options_.sync_duration != nullptr) {
+        options_.sync_duration->record(now - batch.submitted);
+    }
     for (const Mark& from : batch.marks) {
         GroupLog& log = log_of(from.group);
         if (log.mark_batch == &batch) {

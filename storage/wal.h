@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "base/metric.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "storage/disk.h"
@@ -63,6 +64,8 @@ struct WalOptions {
     // Smaller only in tests. A piece plus its headers fits a batch.
     std::uint32_t batch_bytes_max = base::limits::wal_batch_bytes_max;
     std::uint32_t piece_bytes_max = base::limits::wal_piece_bytes_max;
+    // Where the time from a batch's submit to its being durable is recorded; may be null.
+    base::Histogram* sync_duration = nullptr;
 };
 
 // A read of bytes already on disk. Owned by the caller, untouched from read() until take_reads()

@@ -66,6 +66,8 @@ struct EdgeCounters {
     std::uint64_t sse_ended_closed = 0;
     std::uint64_t sse_ended_removed = 0;
     std::uint64_t sse_ended_client = 0;
+    std::uint64_t sse_ended_shutdown = 0;
+    std::uint64_t bodies_refused = 0;
     std::uint64_t sse_events = 0;  // encoded, not delivered
 };
 

@@ -170,6 +170,7 @@ void Front::pump(Peer& peer, base::Now now) {
         if (event == net::ReadEvent::head_ready) {
             if (parser_.held_bytes() + request_.content_length >
                 options_.bodies_in_flight_bytes_max) {
+                ++counters_.bodies_refused;
                 Exchange& exchange = open_exchange(peer, request_);
                 exchange.keep_alive = false;
                 peer.closing = true;

@@ -522,6 +522,7 @@ void TailHub::end_all(base::Now now) {
                 read_on(*tail);
             }
         } else if (tail->head_sent_) {
+            ++counters_.sse_ended_shutdown;
             end_sse(*tail);
         }
     }

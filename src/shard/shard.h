@@ -47,6 +47,7 @@ struct ShardOptions {
     std::uint32_t wal_piece_bytes_max = base::limits::wal_piece_bytes_max;
     std::uint64_t reserve_bytes = 0;
     std::uint32_t reserve_percent = 0;
+    base::Histogram* sync_duration = nullptr;  // storage::WalOptions::sync_duration
 };
 
 struct BootReport {

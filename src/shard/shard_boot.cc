@@ -92,6 +92,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
     options.segment_bytes = options_.segment_bytes;
     options.reserve_bytes = options_.reserve_bytes;
     options.reserve_percent = options_.reserve_percent;
+    options.sync_duration = options_.sync_duration;
     options.batch_bytes_max = options_.wal_batch_bytes_max;
     options.piece_bytes_max = options_.wal_piece_bytes_max;
     auto wal = storage::Wal::start(disk_, options, std::move(recovered));
