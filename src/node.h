@@ -1,5 +1,5 @@
-// Node: the composition root. Opens the data directory and the listeners, makes one loop per shard on
-// its own thread, waits for signals, and ends everything in order.
+// Node: the composition root. Opens the data directory and the listeners, makes one loop per shard
+// on its own thread, waits for signals, and ends everything in order.
 #pragma once
 
 #include "cli.h"

@@ -139,9 +139,9 @@ void Shard::place_payload(const stream::Command& command,
     }
 }
 
-// A stream keeps limits::producers_per_stream_max producers; the least recently used beyond that are
-// forgotten by a command of the shard's own, a hundredth at a time, so that every replica forgets
-// the same.
+// A stream keeps limits::producers_per_stream_max producers; the least recently used beyond that
+// are forgotten by a command of the shard's own, a hundredth at a time, so that every replica
+// forgets the same.
 void Shard::forget_producers(Replica& replica, const stream::Outcome& outcome) {
     own_names_.emplace_back(outcome.stream->name());
     stream::Command command;
