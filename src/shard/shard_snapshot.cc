@@ -1,7 +1,9 @@
 // Snapshots (DESIGN "Locations and snapshots"): one group at a time, at one index, in slices
 // between turns. A round begins when the log that a restart would read is longer than
 // max(snapshot_log_bytes, 2 x images) and takes every group that has something newer than its last
-// snapshot, so idle groups free segments too.
+// snapshot, so idle groups free segments too. On a full disk a round also begins when payload died
+// since the last one: only that frees its segments, and appends, which would bring the next round,
+// are refused.
 #include <algorithm>
 
 #include "shard/shard.h"
@@ -12,6 +14,9 @@ namespace {
 constexpr std::size_t slice_bytes =
     64 * 1024;  // of image and locations together per turn: well under a millisecond
 constexpr base::Duration retry_after = base::seconds(1);
+// How often the log's length is looked at, which costs a walk of its segments: a part of the bytes
+// that make a round due.
+constexpr std::uint64_t look_fraction = 64;
 }  // namespace
 
 void Shard::run_snapshots() {
@@ -42,15 +47,34 @@ void Shard::run_snapshots() {
     }
 }
 
+bool Shard::snapshot_due() {
+    if (was_full_ && local_.segments.live_total() < live_at_round_) {
+        return true;
+    }
+    const std::uint64_t written = wal_->counters().bytes_written;
+    if (written < snapshot_look_at_) {
+        return false;
+    }
+    snapshot_look_at_ = written + options_.snapshot_log_bytes / look_fraction;
+    std::uint64_t images = 0;
+    for (const auto& replica : replicas_) {
+        images += replica->image_bytes;
+    }
+    return wal_->uncovered_bytes() > std::max(options_.snapshot_log_bytes, 2 * images);
+}
+
+// Whether run_snapshots() would go on although no disk op brings a turn.
+bool Shard::snapshot_waits() const {
+    return image_ == nullptr ? !snapshot_round_.empty() && !snapshots_.busy()
+                             : !image_sent_ && snapshots_.ready();
+}
+
 void Shard::begin_snapshot() {
     if (snapshot_round_.empty()) {
-        std::uint64_t images = 0;
-        for (const auto& replica : replicas_) {
-            images += replica->image_bytes;
-        }
-        if (wal_->uncovered_bytes() <= std::max(options_.snapshot_log_bytes, 2 * images)) {
+        if (!snapshot_due()) {
             return;
         }
+        live_at_round_ = local_.segments.live_total();
         for (auto& replica : replicas_) {
             snapshot_round_.push_back(replica.get());
         }
