@@ -22,23 +22,6 @@ using sim::SimDisk;
 using storage::Location;
 using storage::SegmentId;
 
-namespace {
-
-constexpr std::uint64_t salt = 0xfeedfacecafebeefu;
-constexpr std::uint8_t kind_plain = 1;
-constexpr std::uint8_t kind_live = 2;
-
-storage::WalOptions options() {
-    storage::WalOptions result;
-    result.salt = salt;
-    result.group_count = group_count;
-    result.segment_bytes = 12 * 1024;
-    result.batch_bytes_max = 4096;
-    result.piece_bytes_max = 1200;
-    result.reserve_percent = 0;
-    return result;
-}
-
 std::uint64_t chained(std::uint64_t chain, EntryId id, std::uint8_t kind, base::Bytes body) {
     for (const std::uint64_t word :
          {id.term.value, id.index.value, std::uint64_t{kind}, std::uint64_t{base::crc32c(body)},
@@ -68,6 +51,21 @@ std::vector<std::byte> encode_locations(const std::map<LogIndex, Payload>& live)
         }
     }
     return out;
+}
+
+namespace {
+
+constexpr std::uint64_t salt = workload_salt;
+
+storage::WalOptions options() {
+    storage::WalOptions result;
+    result.salt = salt;
+    result.group_count = group_count;
+    result.segment_bytes = 12 * 1024;
+    result.batch_bytes_max = 4096;
+    result.piece_bytes_max = 1200;
+    result.reserve_percent = 0;
+    return result;
 }
 
 std::map<LogIndex, Payload> decode_locations(base::Bytes bytes) {
@@ -129,29 +127,46 @@ class Collector final : public storage::RecoverySink {
 
 }  // namespace
 
-Recovered recover_image(storage::Disk& disk, const Image& image) {
-    Recovered result;
-    result.groups.resize(group_count);
+Snapshots load_snapshots(storage::Disk& disk) {
+    Snapshots result;
     storage::SnapshotStore store(disk, salt);
     const base::Result<void> opened = store.open();
     if (!opened) {
         result.refused = opened.error().message;
         return result;
     }
-    std::vector<EntryId> snapshots(group_count);
-    std::string damage;
     for (std::uint32_t i = 0; i < group_count; ++i) {
-        base::Result<storage::SnapshotStore::Loaded> loaded = store.load(GroupId(i), damage);
+        base::Result<storage::SnapshotStore::Loaded> loaded = store.load(GroupId(i), result.damage);
         if (!loaded) {
             result.refused = loaded.error().message;
             return result;
         }
+        result.groups.push_back(std::move(*loaded));
+    }
+    return result;
+}
+
+Recovered recover_image(storage::Disk& disk, const Image& image) {
+    return recover_log(disk, image, load_snapshots(disk), nullptr);
+}
+
+Recovered recover_log(storage::Disk& disk, const Image& image, const Snapshots& from,
+                      const Touched* touched) {
+    Recovered result;
+    result.refused = from.refused;
+    if (!result.refused.empty()) {
+        return result;
+    }
+    result.groups.resize(group_count);
+    std::vector<EntryId> snapshots(group_count);
+    for (std::uint32_t i = 0; i < group_count; ++i) {
         GroupModel& group = result.groups[i];
-        snapshots[i] = loaded->id;
-        group.base = loaded->id;
-        if (loaded->id.index.value > 0) {
-            group.base_chain = base::load<std::uint64_t>(loaded->image.data());
-            group.live = decode_locations(loaded->locations);
+        const storage::SnapshotStore::Loaded& loaded = from.groups[i];
+        snapshots[i] = loaded.id;
+        group.base = loaded.id;
+        if (loaded.id.index.value > 0) {
+            group.base_chain = base::load<std::uint64_t>(loaded.image.data());
+            group.live = decode_locations(loaded.locations);
         }
     }
     Collector sink(result.groups);
@@ -161,7 +176,8 @@ Recovered recover_image(storage::Disk& disk, const Image& image) {
     recovery.snapshots = snapshots;
     base::Result<storage::RecoveredLog> log = storage::recover(disk, recovery, sink);
     if (!log) {
-        result.refused = log.error().message + (damage.empty() ? "" : " (" + damage + ")");
+        result.refused =
+            log.error().message + (from.damage.empty() ? "" : " (" + from.damage + ")");
         return result;
     }
     result.log = std::move(*log);
@@ -184,10 +200,18 @@ Recovered recover_image(storage::Disk& disk, const Image& image) {
         }
     }
     for (std::uint32_t i = 0; i < group_count; ++i) {
-        for (const auto& [index, payload] : result.groups[i].live) {
-            if (!reads_back(image, payload)) {
-                result.violation = fmt::format(
-                    "group {}: the payload of entry {} does not read back", i, index.value);
+        for (const auto& named : result.groups[i].live) {
+            const Payload& payload = named.second;
+            const bool asked =
+                touched == nullptr ||
+                std::any_of(
+                    payload.pieces.begin(), payload.pieces.end(), [&](const Location& piece) {
+                        return piece.segment == touched->segment &&
+                               piece.position <= touched->position &&
+                               touched->position < std::uint64_t{piece.position} + piece.size;
+                    });
+            if (asked && !reads_back(image, payload)) {
+                result.unreadable.push_back(payload);
             }
         }
     }
@@ -473,6 +497,10 @@ std::string LogWorkload::check(const Image& image, Recovered* out) const {
     }
     if (!recovered.violation.empty()) {
         return recovered.violation;
+    }
+    if (!recovered.unreadable.empty()) {
+        return fmt::format("a payload in {} does not read back",
+                           storage::segment_name(recovered.unreadable[0].pieces.at(0).segment));
     }
     for (std::uint32_t i = 0; i < group_count; ++i) {
         const GroupModel& expected = groups_[i];

@@ -55,12 +55,38 @@ struct Recovered {
     std::string refused;  // recovery's sentence when it did
     storage::RecoveredLog log;
     std::vector<GroupModel> groups;
-    std::string violation;  // what the image itself contradicts: a payload that does not read back
+    std::string violation;  // what the image itself contradicts
+    // Payloads whose bytes do not match the checksum that snapshot or entry keeps of them: a reader
+    // is refused these.
+    std::vector<Payload> unreadable;
 };
 
-// What an image holds, by the storage island's own recovery. When wal is given the log is started
-// too.
+constexpr std::uint64_t workload_salt = 0xfeedfacecafebeefu;
+constexpr std::uint8_t kind_plain = 1;
+constexpr std::uint8_t kind_live = 2;
+
+std::uint64_t chained(std::uint64_t chain, base::EntryId id, std::uint8_t kind, base::Bytes body);
+std::vector<std::byte> encode_locations(const std::map<base::LogIndex, Payload>& live);
+
+// The snapshots of all groups, newest valid ones.
+struct Snapshots {
+    std::string refused;
+    std::string damage;  // names the files that were passed over
+    std::vector<storage::SnapshotStore::Loaded> groups;
+};
+Snapshots load_snapshots(storage::Disk& disk);
+
+// What an image holds, by the storage island's own recovery. The disk shows the image.
 Recovered recover_image(storage::Disk& disk, const sim::Image& image);
+
+// The same with snapshots loaded before. touched: only payloads that have this byte are read back,
+// all others are known to be whole.
+struct Touched {
+    storage::SegmentId segment;
+    std::uint64_t position = UINT64_MAX;
+};
+Recovered recover_log(storage::Disk& disk, const sim::Image& image, const Snapshots& from,
+                      const Touched* touched);
 
 class LogWorkload {
   public:

@@ -90,6 +90,14 @@ void SimDisk::fail(DiskOp::Kind kind, std::uint32_t countdown, int error) {
     faults_.push_back({kind, countdown, error});
 }
 
+void SimDisk::flip(const std::string& name, std::uint64_t position, std::byte mask) {
+    Inode& inode = *names_.at(name);
+    VERIFY(inode.unsynced.empty() && position < inode.durable.size());
+    inode.durable[position] ^= mask;
+    inode.visible[position] ^= mask;
+    inode.sum_known = false;
+}
+
 // --- carrying out ---
 
 void SimDisk::put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::uint64_t number) {
@@ -123,9 +131,14 @@ void SimDisk::put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::
     }
 }
 
-void SimDisk::make_durable(Inode& inode, const std::vector<std::uint64_t>& writes) {
+bool SimDisk::Flight::covers(std::uint64_t write) const {
+    return write < number &&
+           std::find(uncovered.begin(), uncovered.end(), write) == uncovered.end();
+}
+
+void SimDisk::make_durable(Inode& inode, const std::function<bool(std::uint64_t)>& covered) {
     std::erase_if(inode.unsynced, [&](const Sector& sector) {
-        if (std::find(writes.begin(), writes.end(), sector.write) == writes.end()) {
+        if (!covered(sector.write)) {
             return false;
         }
         if (inode.durable.size() < sector.position + sector.bytes.size()) {
@@ -207,7 +220,9 @@ SimDisk::Flight SimDisk::begin(DiskOp& op) {
             return flight;
         case DiskOp::Kind::sync:
         case DiskOp::Kind::sync_directory:
-            flight.covers = completed_;
+            for (const Flight& other : in_flight_) {
+                flight.uncovered.push_back(other.number);
+            }
             return flight;
         case DiskOp::Kind::rename: {
             const auto named = names_.find(op.name);
@@ -249,16 +264,14 @@ void SimDisk::complete(Flight& flight) {
     switch (op.kind) {
         case DiskOp::Kind::write:
             if (op.durable) {
-                make_durable(*open_[op.file.value], {flight.number});
-                return;
+                make_durable(*open_[op.file.value],
+                             [&](std::uint64_t write) { return write == flight.number; });
             }
-            completed_.push_back(flight.number);
             return;
         case DiskOp::Kind::fill_zero:
         case DiskOp::Kind::open:
         case DiskOp::Kind::rename:
         case DiskOp::Kind::remove:
-            completed_.push_back(flight.number);
             return;
         case DiskOp::Kind::read: {
             const Inode& inode = *open_[op.file.value];
@@ -274,13 +287,12 @@ void SimDisk::complete(Flight& flight) {
         }
         case DiskOp::Kind::sync: {
             Inode& inode = *open_[op.file.value];
-            make_durable(inode, flight.covers);
+            make_durable(inode, [&](std::uint64_t write) { return flight.covers(write); });
             return;
         }
         case DiskOp::Kind::sync_directory:
             std::erase_if(name_changes_, [&](const NameChange& change) {
-                if (std::find(flight.covers.begin(), flight.covers.end(), change.number) ==
-                    flight.covers.end()) {
+                if (!flight.covers(change.number)) {
                     return false;
                 }
                 if (change.kind == NameChange::Kind::unlink) {

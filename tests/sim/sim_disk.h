@@ -48,6 +48,8 @@ class SimDisk final : public storage::Disk {
     // take_completions() completes each op in flight with this chance, in random order. nullptr:
     // all, in order.
     void set_random(base::Random* random) { random_ = random; }
+    // Damages one byte of a file, on stable storage and as read.
+    void flip(const std::string& name, std::uint64_t position, std::byte mask);
     // The op submitted or run `countdown` ops from now (0: the next) of this kind fails with
     // -error.
     void fail(storage::DiskOp::Kind kind, std::uint32_t countdown, int error);
@@ -99,15 +101,17 @@ class SimDisk final : public storage::Disk {
     };
     struct Flight {
         storage::DiskOp* op = nullptr;
-        std::uint64_t number = 0;           // of its write or name change
-        std::vector<std::uint64_t> covers;  // sync: what had completed before it was submitted
+        std::uint64_t number = 0;  // of its write or name change
+        // sync: what was in flight when it was submitted; of what came before, it covers all else.
+        std::vector<std::uint64_t> uncovered;
+        bool covers(std::uint64_t write) const;
     };
     enum class Choice : std::uint8_t { lost, kept, torn };
 
     Flight begin(storage::DiskOp& op);
     void complete(Flight& flight);
     void put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::uint64_t number);
-    void make_durable(Inode& inode, const std::vector<std::uint64_t>& writes);
+    void make_durable(Inode& inode, const std::function<bool(std::uint64_t write)>& covered);
     std::uint64_t used_bytes() const;
     std::map<std::string, std::shared_ptr<Inode>> names_left(const std::vector<bool>& names) const;
     Image image(const std::vector<Choice>& sectors, const std::vector<bool>& names) const;
@@ -121,7 +125,6 @@ class SimDisk final : public storage::Disk {
     std::vector<NameChange> name_changes_;  // not synced
     std::vector<std::shared_ptr<Inode>> open_;
     std::vector<Flight> in_flight_;
-    std::vector<std::uint64_t> completed_;  // writes and name changes completed and not yet durable
     std::uint64_t next_number_ = 1;
     base::Random* random_ = nullptr;
     std::uint64_t ops_left_ = UINT64_MAX;
