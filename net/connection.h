@@ -59,7 +59,8 @@ struct Connection {
     std::size_t low_water = 0;  // of report_drained
     std::uint32_t slot = 0;
     std::uint32_t generation = 1;
-    std::uint32_t send_size = 0;  // of the send in flight
+    std::uint32_t usable_generation = 0;  // generation while open and known to the caller, else 0
+    std::uint32_t send_size = 0;          // of the send in flight
     int socket = -1;
     Life life = Life::free;
     InputPhase input_phase = InputPhase::none;

@@ -43,13 +43,20 @@ void OutputPool::give_block(base::Block* block) {
     block->release();
 }
 
-// The slice, if it is one, goes with the piece itself.
 void OutputPool::drop(Piece& piece) {
     if (piece.pooled != nullptr) {
         give_block(piece.pooled);
         piece.pooled = nullptr;
+    } else {
+        piece.slice = {};
     }
-    piece.slice = {};
+}
+
+OutputPool::Piece& OutputPool::add(Queue& queue) {
+    if (queue.count == queue.pieces.size()) {
+        queue.pieces.emplace_back();
+    }
+    return queue.pieces[queue.count++];
 }
 
 OutputPool::Queue* OutputPool::take_queue() {
@@ -62,12 +69,12 @@ OutputPool::Queue* OutputPool::take_queue() {
 }
 
 void OutputPool::give_queue(Queue* queue) {
-    if (queues_.size() >= kept_queues_max || queue->pieces.capacity() > 64) {
+    if (queues_.size() >= kept_queues_max || queue->pieces.size() > 64) {
         delete queue;
         return;
     }
-    queue->pieces.clear();
     queue->first = 0;
+    queue->count = 0;
     queues_.push_back(queue);
 }
 
@@ -75,24 +82,25 @@ std::byte* OutputBuffer::reserve(std::size_t size) {
     if (queue_ == nullptr) {
         queue_ = pool_->take_queue();
     }
-    std::vector<OutputPool::Piece>& pieces = queue_->pieces;
-    if (pieces.size() > queue_->first && pieces.back().pooled != nullptr) {
-        OutputPool::Piece& last = pieces.back();
+    if (queue_->ends_with_pooled()) {
+        OutputPool::Piece& last = queue_->last();
         if (last.room() >= size) {
             return const_cast<std::byte*>(last.end());
         }
         if (last.size == 0) {  // reserved before and left empty
             pool_->drop(last);
-            pieces.pop_back();
+            --queue_->count;
         }
     }
-    base::Block* block = pool_->take_block(size);
-    pieces.push_back({block, {}, block->data(), 0});
-    return block->data();
+    OutputPool::Piece& piece = pool_->add(*queue_);
+    piece.pooled = pool_->take_block(size);
+    piece.data = piece.pooled->data();
+    piece.size = 0;
+    return piece.pooled->data();
 }
 
 void OutputBuffer::commit(std::size_t size) {
-    OutputPool::Piece& last = queue_->pieces.back();
+    OutputPool::Piece& last = queue_->last();
     DVERIFY(last.pooled != nullptr && last.room() >= size);
     last.size += static_cast<std::uint32_t>(size);
     size_ += size;
@@ -110,35 +118,37 @@ void OutputBuffer::write(base::Slice slice) {
     if (slice.empty()) {
         return;
     }
-    if (queue_ != nullptr && queue_->pieces.size() > queue_->first &&
-        queue_->pieces.back().pooled != nullptr && slice.size() <= copied_slice_bytes_max &&
-        queue_->pieces.back().room() >= slice.size()) {
-        write(slice.bytes());
-        return;
-    }
     if (queue_ == nullptr) {
         queue_ = pool_->take_queue();
     }
-    if (queue_->pieces.size() > queue_->first && queue_->pieces.back().size == 0) {
-        pool_->drop(queue_->pieces.back());
-        queue_->pieces.pop_back();
+    if (queue_->ends_with_pooled()) {
+        OutputPool::Piece& last = queue_->last();
+        if (slice.size() <= copied_slice_bytes_max && last.room() >= slice.size()) {
+            write(slice.bytes());
+            return;
+        }
+        if (last.size == 0) {
+            pool_->drop(last);
+            --queue_->count;
+        }
     }
     size_ += slice.size();
-    const auto size = static_cast<std::uint32_t>(slice.size());
-    const std::byte* data = slice.data();
-    queue_->pieces.push_back({nullptr, std::move(slice), data, size});
+    OutputPool::Piece& piece = pool_->add(*queue_);
+    piece.data = slice.data();
+    piece.size = static_cast<std::uint32_t>(slice.size());
+    piece.slice = std::move(slice);
 }
 
 void OutputBuffer::rewind(Mark mark) {
     VERIFY(mark.size <= size_);
     while (size_ > mark.size) {
-        OutputPool::Piece& last = queue_->pieces.back();
+        OutputPool::Piece& last = queue_->last();
         const std::size_t excess = std::min<std::size_t>(size_ - mark.size, last.size);
         last.size -= static_cast<std::uint32_t>(excess);
         size_ -= excess;
         if (last.size == 0) {
             pool_->drop(last);
-            queue_->pieces.pop_back();
+            --queue_->count;
         }
     }
     if (size_ == 0) {
@@ -151,7 +161,7 @@ std::size_t OutputBuffer::front(iovec* parts, std::size_t count_max) const {
         return 0;
     }
     std::size_t count = 0;
-    for (std::size_t i = queue_->first; i < queue_->pieces.size() && count < count_max; ++i) {
+    for (std::size_t i = queue_->first; i < queue_->count && count < count_max; ++i) {
         const OutputPool::Piece& piece = queue_->pieces[i];
         if (piece.size > 0) {
             parts[count].iov_base = const_cast<std::byte*>(piece.data);
@@ -182,8 +192,10 @@ void OutputBuffer::consume(std::size_t size) {
     }
     // Keeps the vector from growing when output never runs dry.
     if (queue_->first >= 32) {
-        queue_->pieces.erase(queue_->pieces.begin(),
-                             queue_->pieces.begin() + static_cast<std::ptrdiff_t>(queue_->first));
+        const auto sent = static_cast<std::ptrdiff_t>(queue_->first);
+        std::rotate(queue_->pieces.begin(), queue_->pieces.begin() + sent,
+                    queue_->pieces.begin() + static_cast<std::ptrdiff_t>(queue_->count));
+        queue_->count -= queue_->first;
         queue_->first = 0;
     }
 }
@@ -192,7 +204,7 @@ void OutputBuffer::clear() {
     if (queue_ == nullptr) {
         return;
     }
-    for (std::size_t i = queue_->first; i < queue_->pieces.size(); ++i) {
+    for (std::size_t i = queue_->first; i < queue_->count; ++i) {
         pool_->drop(queue_->pieces[i]);
     }
     pool_->give_queue(queue_);
@@ -204,7 +216,7 @@ std::vector<std::byte> OutputBuffer::flat() const {
     std::vector<std::byte> bytes;
     bytes.reserve(size_);
     if (queue_ != nullptr) {
-        for (std::size_t i = queue_->first; i < queue_->pieces.size(); ++i) {
+        for (std::size_t i = queue_->first; i < queue_->count; ++i) {
             const OutputPool::Piece& piece = queue_->pieces[i];
             bytes.insert(bytes.end(), piece.data, piece.data + piece.size);
         }

@@ -40,13 +40,21 @@ class OutputPool {
         }
         const std::byte* end() const { return data + size; }
     };
+    // Pieces [first, count) wait; those behind them are spare, so that none is made or destroyed
+    // while it goes round.
     struct Queue {
         std::vector<Piece> pieces;
-        std::size_t first = 0;  // pieces before it are sent
+        std::size_t first = 0;
+        std::size_t count = 0;
+        Piece& last() { return pieces[count - 1]; }
+        bool ends_with_pooled() const {
+            return count > first && pieces[count - 1].pooled != nullptr;
+        }
     };
     base::Block* take_block(std::size_t capacity);
     void give_block(base::Block* block);
     void drop(Piece& piece);
+    Piece& add(Queue& queue);
     Queue* take_queue();
     void give_queue(Queue* queue);
 

@@ -23,6 +23,7 @@ std::uint64_t TimerWheel::tick_of(base::Instant at) {
 
 void TimerWheel::link(Timer& timer, std::uint64_t tick) {
     timer.tick = std::clamp(tick, current_, current_ + slot_count - 1);
+    timer.place = {static_cast<std::int64_t>(timer.tick << tick_bits)};
     const std::size_t i = timer.tick % slot_count;
     Timer& slot = slots_[i];
     timer.previous = slot.previous;
@@ -49,7 +50,7 @@ void TimerWheel::unlink(Timer& timer) {
     }
 }
 
-void TimerWheel::schedule(Timer& timer, base::Instant at) {
+void TimerWheel::move(Timer& timer, base::Instant at) {
     if (at == base::Instant::never()) {
         cancel(timer);
         return;

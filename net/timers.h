@@ -22,6 +22,7 @@ struct Timer {
     Timer* next = nullptr;
     base::Instant at{};      // what schedule() was told
     std::uint64_t tick = 0;  // where it is linked: at or before the tick of `at`
+    base::Instant place{};   // when that tick ends
 };
 
 class TimerWheel {
@@ -32,7 +33,13 @@ class TimerWheel {
 
     // Arms or moves the timer. One that only moves later costs a store: its old place is looked at
     // and put right on the way. never() disarms.
-    void schedule(Timer& timer, base::Instant at);
+    void schedule(Timer& timer, base::Instant at) {
+        if (timer.armed() && at != base::Instant::never() && timer.place <= at) [[likely]] {
+            timer.at = at;
+            return;
+        }
+        move(timer, at);
+    }
     void cancel(Timer& timer);
     // Appends the timers whose time has come, disarmed, roughly in order of time.
     void take_expired(base::Instant now, std::vector<Timer*>& expired);
@@ -45,6 +52,7 @@ class TimerWheel {
     static constexpr int tick_bits = 24;
     static constexpr std::uint64_t slot_count = 4096;
     static std::uint64_t tick_of(base::Instant at);
+    void move(Timer& timer, base::Instant at);
     void link(Timer& timer, std::uint64_t tick);
     void unlink(Timer& timer);
 

@@ -53,6 +53,16 @@ struct Transport::Acceptor : Op {
     base::Instant retry_at = base::Instant::never();
 };
 
+inline Connection* Transport::find(ConnectionId id) const {
+    if (id.slot >= connections_.size()) {
+        return nullptr;
+    }
+    Connection* connection = connections_[id.slot].get();
+    // An id that names nothing has generation 0, as has a connection that may not be used.
+    return connection->usable_generation == id.generation && id.generation != 0 ? connection
+                                                                                : nullptr;
+}
+
 Transport::Transport(Ring& ring, ReceiveBuffers& buffers, const TransportOptions& options,
                      base::Instant now)
     : ring_(ring),
@@ -174,6 +184,7 @@ void Transport::accept_one(int socket) {
     connection.socket = socket;
     connection.life = Connection::Life::open;
     connection.known = !refuse;
+    connection.usable_generation = refuse ? 0 : connection.generation;
     connection.input_deadline = base::Instant::never();
     connection.send_deadline = base::Instant::never();
     mark_dirty(connection);  // arms the receive
@@ -292,8 +303,8 @@ void Transport::send_one(const SendDone& done) {
         vectors_.push_back(connection.vector);
         connection.vector = nullptr;
     }
-    mark_dirty(connection);
     if (connection.life == Connection::Life::closing) {
+        mark_dirty(connection);
         return;
     }
     if (done.result < 0) {
@@ -301,6 +312,7 @@ void Transport::send_one(const SendDone& done) {
             ++counters_.reset;
             shut_down(connection);
         }
+        mark_dirty(connection);
         return;
     }
     const auto sent = static_cast<std::uint32_t>(done.result);
@@ -309,6 +321,9 @@ void Transport::send_one(const SendDone& done) {
         ++counters_.short_sends;
     }
     connection.output.consume(sent);
+    if (!connection.output.empty() || connection.life != Connection::Life::open) {
+        mark_dirty(connection);  // more to send, or FIN
+    }
     if (connection.wants_drained && connection.output.size() <= connection.low_water) {
         connection.wants_drained = false;
         drained_.push_back(id_of(connection));
@@ -467,16 +482,6 @@ void Transport::expire_one(Connection& connection) {
 
 // --- the caller's calls ---
 
-Connection* Transport::find(ConnectionId id) const {
-    if (id.slot >= connections_.size()) {
-        return nullptr;
-    }
-    Connection* connection = connections_[id.slot].get();
-    const bool usable = connection->generation == id.generation && connection->known &&
-                        connection->life == Connection::Life::open;
-    return usable ? connection : nullptr;
-}
-
 ConnectionId Transport::id_of(const Connection& connection) const {
     return {connection.slot, connection.generation};
 }
@@ -577,6 +582,7 @@ void Transport::close_after_flush(ConnectionId id) {
         return;
     }
     connection->life = Connection::Life::flushing;
+    connection->usable_generation = 0;
     connection->paused = false;  // what the peer still sends is read and dropped
     connection->input_phase = InputPhase::none;
     connection->input_deadline = base::Instant::never();
@@ -606,6 +612,7 @@ void Transport::shut_down(Connection& connection) {
         return;
     }
     connection.life = Life::closing;
+    connection.usable_generation = 0;
     if (connection.known) {
         connection.known = false;
         --counters_.open;
