@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/placement.h"
+#include "tests/support/count_allocations.h"
 
 namespace ursula::shard::test {
 
@@ -34,13 +35,34 @@ void GateDisk::submit(storage::DiskOp& op) {
     if (lies && op.kind == storage::DiskOp::Kind::write) {
         op.durable = false;
     }
+    const std::uint64_t before = test_support::allocations();
     disk_.submit(op);
+    allocations += test_support::allocations() - before;
 }
 
 void GateDisk::take_completions(std::vector<storage::DiskOp*>& done) {
-    if (!held) {
-        disk_.take_completions(done);
+    if (held) {
+        return;
     }
+    const std::uint64_t before = test_support::allocations();
+    const auto first = static_cast<std::ptrdiff_t>(done.size());
+    disk_.take_completions(done);
+    allocations += test_support::allocations() - before;
+    if (!holds_reads_of.empty()) {
+        const auto waits = [this](const storage::DiskOp* op) {
+            if (op->kind == storage::DiskOp::Kind::open && op->name == holds_reads_of) {
+                held_file_ = op->file;
+            }
+            return op->kind == storage::DiskOp::Kind::read && op->file == held_file_;
+        };
+        const auto from = std::stable_partition(done.begin() + first, done.end(),
+                                                [&](const auto* op) { return !waits(op); });
+        waiting_reads_.insert(waiting_reads_.end(), from, done.end());
+        done.erase(from, done.end());
+        return;
+    }
+    done.insert(done.end(), waiting_reads_.begin(), waiting_reads_.end());
+    waiting_reads_.clear();
 }
 
 Node::~Node() {

@@ -27,11 +27,17 @@ ShardOptions small_options();
 class GateDisk final : public storage::Disk {
   public:
     explicit GateDisk(sim::SimDisk& disk) : disk_(disk) {}
-    bool held = false;        // nothing completes
+    bool held = false;  // nothing completes
+    // Reads of this file wait at the gate, once it was opened; empty: none.
+    std::string holds_reads_of;
     bool lies = false;        // a planted bug: durable writes complete without being durable
     std::uint64_t reads = 0;  // submitted so far
     std::uint64_t read_bytes = 0;
+    std::uint64_t allocations = 0;  // made by the disk itself
 
+    std::size_t may_complete() const {
+        return held ? 0 : disk_.in_flight() + (holds_reads_of.empty() ? waiting_reads_.size() : 0);
+    }
     void submit(storage::DiskOp& op) override;
     void take_completions(std::vector<storage::DiskOp*>& done) override;
     std::uint32_t alignment() const override { return disk_.alignment(); }
@@ -42,6 +48,8 @@ class GateDisk final : public storage::Disk {
 
   private:
     sim::SimDisk& disk_;
+    std::vector<storage::DiskOp*> waiting_reads_;
+    storage::FileId held_file_{UINT32_MAX};
 };
 
 class Node {
@@ -149,9 +157,7 @@ class Node {
     void deliver(api::Reply&& reply);
     void route_internal(const api::Call& call);
     // Disk ops that may complete.
-    std::uint64_t in_flight() const {
-        return sim_ == nullptr || gate_->held ? 0 : sim_->in_flight();
-    }
+    std::uint64_t in_flight() const { return sim_ == nullptr ? 0 : gate_->may_complete(); }
 
     ShardOptions options_;
     bool memory_ = false;
