@@ -2,8 +2,13 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -328,4 +333,42 @@ TEST_CASE("spinning finds a completion without sleeping and otherwise sleeps") {
     }
     REQUIRE(ring->submit_and_wait(base::milliseconds(10)).has_value());
     CHECK(ring->reap() == 0);
+}
+
+namespace {
+
+// Makes io_uring_setup fail for this process and its children, as a container's profile does.
+bool forbid_io_uring(unsigned error) {
+    std::array<sock_filter, 4> program = {{
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},  // the system call's number
+        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_io_uring_setup},
+        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | error},
+        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+    }};
+    const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("io_uring forbidden or missing is an error that names the remedy") {
+    for (const int error : {EPERM, ENOSYS}) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            if (!forbid_io_uring(static_cast<unsigned>(error))) {
+                ::_exit(3);
+            }
+            const auto ring = Ring::open();
+            const char* remedy = error == EPERM ? "kernel.io_uring_disabled=0" : "Linux 6.0";
+            const bool told = !ring.has_value() && ring.error().errno_value == error &&
+                              ring.error().message.find(remedy) != std::string::npos &&
+                              ring.error().message.find("seccomp") != std::string::npos;
+            ::_exit(told ? 0 : 1);
+        }
+        int status = -1;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        REQUIRE(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == 0);
+    }
 }

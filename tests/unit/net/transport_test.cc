@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -587,6 +588,40 @@ TEST_CASE("no more is accepted after stop_accepting; what is open stays") {
     CHECK(server.closed.size() == 1);
     first.receive();
     CHECK(first.over);
+}
+
+TEST_CASE("out of file descriptors: accepting goes on when there are some again") {
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    rlimit low = before;
+    low.rlim_cur = 100;
+    // The kernel looks at the limit when the accept is armed.
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    Server server;
+    Client first(server);
+    const ConnectionId id = server.accept_one();
+    Client second(server);
+    Client third(server);
+    std::vector<int> taken;
+    for (int fd = ::dup(0); fd >= 0; fd = ::dup(0)) {
+        taken.push_back(fd);
+    }
+    server.turns(10);
+    CHECK(server.accepted.size() == 1);
+    CHECK(server.transport->counters().accept_errors > 0);
+    // The queue is left alone for a while instead of being asked again and again.
+    server.turns(20);
+    CHECK(server.transport->counters().accept_errors <= 2);
+    server.transport->write(id, base::as_bytes("served"));
+    server.turns(3);
+    CHECK(first.receive() == "served");
+    for (const int fd : taken) {
+        ::close(fd);
+    }
+    CHECK(server.transport->next_deadline() <= server.now + base::milliseconds(100));
+    server.now = server.now + base::milliseconds(200);
+    server.turn_until([&] { return server.accepted.size() == 3; });
+    CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 TEST_CASE("what an idle connection costs") {
