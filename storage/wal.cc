@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <deque>
 
 #include "base/crc32c.h"
 #include "base/verify.h"
@@ -56,7 +55,7 @@ class WalCore final : public DiskUser {
 
     std::size_t staged_bytes_ = 0;
     std::vector<Persisted> persisted_;
-    std::deque<Batch*> in_flight_;
+    std::vector<Batch*> in_flight_;  // oldest first; at most two
     Wal::Counters counters_;
     std::string failure_;
     SegmentSet segments_;
@@ -114,7 +113,7 @@ class WalCore final : public DiskUser {
     const std::uint32_t block_;
     BatchPool pool_;
     Batch* current_ = nullptr;
-    std::deque<Batch*> closed_;
+    std::vector<Batch*> closed_;  // oldest first; few, and unlike a deque it keeps its memory
     OpenEntry open_;
     std::vector<base::GroupId> deferred_groups_;  // with deferred records, next one first
 
@@ -670,7 +669,7 @@ void WalCore::complete_in_memory() {
     }
     while (!closed_.empty()) {
         Batch* batch = closed_.front();
-        closed_.pop_front();
+        closed_.erase(closed_.begin());
         batch_durable(*batch, base::Instant{});
     }
 }
@@ -684,7 +683,7 @@ bool WalCore::submit_next(base::Instant now) {
     if (segment.size - segment.end < padded) {
         return submit_head(now);
     }
-    closed_.pop_front();
+    closed_.erase(closed_.begin());
     place(batch, segment, segment.end);
     const bool data = batch.records > 0;
     BatchHeader header{0,
@@ -849,7 +848,7 @@ void WalCore::on_done(DiskOp& op, base::Instant now) {
     // Only in log order, and never past a write that failed.
     while (failure_.empty() && !in_flight_.empty() && in_flight_.front()->complete) {
         Batch* batch = in_flight_.front();
-        in_flight_.pop_front();
+        in_flight_.erase(in_flight_.begin());
         durable_sequence_ = batch->sequence;
         idle_since_ = now;
         batch_durable(*batch, now);

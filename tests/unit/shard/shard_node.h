@@ -82,6 +82,7 @@ class Node {
     Shard& shard() { return *shard_; }
     sim::SimDisk& disk() { return *sim_; }
     GateDisk& gate() { return *gate_; }
+    bool on_memory() const { return memory_; }
     // What a next start finds; the shard is down.
     sim::Image& image() { return image_; }
     void set_disk_alignment(std::uint32_t bytes) { alignment_ = bytes; }  // from the next start
