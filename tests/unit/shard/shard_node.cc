@@ -83,6 +83,7 @@ base::Result<BootReport> Node::try_start() {
             sim_->set_alignment(alignment_);
             gate_ = std::make_unique<GateDisk>(*sim_);
             gate_->lies = lies_;
+            sim_->cut_after(cut_after_);
         }
         sim_->set_random(random_);
         disk = gate_.get();

@@ -87,6 +87,8 @@ class Node {
     sim::Image& image() { return image_; }
     void set_disk_alignment(std::uint32_t bytes) { alignment_ = bytes; }  // from the next start
     void set_lies(bool lies) { lies_ = lies; }  // GateDisk::lies, likewise
+    // The power goes off after so many disk ops from the next start on (sim::SimDisk::cut_after).
+    void set_cut_after(std::uint64_t ops) { cut_after_ = ops; }
     // Completions in random order and late; nullptr: at once.
     void set_random(base::Random* random);
 
@@ -171,6 +173,7 @@ class Node {
     base::Random* random_ = nullptr;
     std::uint32_t alignment_ = 512;
     bool lies_ = false;
+    std::uint64_t cut_after_ = UINT64_MAX;
     std::vector<Node*> peers_;
 
     base::Now now_{base::Instant{1'000'000}, base::WallTime{1'700'000'000'000}};
