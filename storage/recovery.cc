@@ -393,6 +393,10 @@ class Recovery {
         while (cursor.next(record, body)) {
             if (record.kind == RecordKind::retire) {
                 const SegmentId gone(static_cast<std::uint32_t>(record.index.value));
+                if (gone >= segment) {
+                    return tl::unexpected(damage(segment, position + cursor.body_position(),
+                                                 "it retires a segment not before itself"));
+                }
                 retired_.push_back(gone);
                 continue;
             }
@@ -417,6 +421,10 @@ class Recovery {
                     group.vote = base::NodeId(static_cast<std::uint32_t>(record.index.value));
                     break;
                 case RecordKind::truncate:
+                    fits = record.index.value > 0;
+                    if (!fits) {
+                        break;
+                    }
                     group.drop_pieces();
                     truncate(record.group, group, record.index);
                     break;
