@@ -494,20 +494,22 @@ class Recovery {
     bool on_piece(GroupReplay& group, const RecordHeader& record, base::Bytes body,
                   const Location& location) {
         const base::EntryId id{record.term, record.index};
+        if (record.index <= group.snapshot.index) {
+            // Its bytes are not needed, and any segment with some of its pieces may be recycled,
+            // also one between two that are still there.
+            group.drop_pieces();
+            if (record.piece_offset + static_cast<std::uint64_t>(record.length) ==
+                record.piece_total) {
+                group.end = std::max(group.end, record.index);
+            }
+            return true;
+        }
         if (record.piece_offset == 0) {
             group.drop_pieces();
             group.piece_active = true;
             group.piece_id = id;
             group.piece_total = record.piece_total;
         } else if (!group.piece_active) {
-            // Its beginning lies in a segment that snapshots cover.
-            if (record.index <= group.snapshot.index) {
-                if (record.piece_offset + static_cast<std::uint64_t>(record.length) ==
-                    record.piece_total) {
-                    group.end = std::max(group.end, record.index);
-                }
-                return true;
-            }
             return false;
         }
         if (group.piece_id != id || group.piece_total != record.piece_total ||
