@@ -334,6 +334,31 @@ TEST_CASE("segments are recycled when snapshots cover them and name nothing in t
     CHECK(!again.log.segments.front().replayed);
 }
 
+TEST_CASE("a recycled segment in the middle of a large entry that a snapshot covers") {
+    SimDisk disk;
+    auto wal = start(disk);
+    Instant now{1};
+    // Group 0 needs the first segment; group 1's entry begins there and ends in the third.
+    stage(*wal, 0, 1, 1, text(100, 'k'));
+    stage(*wal, 1, 1, 1, text(170'000, 'l'));
+    settle(*wal, disk, now);
+    stage(*wal, 1, 1, 2, "small");
+    settle(*wal, disk, now);
+    REQUIRE(wal->segment_count() >= 3);
+    wal->covered(GroupId(1), LogIndex(2), {});
+    settle(*wal, disk, now);
+    CHECK(wal->has_segment(SegmentId(1)));
+    CHECK(!wal->has_segment(SegmentId(2)));
+    wal.reset();
+    SimDisk after(disk.everything());
+    std::vector<EntryId> snapshots(8);
+    snapshots[1] = {Term(1), LogIndex(2)};
+    const Recovered recovered = recover_all(after, snapshots);
+    CHECK(recovered.entries.groups.size() == 1);
+    CHECK(recovered.entries.groups.at(0).size() == 1);
+    CHECK(recovered.log.groups[1].last == snapshots[1]);
+}
+
 TEST_CASE("bodies stay until released and their memory serves again") {
     SimDisk disk;
     Instant now{};
