@@ -20,7 +20,7 @@ Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& ca
       calls_(calls),
       pages_(pages),
       parser_(options.max_body),
-      responder_(options, transport, exchanges_, counters_),
+      responder_(options, transport, counters_),
       tails_(options, responder_, calls, arena_, exchanges_, counters_, now.mono),
       targets_(net::HeadMemo::slots) {}
 

@@ -31,11 +31,9 @@ constexpr std::string_view preflight_lines =
 
 }  // namespace
 
-Responder::Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
-                     EdgeCounters& counters)
+Responder::Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters)
     : options_(options),
       transport_(transport),
-      exchanges_(exchanges),
       counters_(counters),
       request_number_(base::Random(options.random_seed).next()) {
     options_changed();

@@ -17,8 +17,7 @@ namespace ursula::http {
 
 class Responder {
   public:
-    Responder(const EdgeOptions& options, net::Transport& transport, Exchanges& exchanges,
-              EdgeCounters& counters);
+    Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters);
 
     void options_changed();
 
@@ -55,7 +54,6 @@ class Responder {
 
     const EdgeOptions& options_;
     net::Transport& transport_;
-    Exchanges& exchanges_;
     EdgeCounters& counters_;
     net::OutputPool held_pool_;
     std::string open_cors_;    // block for "*"

@@ -135,7 +135,6 @@ class TailHub {
     // The shared encoding of the post being delivered; empty until the first reader needs it.
     net::SseFrame shared_[3];
     bool shared_made_[3] = {};
-    std::uint64_t shared_cursor_ = 0;
 };
 
 }  // namespace ursula::http

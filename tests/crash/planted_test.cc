@@ -36,9 +36,10 @@ TEST_CASE("each planted bug is found") {
         {Planted::torn_tail_is_segment_end, "torn tail treated as the end of its segment"},
         {Planted::recycled_accepted, "recycled record accepted"},
     };
-    for (const auto& [bug, name] : bugs) {
+    for (const auto& planted : bugs) {
+        const char* const name = planted.second;
         std::string violation;
-        const std::uint64_t images = images_until_found(bug, violation);
+        const std::uint64_t images = images_until_found(planted.first, violation);
         fmt::print("{}: found after {} images: {}\n", name, images, violation);
         CHECK_MESSAGE(images > 0, name);
     }
