@@ -95,7 +95,7 @@ void Front::collect(base::Now now) {
         }
         if (received.end_of_input) {
             peer.end_of_input = true;
-        } else {
+        } else if (!peer.closing) {
             peer.reader.feed(received.bytes);
         }
         if (!peer.waiting) {
