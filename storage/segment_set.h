@@ -32,7 +32,8 @@ struct Segment {
         highest;                    // per group, highest index of any record in it
     std::uint32_t live_groups = 0;  // whose snapshots name it
     std::uint32_t readers = 0;
-    bool retiring = false;  // its retire record is staged
+    bool retiring = false;       // its retire record is staged
+    bool retire_placed = false;  // and has its place in the log: heads behind it do not list it
     enum class File : std::uint8_t { closed, opening, open } file_state = File::closed;
     FileId file{};
     ReadRequest* waiting = nullptr;  // for the file to open

@@ -770,7 +770,8 @@ void WalCore::build_head(Batch& batch, const Segment& segment) {
         return items.data() + items.size() - size;
     };
     for (const std::unique_ptr<Segment>& live : segments_.all()) {
-        if (live->id < segment.id) {
+        // A start that begins at this head does not see the retire records before it.
+        if (live->id < segment.id && !live->retire_placed) {
             encode_segment_item({live->id, live->end, live->last_sequence, live->last_checksum},
                                 item(RecordKind::segments, segment_item_bytes));
         }
@@ -794,6 +795,9 @@ void WalCore::place(Batch& batch, Segment& segment, std::uint32_t position) {
         piece.body->release();
     }
     batch.pieces.clear();
+    for (const SegmentId id : batch.retires) {
+        segments_.find(id)->retire_placed = true;
+    }
     for (const Mark& from : batch.marks) {
         GroupLog& log = log_of(from.group);
         log.submitted = {from.group, from.vote, from.term, from.end, from.pending};

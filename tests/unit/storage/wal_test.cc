@@ -359,6 +359,38 @@ TEST_CASE("a recycled segment in the middle of a large entry that a snapshot cov
     CHECK(recovered.log.groups[1].last == snapshots[1]);
 }
 
+TEST_CASE("a segment whose retirement is the last thing before a new segment's head") {
+    // Wherever in its segment the retire record comes to stand, the start after it finds no gap.
+    for (int fill = 0; fill < 130; ++fill) {
+        CAPTURE(fill);
+        SimDisk disk;
+        auto wal = start(disk);
+        Instant now{1};
+        std::uint64_t next = 1;
+        while (wal->segment_count() < 3) {
+            stage(*wal, 1, 1, next++, text(1000, 'r'));
+            settle(*wal, disk, now);
+        }
+        for (int i = 0; i < fill; ++i) {
+            stage(*wal, 1, 1, next++, text(300, 'f'));
+            settle(*wal, disk, now);
+        }
+        const LogIndex covered(next - 1);
+        wal->covered(GroupId(1), covered, {});
+        wal->flush(now);  // the retire records are on their way
+        stage(*wal, 1, 1, next++, text(300, 'n'));
+        wal->flush(now);  // and with them, when the segment is full, the next one's head
+        settle(*wal, disk, now);
+        CHECK(!wal->has_segment(SegmentId(1)));
+        wal.reset();
+        SimDisk after(disk.everything());
+        std::vector<EntryId> snapshots(8);
+        snapshots[1] = {Term(1), covered};
+        const Recovered recovered = recover_all(after, snapshots);
+        CHECK(recovered.entries.groups.at(1).size() == 1);
+    }
+}
+
 TEST_CASE("bodies stay until released and their memory serves again") {
     SimDisk disk;
     Instant now{};
