@@ -75,8 +75,8 @@ TEST_CASE("evicted payload comes back from disk, whatever the offset, size and a
         const auto read_all = [&] {
             for (const Written& stream : streams) {
                 for (int i = 0; i < 40; ++i) {
-                    check_read(node, stream, random.below(stream.bytes.size() + 10),
-                               random.below(100'000));
+                    const std::uint64_t offset = random.below(stream.bytes.size() + 10);
+                    check_read(node, stream, offset, random.below(100'000));
                 }
                 check_read(node, stream, 0, UINT64_MAX);
                 for (const std::uint64_t end : {stream.ends[3], stream.ends[10]}) {
