@@ -455,12 +455,12 @@ TEST_CASE("what takes effect at a reload, and what needs a restart") {
     CHECK(keys_needing_restart(running, wanted).empty());
     wanted.server.cors_origins = {"https://a"};
     wanted.server.sse_heartbeat = base::seconds(1);
-    wanted.storage.reserve.share_hundredths = 100;
     CHECK(keys_needing_restart(running, wanted).empty());
     wanted.server.listen[0].port = 1;
     wanted.storage.path = "/x";
+    wanted.storage.reserve.share_hundredths = 100;
     CHECK(keys_needing_restart(running, wanted) ==
-          std::vector<std::string>{"server.listen", "storage.path"});
+          std::vector<std::string>{"server.listen", "storage.path", "storage.reserve"});
 }
 
 TEST_CASE("the key table names every key with its default") {
