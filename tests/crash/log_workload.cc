@@ -219,7 +219,11 @@ Recovered recover_log(storage::Disk& disk, const Image& image, const Snapshots& 
 }
 
 LogWorkload::LogWorkload(std::uint64_t seed)
-    : random_(seed), disk_random_(seed + 1), crash_random_(seed + 2), small_volume_(seed % 3 == 0) {
+    : seed_(seed),
+      random_(seed),
+      disk_random_(seed + 1),
+      crash_random_(seed + 2),
+      small_volume_(seed % 3 == 0) {
     begin_life(Image{});
 }
 
@@ -317,7 +321,7 @@ void LogWorkload::stage_some() {
             truncate_some(group);
         } else if (wal_->state() == storage::Wal::State::full) {
             continue;  // as the shard does: 507
-        } else if (what == 2) {
+        } else if (what <= 4) {
             stage_entry(group, random_.between(1201, 9000));
             ++found_.large;
         } else {
@@ -550,19 +554,20 @@ std::string LogWorkload::check_nested(const Image& image, sim::SimDisk::Seen& se
                 storage::Wal::start(disk, options(), std::move(recovered.log));
             whole = started.has_value();
         }
-        disk.crash_images(crash_random_, seen, [&](const Image& after) {
-            ++found_.nested;
-            Recovered again;
-            nested_violation = check(after, &again);
-            for (std::uint32_t i = 0; i < group_count && nested_violation.empty(); ++i) {
-                if (again.groups[i].states[0] != first.groups[i].states[0] ||
-                    again.groups[i].hard_states[0] != first.groups[i].hard_states[0]) {
-                    nested_violation =
-                        fmt::format("group {}: a second recovery found another state", i);
+        disk.crash_images(
+            crash_random_, seen, acknowledged(), [&](const Image& after, std::uint64_t) {
+                ++found_.nested;
+                Recovered again;
+                nested_violation = check(after, &again);
+                for (std::uint32_t i = 0; i < group_count && nested_violation.empty(); ++i) {
+                    if (again.groups[i].states[0] != first.groups[i].states[0] ||
+                        again.groups[i].hard_states[0] != first.groups[i].hard_states[0]) {
+                        nested_violation =
+                            fmt::format("group {}: a second recovery found another state", i);
+                    }
                 }
-            }
-            return nested_violation.empty();
-        });
+                return nested_violation.empty();
+            });
         if (whole) {
             break;
         }
@@ -571,18 +576,20 @@ std::string LogWorkload::check_nested(const Image& image, sim::SimDisk::Seen& se
 }
 
 void LogWorkload::check_images(sim::SimDisk::Seen& seen) {
-    disk_->crash_images(crash_random_, seen, [&](const Image& image) {
-        ++found_.images;
-        found_.violation = found_.images % 64 == 0 ? check_nested(image, seen) : check(image);
-        return found_.violation.empty();
-    });
+    disk_->crash_images(
+        crash_random_, seen, acknowledged(), [&](const Image& image, std::uint64_t hash) {
+            ++found_.checks;
+            found_.images += seen.insert(~hash).second ? 1 : 0;
+            found_.violation = found_.checks % 64 == 0 ? check_nested(image, seen) : check(image);
+            return found_.violation.empty();
+        });
 }
 
 // One of the images becomes the disk of the next life.
 void LogWorkload::power_cut() {
     std::vector<Image> images;
     SimDisk::Seen seen;
-    disk_->crash_images(crash_random_, seen, [&](const Image& image) {
+    disk_->crash_images(crash_random_, seen, 0, [&](const Image& image, std::uint64_t) {
         images.push_back(image);
         return images.size() < 200;
     });
@@ -597,10 +604,23 @@ void LogWorkload::power_cut() {
     begin_life(image);
 }
 
-void LogWorkload::run(std::uint64_t steps, sim::SimDisk::Seen& seen) {
-    for (std::uint64_t i = 0; i < steps && found_.violation.empty(); ++i) {
+// What the images are checked against, as one number.
+std::uint64_t LogWorkload::acknowledged() const {
+    std::uint64_t key = seed_ * 0x9e3779b97f4a7c15u + found_.crashes;
+    for (const GroupModel& group : groups_) {
+        key = (key ^ group.acked) * 0xff51afd7ed558ccdu;
+        key = (key ^ group.hard_acked) * 0xc4ceb9fe1a85ec53u;
+        key ^= key >> 32;
+    }
+    return key;
+}
+
+void LogWorkload::run(std::uint64_t steps, std::uint64_t every, sim::SimDisk::Seen& seen) {
+    for (std::uint64_t i = 1; i <= steps && found_.violation.empty(); ++i) {
         step();
-        check_images(seen);
+        if (i % every == 0) {
+            check_images(seen);
+        }
         if (found_.violation.empty() && random_.chance(1, 80)) {
             power_cut();
         }

@@ -92,6 +92,7 @@ class LogWorkload {
   public:
     struct Found {
         std::uint64_t images = 0;   // distinct ones recovered
+        std::uint64_t checks = 0;   // of an image against what was acknowledged
         std::uint64_t nested = 0;   // of crashes inside a recovery
         std::uint64_t crashes = 0;  // lives ended
         std::uint64_t segments_recycled = 0;
@@ -106,9 +107,9 @@ class LogWorkload {
 
     explicit LogWorkload(std::uint64_t seed);
     ~LogWorkload();
-    // Runs until so many distinct images were checked in all (seen is shared between seeds) or a
-    // violation was found.
-    void run(std::uint64_t steps, sim::SimDisk::Seen& seen);
+    // Runs so many steps, or until a violation was found; after each `every`th, all images are
+    // checked. seen is shared between seeds.
+    void run(std::uint64_t steps, std::uint64_t every, sim::SimDisk::Seen& seen);
     const Found& found() const { return found_; }
 
   private:
@@ -124,7 +125,9 @@ class LogWorkload {
     std::string check(const sim::Image& image, Recovered* out = nullptr) const;
     std::string check_nested(const sim::Image& image, sim::SimDisk::Seen& seen);
     void power_cut();
+    std::uint64_t acknowledged() const;
 
+    const std::uint64_t seed_;
     base::Random random_;
     base::Random disk_random_;
     base::Random crash_random_;

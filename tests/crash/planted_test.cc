@@ -19,7 +19,7 @@ std::uint64_t images_until_found(Planted bug, std::string& violation) {
         sim::SimDisk::Seen seen;
         storage::planted_bug = bug;
         LogWorkload workload(seed);
-        workload.run(300, seen);
+        workload.run(300, 1, seen);
         images += workload.found().images;
         violation = workload.found().violation;
         if (!violation.empty()) {

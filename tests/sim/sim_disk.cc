@@ -467,8 +467,8 @@ Image SimDisk::crash_image(base::Random& random) const {
     return image(sectors, names);
 }
 
-void SimDisk::crash_images(base::Random& random, Seen& seen,
-                           const std::function<bool(const Image&)>& visit) const {
+void SimDisk::crash_images(base::Random& random, Seen& seen, std::uint64_t key,
+                           const Visit& visit) const {
     // What is chosen about: each unsynced sector that would change its file's bytes; those that
     // would not (zeros written over nothing) count as one per file, since only the file's size
     // depends on them.
@@ -499,7 +499,8 @@ void SimDisk::crash_images(base::Random& random, Seen& seen,
                 sectors[sector] = chosen[i];
             }
         }
-        return !seen.insert(hash_of(sectors, names)).second || visit(image(sectors, names));
+        const std::uint64_t hash = hash_of(sectors, names);
+        return !seen.insert(hash ^ key).second || visit(image(sectors, names), hash);
     };
     std::vector<std::vector<bool>> name_choices;
     if (d <= 4) {

@@ -64,13 +64,16 @@ class SimDisk final : public storage::Disk {
     std::size_t unsynced_names() const;
     // Everything that was written so far, synced or not.
     Image everything() const;
-    // Calls visit with those images a power cut may leave now that are not in `seen` (by hash; they
-    // are added): every combination of lost and kept for up to 10 unsynced sectors (and of torn
-    // ones for up to 5); above, none, all, every prefix, every single one missing, every single one
-    // torn, and 64 seeded subsets. Directory changes likewise. Stops when visit returns false.
+    // Calls visit with those images a power cut may leave now that are not in `seen` under `key`
+    // (they are added): every combination of lost and kept for up to 10 unsynced sectors (and of
+    // torn ones for up to 5); above, none, all, every prefix, every single one missing, every
+    // single one torn, and 64 seeded subsets. Directory changes likewise. Stops when visit returns
+    // false. `key` says what the images are checked against: after another acknowledgement the same
+    // image is another case.
     using Seen = std::unordered_set<std::uint64_t>;
-    void crash_images(base::Random& random, Seen& seen,
-                      const std::function<bool(const Image&)>& visit) const;
+    using Visit = std::function<bool(const Image& image, std::uint64_t hash)>;
+    void crash_images(base::Random& random, Seen& seen, std::uint64_t key,
+                      const Visit& visit) const;
     // One of them, drawn: each unsynced sector lost, kept or torn and each directory change lost or
     // kept, by chance; one in eight times all of them kept, one in eight all lost.
     Image crash_image(base::Random& random) const;

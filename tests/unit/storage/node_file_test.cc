@@ -85,7 +85,7 @@ TEST_CASE("a crash while the node file is written leaves it absent or whole") {
         const base::Result<void> stored = store_node_file(disk, sample());
         base::Random random(cut);
         SimDisk::Seen seen;
-        disk.crash_images(random, seen, [&](const sim::Image& image) {
+        disk.crash_images(random, seen, 0, [&](const sim::Image& image, std::uint64_t) {
             SimDisk after(image);
             NodeFile loaded;
             const base::Result<NodeFileFound> found = load_node_file(after, loaded);

@@ -52,7 +52,8 @@ struct Driver {
         std::vector<Image> all;
         base::Random random(1);
         SimDisk::Seen seen;
-        disk.crash_images(random, seen, [&](const Image& image) {
+        disk.crash_images(random, seen, 0, [&](const Image& image, std::uint64_t hash) {
+            CHECK(hash == image.hash());
             all.push_back(image);
             return true;
         });
