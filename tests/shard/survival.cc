@@ -26,6 +26,7 @@ class Story {
         pending_.resize(groups_.size());
         json_ = random_.below(1u << stream_names);
         slow_disk_ = random_.chance(2, 3);
+        small_disk_ = random_.chance(1, 5);
         node_.set_disk_alignment(random_.chance(1, 4) ? 4096 : 512);
         node_.set_lies(plants.disk_lies);
     }
@@ -78,6 +79,18 @@ class Story {
     }
     const ShardOptions& node_options() const { return const_cast<Story*>(this)->node_.options(); }
     bool off() { return node_.disk().cut(); }
+    std::uint64_t used_bytes() {
+        const base::Result<std::vector<storage::FileInfo>> listed = node_.disk().list_now();
+        std::uint64_t used = 0;
+        for (const storage::FileInfo& file : *listed) {
+            used += file.size;
+        }
+        return used;
+    }
+    static bool is_disk_full(const api::Answer& answer) {
+        const auto* refused = std::get_if<api::Refused>(&answer);
+        return refused != nullptr && refused->why == api::Refusal::disk_full;
+    }
 
     // --- one life ---
     void live(bool last) {
@@ -89,6 +102,9 @@ class Story {
             return;
         }
         check_survivors();
+        if (small_disk_ && !off()) {
+            node_.disk().set_capacity(used_bytes() + random_.below(400'000));
+        }
         const std::uint64_t turns = random_.between(1, 60);
         for (std::uint64_t turn = 0; turn < turns && !off() && !failed(); ++turn) {
             // A disk that stands still for a while, so that much is under way when the power goes.
@@ -103,6 +119,7 @@ class Story {
         }
         if (last) {
             node_.set_random(nullptr);
+            node_.disk().set_capacity(UINT64_MAX);
             idle(turns_max);
             for (const auto& pending : pending_) {
                 if (!pending.empty() && !failed()) {
@@ -336,6 +353,11 @@ class Story {
             if (found == pending.end()) {
                 continue;
             }
+            if (small_disk_ && is_disk_full(reply.answer)) {
+                ++report_.disk_full;
+                pending.erase(found);
+                return;
+            }
             if (found != pending.begin() && !changes_nothing(reply.answer)) {
                 fail(fmt::format("{} answered {} ahead of writes before it", found->write.name,
                                  told(reply.answer)));
@@ -522,7 +544,8 @@ class Story {
     SurvivalPlants plants_;
     Node node_;
     bool slow_disk_ = false;
-    std::uint64_t json_ = 0;  // which of the names are JSON streams
+    bool small_disk_ = false;  // runs full; appends are then refused
+    std::uint64_t json_ = 0;   // which of the names are JSON streams
     std::vector<ModelGroup> groups_;
     std::vector<std::deque<Pending>> pending_;
     std::map<std::uint64_t, Read> reads_;

@@ -22,6 +22,7 @@ struct SurvivalReport {
     std::uint64_t cuts = 0;
     std::uint64_t unknown = 0;           // writes without an answer when the power went
     std::uint64_t unknown_survived = 0;  // and were there after it
+    std::uint64_t disk_full = 0;         // writes refused because the disk was
     std::uint64_t snapshots = 0;
     std::uint64_t recycled = 0;
 };

@@ -3,8 +3,8 @@
 #include "tests/shard/survival.h"
 
 #include <doctest/doctest.h>
+#include <fmt/core.h>
 
-#include <cstdio>
 #include <cstdlib>
 
 namespace ursula::shard::test {
@@ -43,25 +43,22 @@ TEST_CASE("every acknowledged write is there after any power cut, once and whole
         sum.cuts += report.cuts;
         sum.unknown += report.unknown;
         sum.unknown_survived += report.unknown_survived;
+        sum.disk_full += report.disk_full;
         sum.snapshots += report.snapshots;
         sum.recycled += report.recycled;
     }
-    std::printf(
-        "%llu stories: %llu writes, %llu acknowledged changes, %llu reads, %llu cuts, "
-        "%llu of %llu writes without answer survived, %llu snapshots, %llu segments recycled\n",
-        static_cast<unsigned long long>(last - first + 1),
-        static_cast<unsigned long long>(sum.writes),
-        static_cast<unsigned long long>(sum.acknowledged),
-        static_cast<unsigned long long>(sum.reads), static_cast<unsigned long long>(sum.cuts),
-        static_cast<unsigned long long>(sum.unknown_survived),
-        static_cast<unsigned long long>(sum.unknown),
-        static_cast<unsigned long long>(sum.snapshots),
-        static_cast<unsigned long long>(sum.recycled));
+    fmt::print(
+        "{} stories: {} writes, {} acknowledged changes, {} reads, {} cuts, {} of {} writes "
+        "without "
+        "answer survived, {} refused by a full disk, {} snapshots, {} segments recycled\n",
+        last - first + 1, sum.writes, sum.acknowledged, sum.reads, sum.cuts, sum.unknown_survived,
+        sum.unknown, sum.disk_full, sum.snapshots, sum.recycled);
     if (only == 0) {
         // Stories in which nothing happens would all be right.
         CHECK(sum.acknowledged > (last - first) * 20);
         CHECK(sum.unknown_survived > 0);
         CHECK(sum.unknown_survived < sum.unknown);
+        CHECK(sum.disk_full > 0);
         CHECK(sum.snapshots > 0);
         CHECK(sum.recycled > 0);
     }
