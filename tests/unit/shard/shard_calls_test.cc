@@ -290,6 +290,41 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a turn's commands beyond a mebibyte go into several entries, in order") {
+    Node node(small_options());
+    node.options().groups = 1;
+    node.options().hot_bytes = 8 << 20;
+    node.start();
+    node.wait<CreateReply>(node.create("v1/a"));
+    node.run();
+    const std::uint64_t entries = node.shard().counters().entries;
+    std::string content;
+    std::vector<api::CallId> calls;
+    for (std::uint64_t i = 0; i < 30; ++i) {
+        const std::string body = pattern(100'000, i);
+        calls.push_back(node.append_as("p", 0, i, "v1/a", body));
+        calls.push_back(node.append_as("p", 0, i, "v1/a", body));
+        content += body;
+    }
+    node.turn();
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+        const auto reply = node.wait<AppendReply>(calls[i]);
+        CHECK(reply.kind ==
+              (i % 2 == 0 ? AppendReply::Kind::appended : AppendReply::Kind::duplicate));
+        CHECK(reply.tail == (i / 2 + 1) * 100'000);
+    }
+    CHECK(node.shard().counters().entries - entries >= 6);
+    CHECK(node.shard().counters().entries - entries <= 7);
+    for (const bool restarted : {false, true}) {
+        CAPTURE(restarted);
+        if (restarted) {
+            node.restart();
+        }
+        const bool same = node.content("v1/a") == content;
+        CHECK(same);
+    }
+}
+
 TEST_CASE("listing a bucket's streams: prefix, after, count") {
     on_both_disks([](Node& node) {
         for (const char* name : {"b/one", "b/two", "b/three", "bb/four", "b/x/y"}) {

@@ -156,6 +156,44 @@ TEST_CASE("disk full in the middle of a turn of many: each call has one certain 
     CHECK(node.content("v1/s") == content);
 }
 
+TEST_CASE(
+    "a log write that fails ends the shard in a sentence, and nothing is acknowledged after") {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        CAPTURE(seed);
+        base::Random random(seed);
+        Node node(small_options());
+        node.start();
+        node.wait<api::CreateReply>(node.create("v1/a", "text/plain", "before"));
+        node.run();
+        node.set_random(&random);
+        node.disk().fail(storage::DiskOp::Kind::write, static_cast<std::uint32_t>(seed % 4), EIO);
+        std::uint64_t acknowledged = 6;
+        std::vector<api::CallId> calls;
+        for (int i = 0; i < 20; ++i) {
+            calls.push_back(node.append("v1/a", "x"));
+            node.turn();
+        }
+        for (int i = 0; i < 50; ++i) {
+            node.turn();
+        }
+        CHECK(node.shard().failure().find("the log could not be written: wal-") == 0);
+        for (const api::CallId id : calls) {
+            if (node.answered(id)) {
+                CHECK(node.tail_after(id) == ++acknowledged);
+            }
+        }
+        CHECK(acknowledged < 26);
+        // What was acknowledged is still served, and is there after the next start.
+        CHECK(node.content("v1/a").size() == acknowledged);
+        node.set_random(nullptr);
+        node.cut_power(random);
+        node.start();
+        const std::string content = node.content("v1/a");
+        CHECK(content.size() >= acknowledged);
+        CHECK(content == std::string("before") + std::string(content.size() - 6, 'x'));
+    }
+}
+
 TEST_CASE("memory full on a node without a disk: refused, and freed by a removal") {
     Node node(small_options());
     node.options().hot_bytes = 512 << 10;
