@@ -246,6 +246,7 @@ class Recovery {
             const auto at = files_.find(id);
             if (at == files_.end()) {
                 continues = false;
+                missing_ = id;
                 continue;  // checked against the retire records at the end
             }
             File& file = at->second;
@@ -266,7 +267,7 @@ class Recovery {
                 !(head.header.previous == end)) {
                 return tl::unexpected(damage(id, 0, "it does not continue the segment before it"));
             }
-            TRY(apply_head(head, i == start_));
+            TRY(apply_head(head, replayed_.empty()));
             end = {id, head.header.alignment + round_up(head.batch.length, head.header.alignment),
                    head.batch.checksum, head.batch.sequence};
             replayed_.push_back(segment);
@@ -373,6 +374,12 @@ class Recovery {
             } else if (item.end < group.end) {
                 truncate(item.group, group, item.end.next());
             } else if (item.end > group.end) {
+                if (item.end > group.snapshot.index && missing_ != SegmentId{}) {
+                    return base::fail(
+                        fmt::format("{} is missing: entries {} to {} of group {} were in it",
+                                    segment_name(missing_), group.end.value + 1, item.end.value,
+                                    item.group.value));
+                }
                 if (item.end > group.snapshot.index) {
                     return tl::unexpected(
                         damage(head.header.segment, head.header.alignment,
@@ -642,6 +649,7 @@ class Recovery {
     std::size_t start_ = 0;
     std::vector<RecoveredSegment> replayed_;
     std::vector<SegmentId> retired_;
+    SegmentId missing_{};  // the last listed segment without a file
     RecoveredLog recovered_;
 };
 

@@ -30,11 +30,12 @@ std::uint32_t segment_header_crc(const std::byte* header, std::uint64_t salt, Se
 
 }  // namespace
 
-void encode_segment_header(const SegmentHeader& header, base::MutableBytes out) {
+void encode_segment_header(const SegmentHeader& header, base::MutableBytes out,
+                           std::uint32_t version) {
     VERIFY(out.size() >= segment_header_bytes);
     std::byte* at = out.data();
     store(at, segment_magic);
-    store(at + 12, wal_format_version);
+    store(at + 12, version);
     store(at + 16, header.salt);
     store(at + 24, header.segment.value);
     store(at + 28, header.alignment);

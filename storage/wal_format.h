@@ -158,7 +158,9 @@ enum class HeaderCheck : std::uint8_t {
     newer
 };  // foreign: whole, but of another salt
 
-void encode_segment_header(const SegmentHeader& header, base::MutableBytes out);
+// version: only tests write another.
+void encode_segment_header(const SegmentHeader& header, base::MutableBytes out,
+                           std::uint32_t version = wal_format_version);
 HeaderCheck decode_segment_header(base::Bytes bytes, std::uint64_t salt, SegmentId segment,
                                   SegmentHeader& out);
 // Without knowing the salt: trusts the one in the header. For tools.
