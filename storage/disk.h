@@ -95,6 +95,10 @@ class Disk {
     virtual base::Result<std::vector<FileInfo>> list_now() = 0;
     // Runs ops to completion, in order; stops at the first failure (its result says which).
     virtual void run_now(DiskOp& op) = 0;
+    // Reading ahead: begin_now may start a read of op, which nobody touches before finish_now; that
+    // waits for it. One at a time. A Disk that begins nothing reads in finish_now.
+    virtual void begin_now(DiskOp& op) { static_cast<void>(op); }
+    virtual void finish_now(DiskOp& op) { run_now(op); }
 };
 
 }  // namespace ursula::storage

@@ -4,14 +4,21 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "storage/planted.h"
 
 namespace ursula::storage {
 
 namespace {
-// Large reads: at this size a direct read reaches the disk's rate (performance-anchors 2.2).
-constexpr std::uint32_t window_bytes = 4 * 1024 * 1024;
+
+// At this size a direct read reaches the disk's rate (performance-anchors 2.2). A reader that wants
+// only a segment's head does not pay for it: the first window is small.
+constexpr std::uint32_t window_bytes_max = 4 * 1024 * 1024;
+constexpr std::uint32_t window_bytes_min = 128 * 1024;
+// Room before a window for the end of the one before it: more than a batch.
+constexpr std::uint32_t margin_bytes = 2 * 1024 * 1024;
+
 }  // namespace
 
 SegmentReader::SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt)
@@ -19,9 +26,11 @@ SegmentReader::SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, 
       segment_(segment),
       size_(
           static_cast<std::uint32_t>(std::min<std::uint64_t>(size, UINT32_MAX - memory_alignment))),
-      salt_(salt) {}
+      salt_(salt),
+      window_bytes_(window_bytes_min) {}
 
 SegmentReader::~SegmentReader() {
+    drop_ahead();
     if (open_) {
         DiskOp op;
         op.kind = DiskOp::Kind::close;
@@ -64,34 +73,79 @@ base::Result<void> SegmentReader::sync() {
     return {};
 }
 
-base::Result<void> SegmentReader::fill(std::uint32_t position, std::uint32_t size) {
-    TRY(open());
-    const std::uint32_t begin = position / memory_alignment * memory_alignment;
-    const std::uint32_t wanted =
-        std::max(round_up(position + size, memory_alignment) - begin,
-                 std::min(window_bytes, round_up(size_ - begin, memory_alignment)));
-    if (capacity_ < wanted) {
-        memory_ = allocate_aligned(wanted);
-        capacity_ = wanted;
+// None for a file that fits the first window.
+std::uint32_t SegmentReader::margin() const {
+    return size_ <= window_bytes_min ? 0 : margin_bytes;
+}
+
+// Gives the window memory and an op for [begin, begin + wanted), as far as the file goes.
+void SegmentReader::prepare(Window& window, std::uint32_t begin, std::uint32_t wanted) {
+    const std::uint32_t size = std::min(wanted, size_ - begin);
+    if (window.capacity < round_up(size, memory_alignment)) {
+        window.capacity = round_up(size, memory_alignment);
+        window.memory = allocate_aligned(margin() + window.capacity);
     }
-    const std::uint32_t block = disk_.alignment();
-    const std::uint32_t end = std::min(begin + wanted, size_);
+    window.at = window.memory.get() + margin();
+    window.begin = begin;
+    window.end = begin + size;
+    window.op.kind = DiskOp::Kind::read;
+    window.op.file = file_;
+    window.op.position = begin;
     // A direct read wants whole blocks; a file that was cut short elsewhere may not have them.
-    DiskOp op;
-    op.kind = DiskOp::Kind::read;
-    op.file = file_;
-    op.position = begin;
-    op.buffer = {memory_.get(), std::min(round_up(end - begin, block), capacity_)};
-    disk_.run_now(op);
-    if (op.result < 0) {
-        const int error = static_cast<int>(-op.result);
+    window.op.buffer = {window.at, std::min(round_up(size, disk_.alignment()), window.capacity)};
+}
+
+base::Result<void> SegmentReader::accept(Window& window) {
+    if (window.op.result < 0) {
+        const int error = static_cast<int>(-window.op.result);
+        window.end = window.begin;
         return base::fail(fmt::format("{} cannot be read at byte {}: {}", segment_name(segment_),
-                                      begin, std::strerror(error)),
+                                      window.begin, std::strerror(error)),
                           error);
     }
-    window_begin_ = begin;
-    window_end_ =
-        begin + static_cast<std::uint32_t>(std::min<std::int64_t>(op.result, end - begin));
+    window.end = window.begin + static_cast<std::uint32_t>(std::min<std::int64_t>(
+                                    window.op.result, window.end - window.begin));
+    return {};
+}
+
+base::Result<void> SegmentReader::fill(std::uint32_t position, std::uint32_t size) {
+    TRY(open());
+    drop_ahead();
+    const std::uint32_t begin = position / memory_alignment * memory_alignment;
+    prepare(now_, begin,
+            std::max(round_up(position + size, memory_alignment) - begin, window_bytes_));
+    disk_.run_now(now_.op);
+    TRY(accept(now_));
+    return {};
+}
+
+void SegmentReader::read_ahead() {
+    if (ahead_begun_ || now_.end >= size_ || now_.end % memory_alignment != 0) {
+        return;
+    }
+    prepare(ahead_, now_.end, window_bytes_);
+    ahead_begun_ = true;
+    disk_.begin_now(ahead_.op);
+}
+
+void SegmentReader::drop_ahead() {
+    if (ahead_begun_) {
+        ahead_begun_ = false;
+        disk_.finish_now(ahead_.op);
+    }
+}
+
+// The window read ahead becomes the current one, with the current one's bytes from `position` on in
+// front of it.
+base::Result<void> SegmentReader::take_ahead(std::uint32_t position) {
+    ahead_begun_ = false;
+    disk_.finish_now(ahead_.op);
+    TRY(accept(ahead_));
+    const std::uint32_t kept = now_.end - position;
+    std::memcpy(ahead_.at - kept, now_.at + (position - now_.begin), kept);
+    ahead_.at -= kept;
+    ahead_.begin -= kept;
+    std::swap(now_, ahead_);
     return {};
 }
 
@@ -100,14 +154,25 @@ base::Result<base::Bytes> SegmentReader::view(std::uint32_t position, std::uint3
         return base::Bytes{};
     }
     size = std::min(size, size_ - position);
-    if (position < window_begin_ || position + size > window_end_) {
+    if (ahead_begun_ && position >= now_.begin && position <= now_.end &&
+        position + size > now_.end && now_.end - position <= margin()) {
+        TRY(take_ahead(position));
+        read_ahead();
+    }
+    if (position < now_.begin || position + size > now_.end) {
+        // Reading on in order deserves large windows, and the next one before it is asked for.
+        const bool in_order = now_.end > 0 && position >= now_.begin && position <= now_.end;
+        window_bytes_ = in_order ? window_bytes_max : window_bytes_;
         TRY(fill(position, size));
-        if (position >= window_end_) {
+        if (position >= now_.end) {
             return base::Bytes{};
         }
-        size = std::min(size, window_end_ - position);
+        size = std::min(size, now_.end - position);
+        if (in_order) {
+            read_ahead();
+        }
     }
-    return base::Bytes{memory_.get() + (position - window_begin_), size};
+    return base::Bytes{now_.at + (position - now_.begin), size};
 }
 
 base::Result<HeaderCheck> SegmentReader::read_header(SegmentHeader& out) {

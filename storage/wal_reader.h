@@ -39,8 +39,25 @@ class SegmentReader {
     base::Result<std::uint64_t> highest_watermark(std::uint32_t from, std::uint32_t through);
 
   private:
+    // A stretch of the file in memory. Its bytes may begin before `memory`'s data area, in the room
+    // kept for the end of the window before: so what crosses two windows is contiguous.
+    struct Window {
+        AlignedMemory memory;
+        std::uint32_t capacity = 0;  // of the data area
+        std::byte* at = nullptr;     // byte `begin` of the file
+        std::uint32_t begin = 0;
+        std::uint32_t end = 0;
+        DiskOp op;
+    };
+
     base::Result<void> open();
+    std::uint32_t margin() const;
+    void prepare(Window& window, std::uint32_t begin, std::uint32_t wanted);
+    base::Result<void> accept(Window& window);
     base::Result<void> fill(std::uint32_t position, std::uint32_t size);
+    base::Result<void> take_ahead(std::uint32_t position);
+    void read_ahead();
+    void drop_ahead();
 
     Disk& disk_;
     const SegmentId segment_;
@@ -48,12 +65,12 @@ class SegmentReader {
     const std::uint64_t salt_;
     bool open_ = false;
     FileId file_{};
-    AlignedMemory memory_;
-    std::uint32_t capacity_ = 0;
-    std::uint32_t window_begin_ = 0;
-    std::uint32_t window_end_ = 0;
-    std::uint32_t step_ =
-        512;  // blocks to look for batches at; the segment's own once its header was read
+    Window now_;
+    Window ahead_;
+    bool ahead_begun_ = false;
+    std::uint32_t window_bytes_;  // of the next fill; grows while the file is read in order
+    // Blocks to look for batches at; the segment's own once its header was read.
+    std::uint32_t step_ = 512;
 };
 
 }  // namespace ursula::storage

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "base/crc32c.h"
+#include "base/random.h"
 #include "log_driver.h"
 #include "sim/sim_disk.h"
 #include "storage/memory_disk.h"
@@ -185,6 +187,43 @@ TEST_CASE("many segments, restarts in between") {
         REQUIRE(again.entries.groups[4].size() == next - 1);
         CHECK(again.entries.groups[4].back().body == text(1000, static_cast<char>(next - 1)));
         log = std::move(again.log);
+    }
+}
+
+TEST_CASE("a log of several read windows: batches of every size across their edges") {
+    SimDisk disk;
+    Instant now{};
+    WalOptions options = small_options();
+    options.segment_bytes = 16 * 1024 * 1024;
+    options.batch_bytes_max = base::limits::wal_batch_bytes_max;
+    options.piece_bytes_max = base::limits::wal_piece_bytes_max;
+    auto wal = start(disk, {}, options);
+    base::Random random(5);
+    std::uint64_t next[3] = {1, 1, 1};
+    std::vector<std::pair<std::uint32_t, std::size_t>> sizes[3];
+    for (std::size_t bytes = 0; bytes < 40'000'000;) {
+        for (std::uint64_t i = random.below(8); i > 0; --i) {
+            const auto group = static_cast<std::uint32_t>(random.below(3));
+            const std::size_t size =
+                random.chance(1, 20) ? random.below(3'000'000) : random.below(200'000);
+            const std::string body = text(size, static_cast<char>(next[group]));
+            stage(*wal, group, 1, next[group]++, body);
+            sizes[group].emplace_back(base::crc32c(base::as_bytes(body)), size);
+            bytes += size;
+        }
+        settle(*wal, disk, now);
+        for (std::uint32_t group = 0; group < 3; ++group) {
+            wal->release(GroupId(group), LogIndex(next[group] - 1));
+        }
+    }
+    Recovered again = recover_all(disk);
+    for (std::uint32_t group = 0; group < 3; ++group) {
+        REQUIRE(again.entries.groups[group].size() == next[group] - 1);
+        for (std::size_t i = 0; i < sizes[group].size(); ++i) {
+            const std::string& body = again.entries.groups[group][i].body;
+            CHECK(body.size() == sizes[group][i].second);
+            CHECK(base::crc32c(base::as_bytes(body)) == sizes[group][i].first);
+        }
     }
 }
 
