@@ -108,7 +108,8 @@ class Recovery {
             }
             File& file = files_[id];
             file.size = info.size;
-            file.reader = std::make_unique<SegmentReader>(disk_, id, info.size, options_.salt);
+            file.reader =
+                std::make_unique<SegmentReader>(disk_, id, info.size, options_.salt, memory_);
         }
         return {};
     }
@@ -118,6 +119,12 @@ class Recovery {
         if (file.head_read) {
             return {};
         }
+        base::Result<void> read = read_head_now(file);
+        file.reader->rest();  // one segment at a time has windows and reads ahead
+        return read;
+    }
+
+    base::Result<void> read_head_now(File& file) {
         SegmentReader& reader = *file.reader;
         base::Result<HeaderCheck> check = reader.read_header(file.head.header);
         if (!check) {
@@ -191,6 +198,7 @@ class Recovery {
         for (auto& [id, file] : files_) {
             base::Result<std::uint64_t> watermark =
                 file.reader->highest_watermark(0, evidence_bytes_max);
+            file.reader->rest();
             if (!watermark) {
                 return tl::unexpected(std::move(watermark.error()));
             }
@@ -281,6 +289,7 @@ class Recovery {
                     return tl::unexpected(std::move(valid.error()));
                 }
                 if (!*valid) {
+                    file.reader->rest();
                     TRY(stop(id, end.position, end.sequence + 1));
                     if (!is_last && planted(Planted::torn_tail_is_segment_end)) {
                         continues = false;
@@ -299,6 +308,7 @@ class Recovery {
                     damage(id, end.position, "it does not end where the next segment says"));
             }
             set_end(end);
+            file.reader->rest();
         }
         return {};
     }
@@ -322,6 +332,7 @@ class Recovery {
             if (!watermark) {
                 return tl::unexpected(std::move(watermark.error()));
             }
+            at->second.reader->rest();
             if (*watermark >= sequence) {
                 return tl::unexpected(
                     damage(segment, position,
@@ -641,6 +652,7 @@ class Recovery {
     const RecoveryOptions& options_;
     RecoverySink& sink_;
     std::vector<GroupReplay> groups_;
+    ReadMemory memory_;
     std::map<SegmentId, File> files_;
     std::vector<std::string> temporaries_;
     SegmentId highest_seen_{};

@@ -178,20 +178,32 @@ base::Result<bool> SnapshotCore::read_file(const SnapshotKey& key, std::vector<s
     }
     SnapshotChecker checker(key);
     bool valid = true;
+    std::uint64_t window = 0;  // what of the file is in memory
+    std::size_t held = 0;
     while (valid && !checker.complete()) {
-        op.kind = DiskOp::Kind::read;
-        op.position = checker.position();
-        op.buffer = {verify_memory_.get(), frame_bytes_max};
-        disk_.run_now(op);
-        if (op.result < 0) {
-            const std::int64_t result = op.result;
-            op.kind = DiskOp::Kind::close;
-            disk_.run_now(op);
-            return failed(result);
-        }
         base::Bytes body;
-        const base::Bytes bytes{verify_memory_.get(), static_cast<std::size_t>(op.result)};
-        valid = checker.next(bytes, body) != 0;
+        const std::uint64_t at = checker.position();
+        const base::Bytes rest =
+            at < window + held
+                ? base::Bytes{verify_memory_.get() + (at - window), held - (at - window)}
+                : base::Bytes{};
+        if (checker.next(rest, body) == 0) {
+            // Not valid, or not all of it is in memory: judged again from the frame's own
+            // beginning.
+            op.kind = DiskOp::Kind::read;
+            op.position = at;
+            op.buffer = {verify_memory_.get(), frame_bytes_max};
+            disk_.run_now(op);
+            if (op.result < 0) {
+                const std::int64_t result = op.result;
+                op.kind = DiskOp::Kind::close;
+                disk_.run_now(op);
+                return failed(result);
+            }
+            window = at;
+            held = static_cast<std::size_t>(op.result);
+            valid = checker.next({verify_memory_.get(), held}, body) != 0;
+        }
         out.insert(out.end(), body.begin(), body.end());
     }
     op.kind = DiskOp::Kind::close;

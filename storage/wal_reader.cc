@@ -21,16 +21,18 @@ constexpr std::uint32_t margin_bytes = 2 * 1024 * 1024;
 
 }  // namespace
 
-SegmentReader::SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt)
+SegmentReader::SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt,
+                             ReadMemory& memory)
     : disk_(disk),
       segment_(segment),
       size_(
           static_cast<std::uint32_t>(std::min<std::uint64_t>(size, UINT32_MAX - memory_alignment))),
       salt_(salt),
+      memory_(memory),
       window_bytes_(window_bytes_min) {}
 
 SegmentReader::~SegmentReader() {
-    drop_ahead();
+    rest();
     if (open_) {
         DiskOp op;
         op.kind = DiskOp::Kind::close;
@@ -81,9 +83,17 @@ std::uint32_t SegmentReader::margin() const {
 // Gives the window memory and an op for [begin, begin + wanted), as far as the file goes.
 void SegmentReader::prepare(Window& window, std::uint32_t begin, std::uint32_t wanted) {
     const std::uint32_t size = std::min(wanted, size_ - begin);
-    if (window.capacity < round_up(size, memory_alignment)) {
-        window.capacity = round_up(size, memory_alignment);
-        window.memory = allocate_aligned(margin() + window.capacity);
+    const std::uint32_t needed = margin() + round_up(size, memory_alignment);
+    if (window.capacity < needed) {
+        give_back(window);
+        if (!memory_.free.empty() && memory_.free.back().second >= needed) {
+            window.memory = std::move(memory_.free.back().first);
+            window.capacity = memory_.free.back().second;
+            memory_.free.pop_back();
+        } else {
+            window.memory = allocate_aligned(needed);
+            window.capacity = needed;
+        }
     }
     window.at = window.memory.get() + margin();
     window.begin = begin;
@@ -92,7 +102,8 @@ void SegmentReader::prepare(Window& window, std::uint32_t begin, std::uint32_t w
     window.op.file = file_;
     window.op.position = begin;
     // A direct read wants whole blocks; a file that was cut short elsewhere may not have them.
-    window.op.buffer = {window.at, std::min(round_up(size, disk_.alignment()), window.capacity)};
+    window.op.buffer = {window.at,
+                        std::min(round_up(size, disk_.alignment()), window.capacity - margin())};
 }
 
 base::Result<void> SegmentReader::accept(Window& window) {
@@ -133,6 +144,21 @@ void SegmentReader::drop_ahead() {
         ahead_begun_ = false;
         disk_.finish_now(ahead_.op);
     }
+}
+
+void SegmentReader::rest() {
+    drop_ahead();
+    give_back(now_);
+    give_back(ahead_);
+    window_bytes_ = window_bytes_min;
+}
+
+// Only windows of the full size are worth keeping: a row of small ones would be in their way.
+void SegmentReader::give_back(Window& window) {
+    if (window.capacity >= margin_bytes + window_bytes_max) {
+        memory_.free.emplace_back(std::move(window.memory), window.capacity);
+    }
+    window = Window{};
 }
 
 // The window read ahead becomes the current one, with the current one's bytes from `position` on in

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -14,10 +15,16 @@
 
 namespace ursula::storage {
 
+// Windows handed from one reader to the next, so that their pages are faulted in once.
+struct ReadMemory {
+    std::vector<std::pair<AlignedMemory, std::uint32_t>> free;  // with its bytes
+};
+
 class SegmentReader {
   public:
-    // size: of the file as listed. Opens on first use.
-    SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt);
+    // size: of the file as listed. Opens on first use. memory outlives the reader.
+    SegmentReader(Disk& disk, SegmentId segment, std::uint64_t size, std::uint64_t salt,
+                  ReadMemory& memory);
     ~SegmentReader();
     SegmentReader(const SegmentReader&) = delete;
     SegmentReader& operator=(const SegmentReader&) = delete;
@@ -28,6 +35,8 @@ class SegmentReader {
     // next call.
     base::Result<base::Bytes> view(std::uint32_t position, std::uint32_t size);
     base::Result<void> sync();
+    // Ends reading ahead and gives the memory back; reading may begin again.
+    void rest();
 
     // The segment header; its block size is what positions are rounded to from then on.
     base::Result<HeaderCheck> read_header(SegmentHeader& out);
@@ -43,7 +52,7 @@ class SegmentReader {
     // kept for the end of the window before: so what crosses two windows is contiguous.
     struct Window {
         AlignedMemory memory;
-        std::uint32_t capacity = 0;  // of the data area
+        std::uint32_t capacity = 0;  // all of it
         std::byte* at = nullptr;     // byte `begin` of the file
         std::uint32_t begin = 0;
         std::uint32_t end = 0;
@@ -58,11 +67,13 @@ class SegmentReader {
     base::Result<void> take_ahead(std::uint32_t position);
     void read_ahead();
     void drop_ahead();
+    void give_back(Window& window);
 
     Disk& disk_;
     const SegmentId segment_;
     const std::uint32_t size_;
     const std::uint64_t salt_;
+    ReadMemory& memory_;
     bool open_ = false;
     FileId file_{};
     Window now_;

@@ -190,7 +190,8 @@ int verify_shard(const std::string& directory, std::uint64_t salt, std::uint32_t
     // What snapshots cover was not read by recovery, but may hold payload.
     std::uint64_t batches = 0;
     for (const RecoveredSegment& segment : log->segments) {
-        SegmentReader reader(disk, segment.segment, segment.size_bytes, salt);
+        ReadMemory memory;
+        SegmentReader reader(disk, segment.segment, segment.size_bytes, salt, memory);
         const auto end = walk(reader, false, batches);
         if (!end) {
             return complain(end.error());
@@ -216,7 +217,8 @@ int dump_shard(const std::string& directory, std::uint64_t salt, std::uint32_t o
         if (only != 0 && id != SegmentId(only)) {
             continue;
         }
-        SegmentReader reader(disk, id, size, salt);
+        ReadMemory memory;
+        SegmentReader reader(disk, id, size, salt, memory);
         std::uint64_t batches = 0;
         if (const auto end = walk(reader, true, batches); !end) {
             return complain(end.error());
