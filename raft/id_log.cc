@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/verify.h"
+#include "raft/bounds.h"
 
 namespace ursula::raft {
 
@@ -61,6 +62,52 @@ EntryId IdLog::append(Term term, std::uint64_t counted_bytes) {
     sizes_.push_back(counted_bytes);
     uncommitted_bytes_ += counted_bytes;
     return {term, last_};
+}
+
+std::uint64_t IdLog::bytes_of(LogIndex index) const {
+    VERIFY(index >= first() && index <= last_);
+    const std::uint64_t from_end = last_.value - index.value;
+    const std::size_t known = sizes_.size() - sizes_head_;
+    return from_end < known ? sizes_[sizes_.size() - 1 - from_end] : limits::unknown_entry_bytes;
+}
+
+EntryId IdLog::last_at_most(LogIndex index, Term term) const {
+    index = std::min(index, last_);
+    for (auto run = runs_.rbegin(); run != runs_.rend() && index > snapshot_.index; ++run) {
+        if (run->first > index) {
+            continue;
+        }
+        if (run->term <= term) {
+            return {run->term, index};
+        }
+        index = LogIndex(run->first.value - 1);
+    }
+    return index == snapshot_.index && snapshot_.term <= term ? snapshot_ : EntryId{};
+}
+
+void IdLog::truncate(LogIndex from) {
+    VERIFY(from > committed_ && from <= last_);
+    while (!runs_.empty() && runs_.back().first >= from) {
+        runs_.pop_back();
+    }
+    for (; last_ >= from; last_ = LogIndex(last_.value - 1)) {
+        // Entries found at the start have no size here.
+        if (sizes_.size() > sizes_head_) {
+            uncommitted_bytes_ -= sizes_.back();
+            sizes_.pop_back();
+        }
+    }
+    persisted_ = std::min(persisted_, last_);
+}
+
+void IdLog::restart(EntryId snapshot) {
+    VERIFY(snapshot.index > committed_);
+    snapshot_ = snapshot;
+    last_ = persisted_ = committed_ = applied_ = snapshot.index;
+    runs_.clear();
+    sizes_.clear();
+    sizes_head_ = 0;
+    uncommitted_bytes_ = 0;
 }
 
 void IdLog::set_persisted(LogIndex index) {

@@ -43,8 +43,18 @@ class IdLog {
     // Whether this very entry is in the log (or is the snapshot's last).
     bool contains(EntryId id) const;
 
+    // What an entry counts in windows: exact while it is not committed, an estimate else.
+    std::uint64_t bytes_of(LogIndex index) const;
+    // The newest entry at or before `index` whose term is at most `term`: where two logs may agree
+    // (3.5, last paragraph). {0, 0} when it would lie below the snapshot.
+    EntryId last_at_most(LogIndex index, Term term) const;
+
     // The next entry. Its term is not below the last one's.
     EntryId append(Term term, std::uint64_t counted_bytes);
+    // Entries from this index on, none of them committed, are gone.
+    void truncate(LogIndex from);
+    // A snapshot replaces the whole log; it is durable and applied.
+    void restart(EntryId snapshot);
     // Marks only move forward; a lower value changes nothing.
     void set_persisted(LogIndex index);
     void set_committed(LogIndex index);

@@ -5,6 +5,8 @@
 #include <span>
 #include <variant>
 
+#include "raft/membership.h"
+#include "raft/message.h"
 #include "raft/types.h"
 
 namespace ursula::raft {
@@ -21,9 +23,24 @@ struct Start {
     LogIndex last;
     // Known committed when this was written, so not beyond `last`; 0 is always right.
     LogIndex commit_hint;
-    // Distinct, this node among them.
-    std::span<const NodeId> voters;
+    // The membership in force at the snapshot (or the group's first one, index 0), then those that
+    // entries of the log set, in order. At least one.
+    std::span<const MembershipAt> memberships;
+    // Random and never given to another start of any replica: names this life in read requests and
+    // seeds the election timeouts.
+    std::uint64_t life = 0;
 };
+
+// A message to this node, from a peer that is who it says it is. Read during the step only. When a
+// Replicate leads to Effects::entries_to_accept, their bodies come with this message: carry the
+// effects out before the next step.
+struct Received {
+    const Message* message = nullptr;
+};
+
+// The turn of the shard ends: a leader sends what it has for each follower, one message each, and a
+// follower asks its leader for the reads of the turn. Due when wants_turn_end() says so.
+struct TurnEnd {};
 
 // A command that wants to become the next entry. Answered by an EntryToWrite or a RefusedSubmit
 // with its ticket.
@@ -35,9 +52,14 @@ struct Submit {
 // The WAL says what is durable now. `log` names an entry this group asked to write: it and all
 // before it are on disk. Carries the term, so a late answer for an overwritten entry counts for
 // nothing (reliability-anchors 3.4 raft.append_aba). `hard_state` is the newest one on disk.
+//
+// `cuts`: how many of the cuts of this group's log since its Start (each Effects::truncate_from and
+// each SnapshotInstalled is one) were written before `log`. The same entry can be written, cut off
+// and written again: an answer for the first time says nothing about the second.
 struct Persisted {
     EntryId log;
     HardState hard_state;
+    std::uint64_t cuts = 0;
 };
 
 // deadline() has been reached. Ignored when it has not.
@@ -61,6 +83,64 @@ struct SnapshotTaken {
     EntryId last;
 };
 
-using Input = std::variant<Start, Submit, Persisted, Timeout, ReadIndex, Applied, SnapshotTaken>;
+// Wants `target` (not joint) to be the membership. Answered by an EntryToWrite of kind membership
+// or a RefusedSubmit with its ticket. When the voters change the entry is the joint membership, and
+// the leader leaves it by itself once it is committed (4.3). New voters must be learners that have
+// caught up (4.2.1).
+struct ChangeMembership {
+    SubmitTicket ticket;
+    Membership target;
+};
+
+// Hand leadership to this voter, or with none to the best one (3.10). Ignored when this node does
+// not lead or the voter is down, incomplete or unknown. Submits are refused until the other leads
+// or the attempt is given up.
+struct Transfer {
+    NodeId to;
+};
+
+// --- Liveness of nodes, not of groups (DESIGN "Raft"; raft/README.md "Silence") ---
+
+// Nothing was heard of this node for limits::election_timeout, or the oldest log write it reports
+// is that old.
+struct PeerDown {
+    NodeId node;
+};
+// It was heard of again, or the connection to it is a new one: what was in flight may be lost.
+struct PeerUp {
+    NodeId node;
+};
+// The node says it does not lead this group in `term` (its digest of groups it leads is without
+// it), or it is a new process. Nothing happens unless this group believes it does.
+struct LeaderGone {
+    NodeId node;
+    Term term;
+};
+
+// This node's log disk is slow or failing, or well again: a leader with trouble hands over, and a
+// replica with trouble campaigns last.
+struct DiskTrouble {
+    bool trouble = false;
+};
+
+// Whether this replica holds all payload of its log and snapshot. One that does not campaigns last
+// and never counts for a promotion, a removal or a transfer.
+struct Completeness {
+    bool complete = true;
+};
+
+// The snapshot that Effects::fetch_snapshot asked for is durable and is the machine's state; the
+// log starts anew behind it (a cut, see Persisted). Only while needs_snapshot(last).
+struct SnapshotInstalled {
+    EntryId last;
+    MembershipAt membership;
+};
+// It cannot be had now: the leader will offer again.
+struct SnapshotFailed {};
+
+using Input =
+    std::variant<Start, Submit, Persisted, Timeout, ReadIndex, Applied, SnapshotTaken, Received,
+                 TurnEnd, ChangeMembership, Transfer, PeerDown, PeerUp, LeaderGone, DiskTrouble,
+                 Completeness, SnapshotInstalled, SnapshotFailed>;
 
 }  // namespace ursula::raft

@@ -3,13 +3,14 @@
 #include <array>
 
 #include "base/verify.h"
+#include "raft/bounds.h"
 
 namespace ursula::raft {
 
 std::uint64_t reached_by_majority(std::span<const std::uint64_t> values) {
-    VERIFY(!values.empty() && values.size() <= voters_max);
+    VERIFY(!values.empty() && values.size() <= limits::members_max);
     // Sorted by insertion, largest first: memberships are a handful.
-    std::array<std::uint64_t, voters_max> sorted;
+    std::array<std::uint64_t, limits::members_max> sorted;
     std::size_t count = 0;
     for (const std::uint64_t value : values) {
         std::size_t place = count++;

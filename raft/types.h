@@ -11,6 +11,7 @@
 
 namespace ursula::raft {
 
+using base::Duration;
 using base::EntryId;
 using base::GroupId;
 using base::Instant;
@@ -19,11 +20,12 @@ using base::NodeId;
 using base::Now;
 using base::Term;
 
-enum class Role : std::uint8_t { follower, candidate, leader };
+// pre_candidate asks whether it would win before it disturbs anybody with a new term (9.6).
+enum class Role : std::uint8_t { follower, pre_candidate, candidate, leader };
 
-// What an entry carries: nothing (a new leader's first entry, 6.4 step 1), or commands of the
-// stream machine.
-enum class EntryKind : std::uint8_t { noop, command };
+// What an entry carries: nothing (a new leader's first entry, 6.4 step 1), commands of the stream
+// machine, or a membership (4.1).
+enum class EntryKind : std::uint8_t { noop, command, membership };
 
 // What a voter must never forget (3.2, figure 3.1 "persistent state"): on disk before anything that
 // depends on it.
@@ -41,10 +43,8 @@ struct TermRun {
     constexpr auto operator<=>(const TermRun&) const = default;
 };
 
-// Bounds a membership (memory on the stack while counting); five is the largest that is sensible.
-constexpr std::size_t voters_max = 15;
-
-// Named by the shard, in rising order during a Group's life; see input.h ReadIndex.
+// Named by the shard, in rising order during a Group's life; see input.h ReadIndex. Between leader
+// and followers contexts are the leader's own count of its rounds of confirmation.
 using ReadContext = base::Id<struct ReadContextTag, std::uint64_t>;
 
 // Named by the shard: ties a Submit to the entry or the refusal it leads to. The group only hands

@@ -101,6 +101,8 @@ base::Result<BootReport> Shard::start(base::Now now) {
     }
     wal_ = std::move(*wal);
     const base::NodeId voters[] = {options_.node};
+    const raft::MembershipAt memberships[] = {
+        {base::LogIndex{}, raft::Membership::of_voters(voters)}};
     for (auto& replica : replicas_) {
         const storage::BootState& boot = boots[replica->id().value];
         raft::Start start;
@@ -109,7 +111,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
         start.log_terms = replica->boot_terms;
         start.last = boot.last.index;
         start.commit_hint = replica->machine.applied().index;
-        start.voters = voters;
+        start.memberships = memberships;
         replica->snapshot = boot.snapshot.index;
         replica->group.step(start, now, replica->effects);
         replica->group.step(raft::Applied{replica->machine.applied().index}, now, replica->effects);

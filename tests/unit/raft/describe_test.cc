@@ -27,7 +27,7 @@ TEST_CASE("inputs in words") {
                          .log_terms = runs,
                          .last = LogIndex(9),
                          .commit_hint = LogIndex(4),
-                         .voters = {}}) ==
+                         .memberships = {}}) ==
           "start t2 vote n1, snapshot 1/2, last 9, commit hint 4, log t1 from 3 t2 from 5");
     CHECK(describe(Start{}) ==
           "start t0 vote none, snapshot 0/0, last 0, commit hint 0, log empty");

@@ -49,7 +49,7 @@ std::string_view broken_step(const std::function<void(Status&, Status&, Effects&
 }  // namespace
 
 TEST_CASE("states that cannot be") {
-    CHECK(broken_state([](Status& s) { s.voters.clear(); }) != "");
+    CHECK(broken_state([](Status& s) { s.peers.clear(); }) != "");
     CHECK(broken_state([](Status& s) { s.hard_state_persisted.term = Term(9); }) != "");
     CHECK(broken_state([](Status& s) { s.reads_answered = ReadContext(99); }) != "");
     CHECK(broken_state([](Status& s) { s.applied = LogIndex(1); }) != "");
@@ -67,11 +67,11 @@ TEST_CASE("leaders that cannot be") {
     CHECK(broken_state([](Status& s) { s.hard_state_persisted.vote = NodeId{}; }) ==
           "leads a term that is not durable");
     CHECK(broken_state([](Status& s) { s.hard_state.vote = NodeId(2); }) != "");
-    CHECK(broken_state([](Status& s) { s.voters.front().granted = false; }) != "");
+    CHECK(broken_state([](Status& s) { s.peers.front().granted = false; }) != "");
     CHECK(broken_state([](Status& s) { s.term_start = LogIndex(99); }) != "");
-    CHECK(broken_state([](Status& s) { s.voters.front().match = s.last.index; }) ==
+    CHECK(broken_state([](Status& s) { s.peers.front().match = s.last.index; }) ==
           "counts itself before its own write is durable");
-    CHECK(broken_state([](Status& s) { s.voters.front().match = LogIndex(1); }) ==
+    CHECK(broken_state([](Status& s) { s.peers.front().match = LogIndex(1); }) ==
           "committed without a majority");
     CHECK(broken_state([](Status& s) { s.deadline = Instant{5}; }) != "");
 }
@@ -94,7 +94,7 @@ TEST_CASE("followers and candidates that cannot be") {
     other.leader = NodeId(1);
     CHECK(check_state(other) != "");
     other = candidate;
-    other.voters.front().granted = true;
+    other.peers.front().granted = true;
     CHECK(check_state(other) != "");
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("steps that cannot be") {
     CHECK(broken_step([](Status& b, Status&, Effects&) { b.persisted = LogIndex(99); }) ==
           "a mark went back");
     CHECK(broken_step([](Status& b, Status&, Effects&) { b.last.index = LogIndex(99); }) ==
-          "a leader shortened its log");
+          "a log shortened without a cut");
     CHECK(broken_step([](Status&, Status&, Effects& e) {
               e.entries_to_write.push_back({id(1, 9), EntryKind::command, SubmitTicket(1)});
           }) == "an entry out of its place");
@@ -143,8 +143,8 @@ TEST_CASE("reads that cannot be") {
     };
     CHECK(broken_read([](Status&, Status&, Effects&) {}) == "");
     CHECK(broken_read([](Status& b, Status& a, Effects&) {
-              b.role = Role::follower;
-              a.role = Role::follower;
+              b.role = Role::candidate;
+              a.role = Role::candidate;
           }) == "a read answered without a leader");
     CHECK(broken_read([](Status&, Status& a, Effects&) { a.term_start = LogIndex(99); }) ==
           "a read answered before an entry of this term was committed");

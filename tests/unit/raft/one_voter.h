@@ -41,14 +41,15 @@ class OneVoter {
     // Starts with what is durable; the effects of the start are returned.
     const Effects& start() {
         const std::vector<TermRun> runs = durable.runs();
-        const std::vector<NodeId> voters = {self};
+        const NodeId voters[] = {self};
+        const MembershipAt memberships[] = {{LogIndex{}, Membership::of_voters(voters)}};
         effects_.clear();
         group_.step(Start{.hard_state = durable.hard_state,
                           .snapshot = durable.snapshot,
                           .log_terms = runs,
                           .last = durable.last().index,
                           .commit_hint = durable.commit_hint,
-                          .voters = voters},
+                          .memberships = memberships},
                     now, effects_);
         CHECK(check_state(group_.status()) == "");
         return effects_;

@@ -1,0 +1,64 @@
+// Leadership transfer (thesis 3.10), on demand and when this node's disk is in trouble.
+#include "base/verify.h"
+#include "raft/group.h"
+
+namespace ursula::raft {
+
+void Group::on(const Transfer& transfer, Now now, Effects& effects) {
+    if (role_ != Role::leader) {
+        return;
+    }
+    const Peer* to = transfer.to == NodeId{} ? best_successor() : find_peer(transfer.to);
+    if (to != nullptr && to->voter && to->id != self_ && !to->down && !to->reverted &&
+        to->complete) {
+        hand_over(to->id, now, effects);
+    }
+}
+
+void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
+    disk_trouble_ = trouble.trouble;
+    if (!disk_trouble_ || role_ != Role::leader || transfer_to_ != NodeId{}) {
+        return;
+    }
+    if (const Peer* to = best_successor(); to != nullptr) {
+        hand_over(to->id, now, effects);
+    }
+}
+
+// The voter that lacks least, among those that could lead.
+Peer* Group::best_successor() {
+    Peer* best = nullptr;
+    for (Peer& peer : peers_) {
+        if (peer.voter && peer.id != self_ && !peer.down && !peer.reverted && peer.complete &&
+            (best == nullptr || peer.match > best->match)) {
+            best = &peer;
+        }
+    }
+    return best;
+}
+
+void Group::hand_over(NodeId to, Now now, Effects& effects) {
+    transfer_to_ = to;
+    transfer_told_ = false;
+    transfer_until_ = now.mono + limits::transfer_timeout;
+    deadline_ = std::min(deadline_, transfer_until_);
+    finish_transfer(effects);
+}
+
+// The successor must have the whole log: else it could not win (3.6.1).
+void Group::finish_transfer(Effects& effects) {
+    const Peer* to = find_peer(transfer_to_);
+    if (to != nullptr && !transfer_told_ && to->match == log_.last()) {
+        transfer_told_ = true;
+        send(to->id, TimeoutNow{}, effects);
+    }
+}
+
+void Group::on(const Message& from, const TimeoutNow& /*timeout*/, Now now, Effects& effects) {
+    if (is_current(from, now, effects) && role_ == Role::follower && leader_ == from.from &&
+        votes()) {
+        campaign(true, now, effects);
+    }
+}
+
+}  // namespace ursula::raft
