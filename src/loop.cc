@@ -137,8 +137,7 @@ base::Result<void> Loop::start() {
         base::log(base::Event::wal_recovered, {{"shard", self_},
                                                {"ms", (recovered.mono - now_.mono).ms()},
                                                {"log_bytes", boot->replayed_bytes},
-                                               {"entries", boot->entries},
-                                               {"streams", boot->streams}});
+                                               {"entries", boot->entries}});
         if (boot->dropped_batches > 0) {
             base::log(base::Event::wal_tail_discarded,
                       {{"shard", self_}, {"batches", boot->dropped_batches}});
@@ -146,7 +145,7 @@ base::Result<void> Loop::start() {
     }
     now_ = recovered;
     net::TransportOptions transport;
-    transport.connections_max = options_.connections_max;
+    transport.connections_max = edge_.connections_max;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
@@ -441,6 +440,7 @@ void Loop::publish() {
     metrics.sse_disconnects_client.set(edge.sse_ended_client);
     metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
     metrics.admission_rejects_bodies.set(edge.bodies_refused);
+    metrics.admission_rejects_slow_bodies.set(edge.bodies_too_slow);
     metrics.sse_disconnects_send_stalled.set(transport_->counters().stalled);
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);

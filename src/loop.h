@@ -59,7 +59,6 @@ struct LoopOptions {
     int cpu = -1;  // to pin to; -1: left to the kernel
     shard::ShardOptions shard_options;
     http::EdgeOptions edge;
-    std::uint32_t connections_max = 0;
     std::vector<int> listeners;
     int directory = -1;  // the shard's; -1: in memory
     io::DiskProfile disk_profile;

@@ -368,11 +368,14 @@ int run_node(const CommandLine& line) {
     for (std::uint32_t i = 0; i < layout->shards; ++i) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
         options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
-        options.connections_max = static_cast<std::uint32_t>(
+        options.edge.connections_max = static_cast<std::uint32_t>(
             std::min<std::uint64_t>(connections / layout->shards + 1, 1'000'000));
         options.listeners = listening->by_shard[i];
         options.disk_profile = profile;
         options.stop_after = line.stop_after;
+        if (line.snapshot_after != 0) {
+            options.shard_options.snapshot_log_bytes = line.snapshot_after;
+        }
         options.started_at = base::WallTime{started.tv_sec * 1000 + started.tv_nsec / 1'000'000};
         if (directory != nullptr) {
             auto opened = directory->open_shard(base::ShardId(i));

@@ -27,6 +27,11 @@ constexpr std::int64_t body_idle_timeout_ms = 60'000;          // without one bo
 constexpr std::int64_t keep_alive_timeout_ms = 75'000;         // idle between requests
 constexpr std::int64_t send_stall_timeout_ms = 30'000;         // peer takes no byte
 constexpr std::size_t bodies_in_flight_bytes_max = 256 * mib;  // per process; 503 above
+// Above half of that, or of the connections: a body that brings less than body_rate_bytes_min in
+// each window is ended with 408.
+constexpr std::int64_t body_rate_window_ms = 5'000;
+constexpr std::size_t body_rate_bytes_min = 5 * kib;  // per window: 1 KiB/s
+constexpr std::int64_t linger_timeout_ms = 5'000;     // after our last byte, for the peer's FIN
 
 // --- names and headers of the protocol ---
 constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above

@@ -182,10 +182,7 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
-    if (removals_due()) {
-        return now_.mono;
-    }
-    base::Instant at = std::min(raft_deadline_, wal_->deadline());
+    base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline()});
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }

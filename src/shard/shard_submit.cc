@@ -126,8 +126,7 @@ bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& co
         return false;
     }
     const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
-    return stream != nullptr && !stream->closed() &&
-           stream->content_type() == command.content_type;
+    return stream != nullptr && !stream->closed() && stream->content_type() == command.content_type;
 }
 
 // A refusal or a duplicate is told from applied state when a ReadIndex begun after the request
