@@ -7,7 +7,7 @@ namespace ursula::shard {
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
     : options_(options),
       disk_(disk),
-      local_{{options.hot_bytes, disk.keeps_data()}, {}},
+      local_{{options.hot_bytes, disk.keeps_data(), options.memory_capacity}, {}},
       snapshots_(disk, options.salt),
       raft_deadline_(base::Instant::never()),
       watches_(1) {

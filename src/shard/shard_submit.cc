@@ -13,9 +13,6 @@ namespace limits = base::limits;
 
 namespace {
 
-// Commands of one turn go into entries of about this size; a larger command has its own.
-constexpr std::size_t entry_bytes_max = 1 * limits::mib;
-
 void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body,
                   bool creating) {
     command.has_body = !body.empty();
@@ -186,7 +183,7 @@ void Shard::write_entries() {
             std::size_t count = 0;
             while (count < left.size()) {
                 const std::size_t size = stream::encoded_size(left[count].command);
-                if (count > 0 && bytes + size > entry_bytes_max) {
+                if (count > 0 && bytes + size > limits::entry_bytes_max) {
                     break;
                 }
                 bytes += size;
