@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/asan.h"
 #include "base/verify.h"
-#include "net/asan.h"
 #include "net/ring.h"
 #include "net/uring_abi.h"
 
@@ -73,7 +73,7 @@ ReceiveBuffers::~ReceiveBuffers() {
     }
     if (memory_ != nullptr) {
         const std::size_t size = std::size_t{options_.count} * options_.bytes;
-        unpoison(memory_, size);
+        base::unpoison(memory_, size);
         ::munmap(memory_, size);
     }
     if (entries_ != nullptr) {
@@ -84,14 +84,14 @@ ReceiveBuffers::~ReceiveBuffers() {
 base::Bytes ReceiveBuffers::take(std::uint16_t id, std::size_t size) {
     VERIFY(id < options_.count && size <= options_.bytes);
     ++taken_;
-    unpoison(data_of(id), size);
+    base::unpoison(data_of(id), size);
     return {data_of(id), size};
 }
 
 void ReceiveBuffers::give_back(std::uint16_t id) {
     DVERIFY(taken_ > 0);
     --taken_;
-    poison(data_of(id), options_.bytes);
+    base::poison(data_of(id), options_.bytes);
     io_uring_buf_ring_add(entries_, data_of(id), options_.bytes, id,
                           static_cast<int>(options_.count - 1), static_cast<int>(given_back_));
     ++given_back_;

@@ -15,8 +15,8 @@
 #include <ctime>
 #include <utility>
 
+#include "base/asan.h"
 #include "base/verify.h"
-#include "net/asan.h"
 #include "net/uring_abi.h"
 
 namespace ursula::net {
@@ -190,7 +190,7 @@ io_uring_sqe* Ring::prepare(Op& op) {
 void Ring::check_submit([[maybe_unused]] Op& op, [[maybe_unused]] const void* buffer,
                         [[maybe_unused]] std::size_t size) {
 #if defined(URSULA_CHECKED)
-    VERIFY(!region_poisoned(buffer, size));
+    VERIFY(!base::region_poisoned(buffer, size));
     op.buffer = buffer;
     op.buffer_size = size;
 #endif
@@ -215,7 +215,7 @@ void Ring::send(Op& op, int socket, base::Bytes bytes, int flags) {
 void Ring::send_message(Op& op, int socket, const msghdr* message, int flags) {
 #if defined(URSULA_CHECKED)
     for (std::size_t i = 0; i < message->msg_iovlen; ++i) {
-        VERIFY(!region_poisoned(message->msg_iov[i].iov_base, message->msg_iov[i].iov_len));
+        VERIFY(!base::region_poisoned(message->msg_iov[i].iov_base, message->msg_iov[i].iov_len));
     }
     check_submit(op, message, sizeof(*message));
 #endif
@@ -344,8 +344,8 @@ unsigned Ring::reap() {
             default: {
                 Op* op = reinterpret_cast<Op*>(static_cast<std::uintptr_t>(cqe.user_data));
 #if defined(URSULA_CHECKED)
-                VERIFY(!region_poisoned(op, sizeof(*op)));
-                VERIFY(!region_poisoned(op->buffer, op->buffer_size));
+                VERIFY(!base::region_poisoned(op, sizeof(*op)));
+                VERIFY(!base::region_poisoned(op->buffer, op->buffer_size));
                 if (!more_follow(cqe.flags)) {
                     op->buffer = nullptr;
                     op->buffer_size = 0;

@@ -47,7 +47,7 @@ struct TransportOptions {
     base::Duration body_idle_timeout = base::milliseconds(base::limits::body_idle_timeout_ms);
     base::Duration keep_alive_timeout = base::milliseconds(base::limits::keep_alive_timeout_ms);
     base::Duration send_stall_timeout = base::milliseconds(base::limits::send_stall_timeout_ms);
-    base::Duration linger_timeout = base::seconds(5);  // after our last byte, for the peer's FIN
+    base::Duration linger_timeout = base::milliseconds(base::limits::linger_timeout_ms);
     std::uint64_t drain_bytes_max = base::limits::drain_bytes_max;
     int tail_unsent_bytes = 64 * 1024;  // TCP_NOTSENT_LOWAT of a tailing connection
 };

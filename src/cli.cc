@@ -71,6 +71,7 @@ struct Arguments {
     std::vector<std::string> shards;
     std::vector<std::string> set;
     std::vector<std::string> stop_after;
+    std::vector<std::string> snapshot_after;
     bool version = false;
     bool help = false;
     bool check = false;
@@ -89,6 +90,7 @@ void describe(CLI::App& app, Arguments& arguments) {
     text("--shards", arguments.shards);
     text("--set", arguments.set);
     text("--stop-after", arguments.stop_after);
+    text("--snapshot-after", arguments.snapshot_after);
     app.add_flag("--version", arguments.version);
     app.add_flag("--help,-h", arguments.help);
 }
@@ -166,10 +168,13 @@ std::string find_mistake(const Arguments& arguments) {
         const std::vector<std::string>* values;
         bool once;  // two different values are more likely a mistake than a wish
     };
-    const Option options[] = {
-        {"--config", &arguments.config, true},     {"--listen", &arguments.listen, false},
-        {"--data-dir", &arguments.data_dir, true}, {"--shards", &arguments.shards, true},
-        {"--set", &arguments.set, false},          {"--stop-after", &arguments.stop_after, true}};
+    const Option options[] = {{"--config", &arguments.config, true},
+                              {"--listen", &arguments.listen, false},
+                              {"--data-dir", &arguments.data_dir, true},
+                              {"--shards", &arguments.shards, true},
+                              {"--set", &arguments.set, false},
+                              {"--stop-after", &arguments.stop_after, true},
+                              {"--snapshot-after", &arguments.snapshot_after, true}};
     for (const Option& option : options) {
         for (const std::string& value : *option.values) {
             if (value.starts_with("--")) {
@@ -215,6 +220,14 @@ CommandLine judge(const Arguments& arguments, const char* const* environment) {
                                in_quotes(arguments.stop_after.front()));
         }
         result.stop_after = *count;
+    }
+    if (!arguments.snapshot_after.empty()) {
+        const std::optional<std::uint64_t> bytes = parse_count(arguments.snapshot_after.front());
+        if (!bytes) {
+            return wrong_usage("--snapshot-after must be a number of bytes from 1, not " +
+                               in_quotes(arguments.snapshot_after.front()));
+        }
+        result.snapshot_after = *bytes;
     }
 
     LoadedConfig loaded = load_config(result.sources);

@@ -17,8 +17,11 @@ struct CommandLine {
     std::string out;
     std::string err;  // when run: warnings
     Config config;
-    ConfigSources sources;         // to load again at SIGHUP
-    std::uint64_t stop_after = 0;  // requests, for measuring; 0: until a signal
+    ConfigSources sources;  // to load again at SIGHUP
+    // For measuring only, so not in --help: end after so many requests (0: at a signal); take
+    // snapshots after so many bytes of log (0: as ShardOptions says).
+    std::uint64_t stop_after = 0;
+    std::uint64_t snapshot_after = 0;
 };
 
 // `environment`: "NAME=value" entries ended by a null pointer, as main's third argument; may be

@@ -9,7 +9,6 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "ops/health.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -19,6 +18,7 @@ namespace limits = base::limits;
 namespace {
 
 constexpr base::Duration publish_every = base::milliseconds(100);
+constexpr base::Duration refused_log_pause = base::seconds(10);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
@@ -34,12 +34,13 @@ base::Now read_clocks() {
 
 }  // namespace
 
-Neighbours::Neighbours(std::uint32_t count)
+Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes)
     : shards(count),
       latches(std::make_unique<shard::SleepLatch[]>(count)),
       doorbells(std::make_unique<std::atomic<int>[]>(count)),
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
-      metrics(std::make_unique<ops::ShardMetrics[]>(count)) {
+      metrics(std::make_unique<ops::ShardMetrics[]>(count)),
+      memory(memory_bytes) {
     for (std::uint32_t i = 0; i < count; ++i) {
         doorbells[i] = -1;
         foreign_doorbells[i] = -1;
@@ -111,6 +112,9 @@ base::Result<void> Loop::start() {
         return tl::unexpected(std::move(ring.error()));
     }
     ring_ = std::move(*ring);
+    if (self_ == 0) {
+        base::log(base::Event::ring_ready, {{"setup_flags", ring_->setup_flags()}});
+    }
     auto buffers = net::ReceiveBuffers::open(*ring_);
     if (!buffers) {
         return tl::unexpected(std::move(buffers.error()));
@@ -137,8 +141,11 @@ base::Result<void> Loop::start() {
         base::log(base::Event::wal_recovered, {{"shard", self_},
                                                {"ms", (recovered.mono - now_.mono).ms()},
                                                {"log_bytes", boot->replayed_bytes},
-                                               {"entries", boot->entries},
-                                               {"streams", boot->streams}});
+                                               {"entries", boot->entries}});
+        if (!boot->damaged_snapshots.empty()) {
+            base::log(base::Event::data_damaged,
+                      {{"shard", self_}, {"where", boot->damaged_snapshots}});
+        }
         if (boot->dropped_batches > 0) {
             base::log(base::Event::wal_tail_discarded,
                       {{"shard", self_}, {"batches", boot->dropped_batches}});
@@ -146,7 +153,7 @@ base::Result<void> Loop::start() {
     }
     now_ = recovered;
     net::TransportOptions transport;
-    transport.connections_max = options_.connections_max;
+    transport.connections_max = edge_.connections_max;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
@@ -178,11 +185,14 @@ void Loop::collect() {
         if (from == self_) {
             continue;
         }
+        // The calls of this loop's own clients do not count: mail would starve behind them.
         shard::Mailbox& mailbox = neighbours_.mail(from, self_);
         shard::MailRecord record;
-        while (calls_.size() < limits::calls_per_turn_max && mailbox.take(record)) {
+        std::size_t taken = 0;
+        while (taken < limits::mail_calls_per_turn_max && mailbox.take(record)) {
             if (shard::kind_of(record) == shard::MailKind::call) {
                 calls_.push_back(shard::decode_call(record));
+                ++taken;
             } else {
                 api::Reply reply = shard::decode_reply(record);
                 route(reply);
@@ -215,7 +225,7 @@ void Loop::respond() {
         if (unsent_[to].empty() && shard::push_reply(neighbours_.mail(self_, to), reply)) {
             rang_[to] = true;
         } else {
-            unsent_[to].push_back(std::move(reply));
+            keep_unsent(to, reply);
         }
     }
     replies_.clear();
@@ -299,6 +309,28 @@ void Loop::route_internal(const api::Call& call) {
     }
 }
 
+// Answers wait for as long as it takes: there are no more of them than calls that loop made. Posts
+// are made without being asked, so what waits gives up its bytes (readers then read), and beyond
+// the bound joins the same watch's last one.
+void Loop::keep_unsent(std::uint32_t to, api::Reply& reply) {
+    std::deque<api::Reply>& waiting = unsent_[to];
+    if (auto* post = std::get_if<api::Post>(&reply.answer)) {
+        post->pieces.clear();
+        if (waiting.size() >= limits::unsent_posts_max) {
+            for (auto earlier = waiting.rbegin(); earlier != waiting.rend(); ++earlier) {
+                auto* before = std::get_if<api::Post>(&earlier->answer);
+                if (before != nullptr && earlier->id == reply.id) {
+                    before->removed = post->removed;
+                    before->closed = post->closed;
+                    before->to = post->to;
+                    return;
+                }
+            }
+        }
+    }
+    waiting.push_back(std::move(reply));
+}
+
 void Loop::send_unsent() {
     for (std::uint32_t to = 0; to < neighbours_.shards; ++to) {
         std::deque<api::Reply>& waiting = unsent_[to];
@@ -362,19 +394,20 @@ bool Loop::finished() {
 }
 
 bool Loop::alive() {
-    std::vector<const ops::ShardMetrics*> all;
-    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
-        all.push_back(&neighbours_.metrics[i]);
-    }
-    return ops::stalled_shards(all, now_.mono) == 0;
+    return ops::reasons_not_live(health_input()).empty();
 }
 
 bool Loop::ready() {
-    return neighbours_.accepting.load(std::memory_order_relaxed) &&
-           !neighbours_.disk_full.load(std::memory_order_relaxed);
+    return ops::reasons_not_ready(health_input()).empty();
 }
 
 std::string Loop::health() {
+    std::string text;
+    ops::write_health(text, health_input());
+    return text;
+}
+
+ops::HealthInput Loop::health_input() const {
     ops::HealthInput input;
     std::vector<const ops::ShardMetrics*> all;
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
@@ -389,13 +422,14 @@ std::string Loop::health() {
     }
     input.recovered = neighbours_.accepting;
     input.draining = neighbours_.draining;
-    input.disk_full = neighbours_.disk_full;
+    input.disk_full = neighbours_.full_disks > 0;
+    // Less than a slab left: some shard refuses, or soon will.
+    input.memory_full =
+        options_.directory < 0 && neighbours_.memory.left() < base::MemoryCapacity::slab_bytes;
     input.shards = neighbours_.shards;
     input.stalled_shards = ops::stalled_shards(all, now_.mono);
     input.groups = options_.shard_options.groups;
-    std::string text;
-    ops::write_health(text, input);
-    return text;
+    return input;
 }
 
 std::string Loop::metrics() {
@@ -441,6 +475,7 @@ void Loop::publish() {
     metrics.sse_disconnects_client.set(edge.sse_ended_client);
     metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
     metrics.admission_rejects_bodies.set(edge.bodies_refused);
+    metrics.admission_rejects_slow_bodies.set(edge.bodies_too_slow);
     metrics.sse_disconnects_send_stalled.set(transport_->counters().stalled);
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);
@@ -460,7 +495,29 @@ void Loop::publish() {
     metrics.foreign_calls.set(edge.foreign_calls);
 }
 
+// Under a flood of connections a line per log_pause, with how many there were.
+void Loop::log_refused_connections() {
+    if (now_.mono < refused_log_due_) {
+        return;
+    }
+    const net::TransportCounters& counted = transport_->counters();
+    if (counted.refused != refused_logged_) {
+        base::log(base::Event::connections_limit,
+                  {{"shard", self_}, {"refused", counted.refused - refused_logged_}});
+    }
+    if (counted.accept_errors != accept_errors_logged_) {
+        base::log(base::Event::accept_failed,
+                  {{"shard", self_}, {"times", counted.accept_errors - accept_errors_logged_}});
+    }
+    if (counted.refused != refused_logged_ || counted.accept_errors != accept_errors_logged_) {
+        refused_logged_ = counted.refused;
+        accept_errors_logged_ = counted.accept_errors;
+        refused_log_due_ = now_.mono + refused_log_pause;
+    }
+}
+
 void Loop::log_events() {
+    log_refused_connections();
     const storage::Wal::Counters& log = shard_->wal().counters();
     if (log.segments_made != segments_made_) {
         segments_made_ = log.segments_made;
@@ -482,11 +539,11 @@ void Loop::log_events() {
                 base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
                 break;
             case shard::ShardEvent::Kind::disk_full:
-                neighbours_.disk_full = true;
+                ++neighbours_.full_disks;
                 base::log(base::Event::storage_full, {{"shard", self_}, {"why", event.text}});
                 break;
             case shard::ShardEvent::Kind::disk_ok_again:
-                neighbours_.disk_full = false;
+                --neighbours_.full_disks;
                 base::log(base::Event::storage_ok, {{"shard", self_}});
                 break;
             case shard::ShardEvent::Kind::data_damaged:

@@ -18,6 +18,7 @@
 #include "net/buffers.h"
 #include "net/ring.h"
 #include "net/transport.h"
+#include "ops/health.h"
 #include "ops/metrics.h"
 #include "shard/mailbox.h"
 #include "shard/shard.h"
@@ -27,7 +28,7 @@ namespace ursula {
 
 // What the loops of a node see of each other. Made before them, outlives them.
 struct Neighbours {
-    explicit Neighbours(std::uint32_t shards);
+    Neighbours(std::uint32_t shards, std::uint64_t memory_bytes);
 
     shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) {
         return *mail_[from * shards + to];
@@ -38,13 +39,14 @@ struct Neighbours {
     std::unique_ptr<std::atomic<int>[]> doorbells;  // Ring::doorbell_fd; -1 until the loop runs
     std::unique_ptr<std::atomic<int>[]> foreign_doorbells;  // for threads without a ring
     std::unique_ptr<ops::ShardMetrics[]> metrics;
-    std::atomic<std::uint32_t> started{0};  // loops that recovered (or failed to)
-    std::atomic<std::uint32_t> ready{0};    // loops whose groups lead
-    std::atomic<bool> accepting{false};     // every loop is ready: listeners are used
-    std::atomic<bool> draining{false};      // stop accepting, finish what was accepted
-    std::atomic<bool> stopping{false};      // leave at once
-    std::atomic<bool> disk_full{false};
-    std::atomic<std::uint64_t> served{0};  // with --stop-after
+    std::atomic<std::uint32_t> started{0};     // loops that recovered (or failed to)
+    std::atomic<std::uint32_t> ready{0};       // loops whose groups lead
+    std::atomic<bool> accepting{false};        // every loop is ready: listeners are used
+    std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
+    std::atomic<bool> stopping{false};         // leave at once
+    std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
+    base::MemoryCapacity memory;               // of a node without a data directory
+    std::atomic<std::uint64_t> served{0};      // with --stop-after
     // The newest configuration; each is kept until the node ends. A loop takes over what may
     // change while it runs.
     std::atomic<const Config*> config{nullptr};
@@ -59,7 +61,6 @@ struct LoopOptions {
     int cpu = -1;  // to pin to; -1: left to the kernel
     shard::ShardOptions shard_options;
     http::EdgeOptions edge;
-    std::uint32_t connections_max = 0;
     std::vector<int> listeners;
     int directory = -1;  // the shard's; -1: in memory
     io::DiskProfile disk_profile;
@@ -97,10 +98,13 @@ class Loop final : public http::CallSink, public http::NodePages {
     void route(api::Reply& reply);
     void route_internal(const api::Call& call);
     void send_unsent();
+    void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
     void take_over(const Config& config);
+    ops::HealthInput health_input() const;
     void publish();
     void log_events();
+    void log_refused_connections();
     base::Instant deadline() const;
     bool finished();
 
@@ -131,7 +135,10 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant drain_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
-    std::uint64_t segments_made_ = 0;  // logged so far
+    base::Instant refused_log_due_{};
+    std::uint64_t refused_logged_ = 0;  // logged so far, as those below
+    std::uint64_t accept_errors_logged_ = 0;
+    std::uint64_t segments_made_ = 0;
     std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;
     std::vector<shard::ShardEvent> events_;

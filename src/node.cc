@@ -21,6 +21,7 @@
 #include "loop.h"
 #include "net/listener.h"
 #include "storage/node_file.h"
+#include "systemd.h"
 
 namespace ursula {
 
@@ -31,8 +32,6 @@ namespace {
 constexpr int exit_failed = 1;
 constexpr int exit_refused = 3;
 constexpr int port_tries = 100;  // of 10 ms
-constexpr std::uint32_t reserved_fds =
-    256;  // for files of the log, the ring, and what libraries open
 
 void say(const std::string& line) {
     const std::string text = line + "\n";
@@ -190,6 +189,7 @@ class Supervisor {
                 return false;
             }
             if (poll_signal(2)) {
+                ask_to_stop();
                 neighbours_.stopping = true;
                 return false;
             }
@@ -199,25 +199,36 @@ class Supervisor {
     }
 
     void wait_end(const std::atomic<std::uint32_t>& running) {
-        bool asked = false;
+        const bool was_ready = neighbours_.accepting;
         while (running.load() > 0) {
-            if (!poll_signal(asked ? 20 : 200)) {
+            if (!poll_signal(asked_ ? 20 : 200)) {
                 if (neighbours_.draining || neighbours_.stopping) {
                     ring_all(neighbours_);
                 }
+                if (asked_ && !was_ready && --start_polls_left_ == 0) {
+                    // A recovery under way has promised nothing to anybody: any moment is a good
+                    // one to leave it.
+                    base::log(base::Event::server_stopped, {});
+                    ::_exit(0);
+                }
                 continue;
             }
-            if (asked) {
+            if (asked_) {
                 ::_exit(exit_failed);
             }
-            asked = true;
-            base::log(base::Event::server_stopping, {});
+            ask_to_stop();
             neighbours_.draining = true;
             ring_all(neighbours_);
         }
     }
 
   private:
+    void ask_to_stop() {
+        asked_ = true;
+        base::log(base::Event::server_stopping, {});
+        tell_systemd("STOPPING=1");
+    }
+
     // True when SIGTERM or SIGINT came within the time.
     bool poll_signal(int ms) {
         const timespec wait{ms / 1000, (ms % 1000) * 1'000'000};
@@ -255,6 +266,8 @@ class Supervisor {
     Neighbours& neighbours_;
     const sigset_t& signals_;
     const CommandLine& line_;
+    bool asked_ = false;         // by the first signal
+    int start_polls_left_ = 50;  // of 20 ms, for a recovery that was asked to stop
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
@@ -268,7 +281,11 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     below.groups = layout.groups;
     below.node = base::NodeId(1);
     below.table_key = key;
-    below.hot_bytes = config.storage.hot_bytes / layout.shards;
+    if (config.in_memory()) {
+        below.memory_capacity = &neighbours.memory;
+    } else {
+        below.hot_bytes = config.storage.hot_bytes / layout.shards;
+    }
     below.salt = layout.node.shard_salt(shard);
     below.sync_duration = &neighbours.metrics[shard.value].wal_sync_duration;
     below.segment_bytes = static_cast<std::uint32_t>(config.storage.segment_size);
@@ -282,7 +299,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
     edge.bodies_in_flight_bytes_max = std::max<std::uint64_t>(
-        limits::bodies_in_flight_bytes_max / layout.shards, 2 * config.server.max_body);
+        limits::bodies_in_flight_bytes_max / layout.shards, config.server.max_body);
     edge.read_chunk_bytes = limits::read_chunk_bytes_default;
     edge.long_poll_timeout = config.server.long_poll_timeout;
     edge.sse_heartbeat = config.server.sse_heartbeat;
@@ -357,22 +374,27 @@ int run_node(const CommandLine& line) {
                {"shards", layout->shards},
                {"groups", layout->groups}});
 
-    Neighbours neighbours(layout->shards);
+    Neighbours neighbours(layout->shards, config.storage.hot_bytes);
     neighbours.config = &config;
     const base::HashKey key{random_number(), random_number()};
     std::uint64_t connections = config.server.max_connections;
     if (connections == 0) {
-        connections = descriptors > 2 * reserved_fds ? descriptors - reserved_fds : descriptors / 2;
+        connections = descriptors > 2 * limits::reserved_descriptors
+                          ? descriptors - limits::reserved_descriptors
+                          : descriptors / 2;
     }
     std::vector<std::unique_ptr<Loop>> loops;
     for (std::uint32_t i = 0; i < layout->shards; ++i) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
         options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
-        options.connections_max = static_cast<std::uint32_t>(
+        options.edge.connections_max = static_cast<std::uint32_t>(
             std::min<std::uint64_t>(connections / layout->shards + 1, 1'000'000));
         options.listeners = listening->by_shard[i];
         options.disk_profile = profile;
         options.stop_after = line.stop_after;
+        if (line.snapshot_after != 0) {
+            options.shard_options.snapshot_log_bytes = line.snapshot_after;
+        }
         options.started_at = base::WallTime{started.tv_sec * 1000 + started.tv_nsec / 1'000'000};
         if (directory != nullptr) {
             auto opened = directory->open_shard(base::ShardId(i));
@@ -407,6 +429,7 @@ int run_node(const CommandLine& line) {
         ring_all(neighbours);
         say("ursula ready on " + listening->url + listening->others +
             (config.in_memory() ? " (in memory)" : " (data: " + config.storage.path + ")"));
+        tell_systemd("READY=1");
     }
     supervisor.wait_end(running);
     for (std::thread& thread : threads) {

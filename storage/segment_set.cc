@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/limits.h"
 #include "base/verify.h"
 
 namespace ursula::storage {
@@ -16,9 +17,6 @@ namespace {
 // with what is left of the current one, is the reserve that hard states, deletes and snapshots live
 // from.
 constexpr std::size_t ready_target = 2;
-// Their list is repeated in every segment's head, which must fit one batch: 24 B each, 1 TiB at 64
-// MiB.
-constexpr std::size_t segments_max = 16384;
 constexpr std::uint32_t fill_bytes = 1024 * 1024;
 constexpr base::Duration fill_interval =
     base::milliseconds(20);  // 50 MiB/s while there is no hurry
@@ -191,9 +189,11 @@ base::Instant SegmentSet::deadline() const {
 }
 
 void SegmentSet::begin_making(base::Instant now) {
-    if (segments_.size() + ready_.size() >= segments_max) {
+    if (segments_.size() + ready_.size() >= base::limits::log_segments_max) {
         making_blocked_ = true;
-        set_full(fmt::format("the log has {} segments, the most it may have", segments_max), now);
+        set_full(fmt::format("the log has {} segments, the most it may have",
+                             base::limits::log_segments_max),
+                 now);
         return;
     }
     making_op_ = DiskOp{};

@@ -23,10 +23,18 @@ constexpr std::size_t pipeline_requests_max =
 constexpr std::size_t output_bytes_max = 256 * kib;  // queued per connection; then producers pause
 constexpr std::size_t drain_bytes_max = 64 * mib;    // read and dropped after an early refusal
 constexpr std::int64_t header_timeout_ms = 10'000;   // first byte of a head to its end
-constexpr std::int64_t body_idle_timeout_ms = 60'000;          // without one body byte
-constexpr std::int64_t keep_alive_timeout_ms = 75'000;         // idle between requests
-constexpr std::int64_t send_stall_timeout_ms = 30'000;         // peer takes no byte
-constexpr std::size_t bodies_in_flight_bytes_max = 256 * mib;  // per process; 503 above
+constexpr std::int64_t body_idle_timeout_ms = 60'000;   // without one body byte
+constexpr std::int64_t keep_alive_timeout_ms = 75'000;  // idle between requests
+constexpr std::int64_t send_stall_timeout_ms = 30'000;  // peer takes no byte
+// Per process, in equal parts per loop, each at least one body of server.max_body; 503 above.
+constexpr std::size_t bodies_in_flight_bytes_max = 256 * mib;
+// Descriptors no connection may take: for the log's files, rings, and what libraries open.
+constexpr std::uint32_t reserved_descriptors = 256;
+// Above half of that, or of the connections: a body that brings less than body_rate_bytes_min in
+// each window is ended with 408.
+constexpr std::int64_t body_rate_window_ms = 5'000;
+constexpr std::size_t body_rate_bytes_min = 5 * kib;  // per window: 1 KiB/s
+constexpr std::int64_t linger_timeout_ms = 5'000;     // after our last byte, for the peer's FIN
 
 // --- names and headers of the protocol ---
 constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above
@@ -52,10 +60,16 @@ constexpr std::size_t wal_staged_bytes_max =
     64 * mib;  // per shard, staged and not yet durable; 503 above
 constexpr std::size_t uncommitted_bytes_max =
     16 * mib;  // per group; admits one entry of any size when empty
+constexpr std::size_t entry_bytes_max = 1 * mib;  // commands of one turn; a larger one has its own
 constexpr std::size_t segment_bytes_default = 64 * mib;
+// Their list is repeated in every segment's head, which must fit one batch: 24 B each, 1 TiB of log
+// at 64 MiB.
+constexpr std::size_t log_segments_max = 16'384;
 constexpr std::size_t read_chunk_bytes_default =
     1 * mib;                                            // soft: one whole append is always returned
 constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read back for clients
+constexpr std::uint32_t disk_read_bytes_max = 1 * mib;  // one request to the disk
+constexpr std::uint32_t disk_read_gap_bytes_max = 16 * kib;  // cheaper to read than to skip
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =
@@ -66,7 +80,10 @@ constexpr std::size_t tails_per_core_max = 50'000;
 constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores
 constexpr std::size_t mailbox_inline_bytes_max =
     64 * kib;  // larger bodies travel as an owned heap block
-constexpr std::size_t calls_per_turn_max = 4096;
+constexpr std::size_t mail_calls_per_turn_max = 4096;  // from one other core
+// Posts waiting for one other core's mailbox; beyond it a stream's later post joins its earlier
+// one.
+constexpr std::size_t unsent_posts_max = 1024;
 
 static_assert(header_field_bytes_max <= header_bytes_max);
 static_assert(wal_piece_bytes_max <= wal_batch_bytes_max);

@@ -18,17 +18,14 @@ enum class Level : std::uint8_t { debug, info, warning, error };
     EVENT(server_stopping, "server.stopping", info,                                                \
           "A signal asked for the end; what was accepted is being finished.")                      \
     EVENT(server_stopped, "server.stopped", info, "Everything is closed; the process exits.")      \
-    EVENT(server_fatal, "server.fatal", error,                                                     \
-          "The server cannot go on and exits; the line says why and what to do.")                  \
     EVENT(config_reloaded, "config.reloaded", info,                                                \
           "SIGHUP: the configuration was read again and is in effect.")                            \
     EVENT(config_refused, "config.refused", warning,                                               \
           "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")       \
     EVENT(shards_share_cpus, "shards.share_cpus", warning,                                         \
           "There are more shards than usable CPUs; some share one.")                               \
-    EVENT(ring_ready, "ring.ready", info, "io_uring is set up with these features of the kernel.") \
-    EVENT(ring_feature_missing, "ring.feature_missing", info,                                      \
-          "The kernel lacks an io_uring feature; the fallback is in use.")                         \
+    EVENT(ring_ready, "ring.ready", info,                                                          \
+          "io_uring is set up; a feature the kernel lacks has its fallback.")                      \
     EVENT(disk_probed, "disk.probed", info,                                                        \
           "How the log is written: direct I/O with one synchronous write, or write and sync.")     \
     EVENT(disk_volatile, "disk.volatile", warning,                                                 \
@@ -48,11 +45,10 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "A group's image could not be written; it is tried again in a second.")                  \
     EVENT(data_damaged, "data.damaged", error,                                                     \
           "Stored bytes failed their checksum and were not served; check the disk.")               \
-    EVENT(raft_leader, "raft.leader", info, "A group has a new leader.")                           \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
           "One turn of a core took long enough for clients to notice.")                            \
     EVENT(connections_limit, "connections.limit", warning,                                         \
-          "server.max_connections is reached; new connections wait in the kernel's queue.")        \
+          "server.max_connections is reached; new connections get 503 and are closed.")            \
     EVENT(accept_failed, "accept.failed", warning,                                                 \
           "The kernel did not hand over a new connection; accepting goes on.")
 

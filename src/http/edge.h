@@ -22,6 +22,7 @@ struct EdgeOptions {
     bool auto_create_buckets = false;
     std::uint64_t max_body = 0;
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
+    std::uint32_t connections_max = 0;             // of this loop
     std::uint64_t read_chunk_bytes = 0;
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
@@ -68,6 +69,7 @@ struct EdgeCounters {
     std::uint64_t sse_ended_client = 0;
     std::uint64_t sse_ended_shutdown = 0;
     std::uint64_t bodies_refused = 0;
+    std::uint64_t bodies_too_slow = 0;
     std::uint64_t sse_events = 0;  // encoded, not delivered
 };
 

@@ -41,7 +41,7 @@ void Front::accept(net::ConnectionId id) {
     peer.first = peer.last = 0;
     peer.open = 0;
     peer.appends_only = peer.waiting = peer.queued = peer.choked = false;
-    peer.end_of_input = peer.closing = peer.continue_wanted = false;
+    peer.end_of_input = peer.closing = peer.continue_wanted = peer.rated = false;
     ++open_;
     transport_.set_input_phase(id, net::InputPhase::next_request);
     if (draining_) {
@@ -72,15 +72,48 @@ void Front::expire(const net::Expired& expired) {
     if (peer.id != expired.connection) {
         return;
     }
+    if (expired.phase != net::InputPhase::next_request && peer.open == 0) {
+        refuse_input(peer, problem_of_status(408, "request_timeout"));
+        return;
+    }
     peer.reader.stop(parser_);
     peer.closing = true;
-    if (expired.phase != net::InputPhase::next_request && peer.open == 0) {
-        request_ = {};
-        Exchange& exchange = open_exchange(peer, request_);
-        exchange.keep_alive = false;
-        responder_.problem(exchange, problem_of_status(408, "request_timeout"));
-    } else if (peer.open == 0) {
+    if (peer.open == 0) {
         transport_.close_after_flush(peer.id);
+    }
+}
+
+// The connection's last answer: what it was sending is dropped.
+void Front::refuse_input(Peer& peer, const Problem& problem) {
+    peer.reader.stop(parser_);
+    peer.closing = true;
+    request_ = {};
+    Exchange& exchange = open_exchange(peer, request_);
+    exchange.keep_alive = false;
+    responder_.problem(exchange, problem);
+}
+
+// Half of the memory for bodies or half of the connections in use: whoever holds one with a body
+// that hardly comes loses it. With room left a slow body has all the time it needs.
+void Front::end_slow_bodies(base::Now now) {
+    const bool pressed = parser_.held_bytes() > options_.bodies_in_flight_bytes_max / 2 ||
+                         open_ > options_.connections_max / 2;
+    if (!pressed || now.mono < rates_due_) {
+        return;
+    }
+    rates_due_ = now.mono + base::milliseconds(limits::body_rate_window_ms);
+    for (Peer& peer : peers_) {
+        const bool in_body =
+            peer.id.generation != 0 && !peer.closing && !peer.waiting && peer.reader.in_body();
+        if (in_body && peer.rated && peer.rated_bytes < limits::body_rate_bytes_min &&
+            peer.open == 0) {
+            ++counters_.bodies_too_slow;
+            Problem problem = problem_of_status(408, "body_too_slow");
+            problem.hint = "the server is short of room and this body brought less than 1 KiB/s";
+            refuse_input(peer, problem);
+        }
+        peer.rated = in_body;
+        peer.rated_bytes = 0;
     }
 }
 
@@ -97,6 +130,8 @@ void Front::collect(base::Now now) {
             peer.end_of_input = true;
         } else if (!peer.closing) {
             peer.reader.feed(received.bytes);
+            peer.rated_bytes += static_cast<std::uint32_t>(
+                std::min<std::size_t>(received.bytes.size(), UINT32_MAX - peer.rated_bytes));
         }
         if (!peer.waiting) {
             pump(peer, now);
@@ -125,6 +160,7 @@ void Front::collect(base::Now now) {
             drop(id);
         }
     }
+    end_slow_bodies(now);
     tails_.on_time(now);
     unlink_ended(now);
 }
@@ -186,6 +222,7 @@ void Front::pump(Peer& peer, base::Now now) {
             continue;
         }
         peer.continue_wanted = false;
+        peer.rated = false;
         start(peer, request_, now);
         if (peers_[id.slot].id != id) {
             return;

@@ -72,12 +72,16 @@ class Front {
         bool end_of_input = false;
         bool closing = false;  // no further request is read
         bool continue_wanted = false;
+        bool rated = false;  // this body has been there since the last look at body rates
         base::ShardId shard;
+        std::uint32_t rated_bytes = 0;  // received since then, at most UINT32_MAX
     };
 
     void accept(net::ConnectionId id);
     void drop(net::ConnectionId id);
     void expire(const net::Expired& expired);
+    void end_slow_bodies(base::Now now);
+    void refuse_input(Peer& peer, const Problem& problem);
     void pump(Peer& peer, base::Now now);
     bool find_target(const net::Request& request, Route& route, api::StreamKey& key);
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
@@ -132,6 +136,7 @@ class Front {
     api::Call call_;                    // reused: a variant of views
     std::vector<KnownTarget> targets_;  // by net::KnownHead::slot
     std::uint32_t open_ = 0;
+    base::Instant rates_due_{};  // the next look at body rates
     std::uint64_t served_ = 0;
     bool draining_ = false;
 };

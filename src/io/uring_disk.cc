@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -39,6 +40,21 @@ std::int64_t write_now(int fd, base::Bytes bytes, std::uint64_t position, int fl
 
 }  // namespace
 
+struct UringDisk::ReadAhead {
+    io_uring ring;
+    bool usable = false;
+    bool under_way = false;
+
+    ReadAhead() { usable = io_uring_queue_init(2, &ring, 0) == 0; }
+    ~ReadAhead() {
+        if (usable) {
+            io_uring_queue_exit(&ring);
+        }
+    }
+    ReadAhead(const ReadAhead&) = delete;
+    ReadAhead& operator=(const ReadAhead&) = delete;
+};
+
 UringDisk::UringDisk(int directory, const DiskProfile& profile)
     : directory_(directory), direct_(profile.direct), alignment_(profile.alignment) {}
 
@@ -52,6 +68,7 @@ UringDisk::~UringDisk() {
 
 void UringDisk::submit(DiskOp& op) {
     VERIFY(ring_ != nullptr);
+    read_ahead_.reset();
     Slot& slot = take_slot();
     begin(slot, op);
     ++in_flight_;
@@ -75,6 +92,43 @@ void UringDisk::run_now(DiskOp& op) {
     Slot slot;
     begin(slot, op);
     while (!finish_step(slot, step_now(slot))) {
+    }
+}
+
+void UringDisk::begin_now(DiskOp& op) {
+    VERIFY(op.kind == DiskOp::Kind::read);
+    if (read_ahead_ == nullptr) {
+        read_ahead_ = std::make_unique<ReadAhead>();
+    }
+    VERIFY(!read_ahead_->under_way);
+    if (!read_ahead_->usable) {
+        return;  // finish_now reads
+    }
+    io_uring_sqe* sqe = io_uring_get_sqe(&read_ahead_->ring);
+    VERIFY(sqe != nullptr);
+    io_uring_prep_read(sqe, file_of(op.file).fd, op.buffer.data(),
+                       static_cast<unsigned>(op.buffer.size()), op.position);
+    read_ahead_->under_way = io_uring_submit(&read_ahead_->ring) == 1;
+    if (!read_ahead_->under_way) {
+        read_ahead_.reset();  // with what it may have queued
+    }
+}
+
+void UringDisk::finish_now(DiskOp& op) {
+    op.result = -EAGAIN;
+    if (read_ahead_ != nullptr && read_ahead_->under_way) {
+        read_ahead_->under_way = false;
+        io_uring_cqe* cqe = nullptr;
+        int waited = -EINTR;
+        while (waited == -EINTR) {
+            waited = io_uring_wait_cqe(&read_ahead_->ring, &cqe);
+        }
+        VERIFY(waited == 0);  // the kernel still has the buffer: there is no way on
+        op.result = cqe->res;
+        io_uring_cqe_seen(&read_ahead_->ring, cqe);
+    }
+    if (op.result != static_cast<std::int64_t>(op.buffer.size())) {
+        run_now(op);  // short, failed or never begun: once more, to the end
     }
 }
 

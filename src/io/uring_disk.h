@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "base/bytes.h"
@@ -39,6 +40,8 @@ class UringDisk final : public storage::Disk {
     base::Result<storage::Space> space() override { return space_of(directory_); }
     base::Result<std::vector<storage::FileInfo>> list_now() override;
     void run_now(storage::DiskOp& op) override;
+    void begin_now(storage::DiskOp& op) override;
+    void finish_now(storage::DiskOp& op) override;
 
     // Ops handed to submit and not yet given back.
     std::size_t in_flight() const { return in_flight_; }
@@ -61,6 +64,10 @@ class UringDisk final : public storage::Disk {
         std::int32_t result = 0;  // of the step just reaped
     };
 
+    // A ring of its own for begin_now, so that waiting reaps nobody else's completions. There from
+    // the first begin_now to the first submit.
+    struct ReadAhead;
+
     static void on_reaped(net::Op* reaped, std::int32_t result, std::uint32_t flags);
     void begin(Slot& slot, storage::DiskOp& op);
     // Queues the slot's step on the ring.
@@ -77,6 +84,7 @@ class UringDisk final : public storage::Disk {
     const File& file_of(storage::FileId file) const;
     Slot& take_slot();
 
+    std::unique_ptr<ReadAhead> read_ahead_;
     const int directory_;
     const bool direct_;
     const std::uint32_t alignment_;

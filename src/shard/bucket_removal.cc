@@ -14,6 +14,12 @@
 
 namespace ursula::shard {
 
+namespace {
+
+constexpr base::Duration removal_retry_pause = base::milliseconds(100);
+
+}  // namespace
+
 void Shard::take_removal(const api::Call& call, std::string_view bucket) {
     Replica& replica = this->replica(api::bucket_group);
     const stream::Bucket* found = replica.machine.find_bucket(bucket);
@@ -150,31 +156,40 @@ void Shard::on_internal_reply(const api::Reply& reply) {
     }
 }
 
-// Whether run_removals() would go on: then the shard wants a turn, which nothing else may bring.
-bool Shard::removals_due() const {
-    return !removals_.empty() && replicas_.front()->group.is_leader() &&
-           std::any_of(removals_.begin(), removals_.end(),
-                       [](const auto& removal) { return removal->due; });
+// When run_removals() would go on: the shard wants a turn then, which nothing else may bring.
+base::Instant Shard::removals_deadline() const {
+    base::Instant at = base::Instant::never();
+    if (!removals_.empty() && replicas_.front()->group.is_leader()) {
+        for (const auto& removal : removals_) {
+            if (removal->due) {
+                at = std::min(at, removal->not_before);
+            }
+        }
+    }
+    return at;
 }
 
 // Steps whose answers are in, once per turn.
 void Shard::run_removals() {
-    if (!removals_due()) {
+    if (now_.mono < removals_deadline()) {
         return;
     }
     for (std::size_t i = 0; i < removals_.size();) {
         Removal& removal = *removals_[i];
-        if (!removal.due) {
+        if (!removal.due || now_.mono < removal.not_before) {
             ++i;
             continue;
         }
-        removal.due = false;
         if (removal.failed) {
             // Overload or a full disk in the middle of it: begin again, every step may be repeated.
             removal.failed = false;
             removal.empty = true;
             removal.step = Removal::Step::begin;
+            removal.not_before = now_.mono + removal_retry_pause;
+            ++i;
+            continue;
         }
+        removal.due = false;
         const std::size_t before = removals_.size();
         const api::Answer answer = removal.answer;
         drive_removal(removal, answer);

@@ -11,13 +11,6 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
-namespace {
-// Bytes between two wanted pieces that are cheaper to read than to skip, and the most one request
-// reads.
-constexpr std::uint32_t gap_bytes_max = 16 * 1024;
-constexpr std::uint32_t fetch_bytes_max = 1024 * 1024;
-}  // namespace
-
 bool DiskReads::start(storage::Wal& wal, const stream::ReadPlan& plan, api::Reply&& reply) {
     if (bytes_ > 0 && bytes_ + plan.disk_bytes > limits::cold_reads_bytes_max) {
         return false;
@@ -37,8 +30,8 @@ bool DiskReads::start(storage::Wal& wal, const stream::ReadPlan& plan, api::Repl
         while (last < pieces.size() && pieces[last].memory.empty()) {
             const stream::Place& place = pieces[last].disk;
             if (place.segment != head.segment || place.position < end ||
-                place.position - end > gap_bytes_max ||
-                place.position + place.size - head.position > fetch_bytes_max) {
+                place.position - end > limits::disk_read_gap_bytes_max ||
+                place.position + place.size - head.position > limits::disk_read_bytes_max) {
                 break;
             }
             end = place.position + place.size;

@@ -3,7 +3,9 @@
 // src/shard sees it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,12 +34,42 @@ struct ParkedRead {
     api::Verb verb;  // its key's name points to `name` when served
 };
 
-// An entry that recovery found and whose commitment was not known yet.
-struct RecoveredBody {
-    base::EntryId id;
-    raft::EntryKind kind = raft::EntryKind::noop;
-    std::vector<std::byte> body;
-    std::vector<storage::Location> pieces;
+// Entries that recovery found and whose commitment was not known yet, oldest first. Bodies lie one
+// after the other in memory that is used again, so a restart costs no allocation per entry.
+class RecoveredEntries {
+  public:
+    struct View {
+        base::EntryId id;
+        raft::EntryKind kind = raft::EntryKind::noop;
+        base::Bytes body;  // both valid until the next push()
+        std::span<const storage::Location> pieces;
+    };
+
+    bool empty() const { return first_ == entries_.size(); }
+    base::EntryId first_id() const { return entries_[first_].id; }
+    base::EntryId last_id() const { return entries_.back().id; }
+
+    void push(base::EntryId id, raft::EntryKind kind, base::Bytes body,
+              std::span<const storage::Location> pieces);
+    View pop_first();
+    void pop_last();
+    // Gives the memory back.
+    void clear() { *this = {}; }
+
+  private:
+    struct Entry {
+        base::EntryId id;
+        raft::EntryKind kind = raft::EntryKind::noop;
+        std::size_t body_end = 0;  // ends in bytes_ and pieces_; each begins where the last ends
+        std::size_t pieces_end = 0;
+    };
+    std::size_t body_begin(std::size_t entry) const;
+    std::size_t pieces_begin(std::size_t entry) const;
+
+    std::vector<Entry> entries_;  // from first_ on
+    std::size_t first_ = 0;
+    std::vector<std::byte> bytes_;
+    std::vector<storage::Location> pieces_;
 };
 
 struct Replica {
@@ -65,9 +97,7 @@ struct Replica {
 
     base::LogIndex snapshot;        // newest durable one
     std::uint64_t image_bytes = 0;  // of it
-    std::vector<RecoveredBody>
-        recovered;  // oldest first; applied by the ordinary path once committed
-    std::size_t recovered_next = 0;
+    RecoveredEntries recovered;     // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 };

@@ -7,7 +7,7 @@ namespace ursula::shard {
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
     : options_(options),
       disk_(disk),
-      local_{{options.hot_bytes, disk.keeps_data()}, {}},
+      local_{{options.hot_bytes, disk.keeps_data(), options.memory_capacity}, {}},
       snapshots_(disk, options.salt),
       raft_deadline_(base::Instant::never()),
       watches_(1) {
@@ -182,10 +182,7 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
-    if (removals_due()) {
-        return now_.mono;
-    }
-    base::Instant at = std::min(raft_deadline_, wal_->deadline());
+    base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline()});
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }

@@ -37,7 +37,8 @@ struct ShardOptions {
     std::uint32_t groups = base::limits::groups_default;
     base::NodeId node{1};
     base::HashKey table_key;
-    std::uint64_t hot_bytes = 0;  // of this shard
+    std::uint64_t hot_bytes = 0;  // of this shard; without a disk, what it need not ask for
+    base::MemoryCapacity* memory_capacity = nullptr;  // without a disk; outlives the shard
     std::uint64_t snapshot_log_bytes = 256u
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
@@ -53,7 +54,6 @@ struct ShardOptions {
 struct BootReport {
     std::uint64_t replayed_bytes = 0;
     std::uint64_t entries = 0;
-    std::uint64_t streams = 0;
     std::uint64_t dropped_batches = 0;
     std::string damaged_snapshots;  // skipped ones, for the log
 };
@@ -202,9 +202,10 @@ class Shard {
         std::uint64_t bucket_id = 0;
         api::CallId waiting_for;  // the step under way, and how many answers it still needs
         std::uint32_t waiting = 0;
-        bool due = true;      // all its answers are in: drive it on
-        bool failed = false;  // one of them was a refusal
-        bool empty = true;    // no group holds a stream of the bucket
+        bool due = true;             // all its answers are in: drive it on
+        bool failed = false;         // one of them was a refusal
+        base::Instant not_before{};  // after a refusal
+        bool empty = true;           // no group holds a stream of the bucket
         api::Answer answer;
         bool has_caller = false;  // false: taken up after a restart
         api::CallId call;
@@ -212,7 +213,7 @@ class Shard {
     };
     void take_removal(const api::Call& call, std::string_view bucket);
     void resume_removals();
-    bool removals_due() const;
+    base::Instant removals_deadline() const;
     void run_removals();
     void drive_removal(Removal& removal, const api::Answer& answer);
     void submit_removal_step(Removal& removal, stream::CommandKind kind);

@@ -15,13 +15,12 @@ namespace limits = base::limits;
 void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     while (replica.machine.applied().index < committed) {
         const base::LogIndex index = replica.machine.applied().index.next();
-        if (replica.recovered_next < replica.recovered.size()) {
-            RecoveredBody& found = replica.recovered[replica.recovered_next++];
+        if (!replica.recovered.empty()) {
+            const RecoveredEntries::View found = replica.recovered.pop_first();
             VERIFY(found.id.index == index);
             apply_entry(replica, found.id, found.kind, found.body, found.pieces, false);
-            if (replica.recovered_next == replica.recovered.size()) {
+            if (replica.recovered.empty()) {
                 replica.recovered.clear();
-                replica.recovered_next = 0;
             }
             continue;
         }

@@ -23,32 +23,21 @@ class Shard::BootSink final : public storage::RecoverySink {
             terms.push_back({entry.id.index, entry.id.term});
         }
         const base::LogIndex hint = read_commit_hint(entry.body);
-        RecoveredBody body;
-        body.id = entry.id;
-        body.kind = static_cast<raft::EntryKind>(entry.kind);
-        body.body.assign(entry.body.begin(), entry.body.end());
-        body.pieces.assign(entry.pieces.begin(), entry.pieces.end());
-        replica.recovered.push_back(std::move(body));
-        while (replica.recovered_next < replica.recovered.size() &&
-               replica.recovered[replica.recovered_next].id.index <= hint) {
-            RecoveredBody& next = replica.recovered[replica.recovered_next++];
+        RecoveredEntries& waiting = replica.recovered;
+        while (!waiting.empty() && waiting.first_id().index <= hint) {
+            const RecoveredEntries::View next = waiting.pop_first();
             shard_.apply_entry(replica, next.id, next.kind, next.body, next.pieces, false);
         }
-        if (replica.recovered_next > 64) {
-            replica.recovered.erase(
-                replica.recovered.begin(),
-                replica.recovered.begin() + static_cast<std::ptrdiff_t>(replica.recovered_next));
-            replica.recovered_next = 0;
-        }
+        const auto kind = static_cast<raft::EntryKind>(entry.kind);
+        waiting.push(entry.id, kind, entry.body, entry.pieces);
     }
 
     void on_truncate(base::GroupId group, base::LogIndex from) override {
         Replica& replica = shard_.replica(group);
-        while (!replica.recovered.empty() && replica.recovered.back().id.index >= from) {
-            VERIFY(replica.recovered.size() >
-                   replica.recovered_next);  // never below what was committed
-            replica.recovered.pop_back();
+        while (!replica.recovered.empty() && replica.recovered.last_id().index >= from) {
+            replica.recovered.pop_last();
         }
+        VERIFY(replica.machine.applied().index < from);  // never below what was committed
         while (!replica.boot_terms.empty() && replica.boot_terms.back().first >= from) {
             replica.boot_terms.pop_back();
         }
@@ -122,7 +111,6 @@ base::Result<BootReport> Shard::start(base::Now now) {
             wal_->covered(replica->id(), boot.snapshot.index, replica->boot_live);
             replica->boot_live.clear();
         }
-        report.streams += replica->machine.streams();
     }
     // What was applied while reading is no news to anybody.
     counters_ = {};

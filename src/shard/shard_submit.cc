@@ -13,9 +13,6 @@ namespace limits = base::limits;
 
 namespace {
 
-// Commands of one turn go into entries of about this size; a larger command has its own.
-constexpr std::size_t entry_bytes_max = 1 * limits::mib;
-
 void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body,
                   bool creating) {
     command.has_body = !body.empty();
@@ -126,8 +123,7 @@ bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& co
         return false;
     }
     const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
-    return stream != nullptr && !stream->closed() &&
-           stream->content_type() == command.content_type;
+    return stream != nullptr && !stream->closed() && stream->content_type() == command.content_type;
 }
 
 // A refusal or a duplicate is told from applied state when a ReadIndex begun after the request
@@ -187,7 +183,7 @@ void Shard::write_entries() {
             std::size_t count = 0;
             while (count < left.size()) {
                 const std::size_t size = stream::encoded_size(left[count].command);
-                if (count > 0 && bytes + size > entry_bytes_max) {
+                if (count > 0 && bytes + size > limits::entry_bytes_max) {
                     break;
                 }
                 bytes += size;

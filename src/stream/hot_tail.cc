@@ -34,6 +34,9 @@ std::byte* payload_of(HotChunk* chunk) {
 
 HotMemory::~HotMemory() {
     VERIFY(oldest_ == nullptr);
+    if (taken_ > 0) {
+        capacity_->give(taken_);
+    }
     for (base::Block* block : spare_) {
         block->release();
     }
@@ -43,17 +46,45 @@ bool HotMemory::reserve(std::uint64_t size) {
     if (evicts_) {
         return true;
     }
-    if (bytes_ + reserved_ + size > bytes_max_) {
-        return false;
+    const std::uint64_t needed = bytes_ + reserved_ + size;
+    if (needed > bytes_max_) {
+        if (capacity_ == nullptr) {
+            return false;
+        }
+        // Whole slabs, or what is missing when no more is left.
+        const std::uint64_t missing = needed - bytes_max_;
+        std::uint64_t more = (missing + base::MemoryCapacity::slab_bytes - 1) /
+                             base::MemoryCapacity::slab_bytes * base::MemoryCapacity::slab_bytes;
+        if (!capacity_->take(more)) {
+            more = missing;
+            if (!capacity_->take(more)) {
+                return false;
+            }
+        }
+        bytes_max_ += more;
+        taken_ += more;
     }
     reserved_ += size;
     return true;
+}
+
+// Slabs beyond the next one serve other shards.
+void HotMemory::return_slabs() {
+    const std::uint64_t used = bytes_ + reserved_;
+    const std::uint64_t kept = used + 2 * base::MemoryCapacity::slab_bytes;
+    if (taken_ > 0 && bytes_max_ > kept) {
+        const std::uint64_t back = std::min(taken_, bytes_max_ - kept);
+        bytes_max_ -= back;
+        taken_ -= back;
+        capacity_->give(back);
+    }
 }
 
 void HotMemory::unreserve(std::uint64_t size) {
     if (!evicts_) {
         VERIFY(reserved_ >= size);
         reserved_ -= size;
+        return_slabs();
     }
 }
 
@@ -84,6 +115,7 @@ void HotMemory::drop(HotChunk* chunk) {
     } else {
         block->release();
     }
+    return_slabs();
 }
 
 void HotMemory::unlink(HotChunk* chunk) {

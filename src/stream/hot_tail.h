@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/memory_capacity.h"
 #include "base/slice.h"
 
 namespace ursula::stream {
@@ -28,8 +29,11 @@ struct HotChunk {
 class HotMemory {
   public:
     // `evicts`: payload has a home on disk, so the oldest chunks go when the budget is exceeded.
-    // Without (a node with no data directory) nothing ever goes, and reserve() says when to refuse.
-    HotMemory(std::uint64_t bytes_max, bool evicts) : bytes_max_(bytes_max), evicts_(evicts) {}
+    // Without (a node with no data directory) nothing ever goes, and reserve() says when to refuse;
+    // then the budget may grow beyond bytes_max by what `capacity` (null: nothing; outlives this)
+    // has left.
+    HotMemory(std::uint64_t bytes_max, bool evicts, base::MemoryCapacity* capacity = nullptr)
+        : bytes_max_(bytes_max), evicts_(evicts), capacity_(capacity) {}
     HotMemory(const HotMemory&) = delete;
     HotMemory& operator=(const HotMemory&) = delete;
     ~HotMemory();
@@ -51,11 +55,14 @@ class HotMemory {
     void link_newest(HotChunk* chunk);
     // `keep` and what follows it in `writer` stay.
     void evict_until_within(const HotTail& writer, HotChunk* keep);
+    void return_slabs();
 
     std::uint64_t bytes_max_;
     std::uint64_t bytes_ = 0;
     std::uint64_t reserved_ = 0;
     bool evicts_;
+    base::MemoryCapacity* capacity_;
+    std::uint64_t taken_ = 0;  // of capacity_; part of bytes_max_
     HotChunk* oldest_ = nullptr;
     HotChunk* newest_ = nullptr;
     std::vector<base::Block*> spare_;  // full-size blocks that nobody held when dropped

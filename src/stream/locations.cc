@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/page_pool.h"
 #include "base/verify.h"
 
 namespace ursula::stream {
@@ -15,6 +16,21 @@ namespace {
 constexpr std::uint32_t goes_on = 1u << 31;
 
 static_assert(base::limits::wal_piece_bytes_max <= Locations::piece_bytes_max);
+
+// What fills a page is one; the rest is the heap's.
+void* take_memory(bool page, std::size_t bytes) {
+    void* memory = page ? base::page_pool::take() : std::malloc(bytes);
+    VERIFY(memory != nullptr);
+    return memory;
+}
+
+void give_memory(bool page, void* memory) {
+    if (page) {
+        base::page_pool::give(memory);
+    } else {
+        std::free(memory);
+    }
+}
 
 }  // namespace
 
@@ -77,6 +93,14 @@ Locations::~Locations() {
     clear();
 }
 
+void Locations::free_block(Block* block) {
+    give_memory(block->capacity == block_entries, block);
+}
+
+void Locations::free_directory(Directory* directory) {
+    give_memory(directory->capacity == page_directory_blocks, directory);
+}
+
 void* Locations::pointer() const {
     void* pointer;
     std::memcpy(&pointer, &words_[1], sizeof pointer);
@@ -88,10 +112,19 @@ void Locations::set_pointer(void* pointer) {
     std::memcpy(&words_[1], &pointer, sizeof pointer);
 }
 
+Locations::Directory* Locations::make_directory(std::uint32_t capacity) {
+    Directory* directory = static_cast<Directory*>(take_memory(
+        capacity == page_directory_blocks, sizeof(Directory) + (capacity - 1) * sizeof(Block*)));
+    directory->count = 0;
+    directory->capacity = capacity;
+    return directory;
+}
+
 Locations::Block* Locations::make_block(std::uint64_t base, std::uint32_t capacity) {
-    void* memory = std::malloc(sizeof(Block) + (capacity - 1) * sizeof(Entry));
-    VERIFY(memory != nullptr);
-    Block* block = static_cast<Block*>(memory);
+    static_assert(sizeof(Block) + (block_entries - 1) * sizeof(Entry) <=
+                  base::page_pool::page_bytes);
+    Block* block = static_cast<Block*>(
+        take_memory(capacity == block_entries, sizeof(Block) + (capacity - 1) * sizeof(Entry)));
     block->base = base;
     block->capacity = capacity;
     block->unused = 0;
@@ -128,7 +161,7 @@ void Locations::push(std::uint64_t from, const Place& place, bool last) {
         } else if (slot == block->capacity) {
             Block* larger = make_block(block->base, block->capacity * 4);
             std::memcpy(larger->entries, block->entries, block->capacity * sizeof(Entry));
-            std::free(block);
+            free_block(block);
             block = larger;
             set_pointer(block);
         }
@@ -137,18 +170,19 @@ void Locations::push(std::uint64_t from, const Place& place, bool last) {
         Directory* directory =
             count_ == block_entries ? nullptr : static_cast<Directory*>(pointer());
         if (directory == nullptr || directory->count == directory->capacity) {
-            const std::uint32_t capacity = directory == nullptr ? 4 : directory->capacity * 2;
-            void* memory = std::malloc(sizeof(Directory) + (capacity - 1) * sizeof(Block*));
-            VERIFY(memory != nullptr);
-            Directory* larger = static_cast<Directory*>(memory);
-            larger->capacity = capacity;
+            std::uint32_t capacity = 4;
+            if (directory != nullptr) {
+                capacity = directory->capacity < page_directory_blocks ? page_directory_blocks
+                                                                       : directory->capacity * 2;
+            }
+            Directory* larger = make_directory(capacity);
             if (directory == nullptr) {
                 larger->count = 1;
                 larger->blocks[0] = static_cast<Block*>(pointer());
             } else {
                 larger->count = directory->count;
                 std::memcpy(larger->blocks, directory->blocks, directory->count * sizeof(Block*));
-                std::free(directory);
+                free_directory(directory);
             }
             directory = larger;
             set_pointer(directory);
@@ -297,13 +331,13 @@ void Locations::take_from(SegmentLoad& load) const {
 void Locations::clear() {
     if (words_[0] == 0 && count_ > 0) {
         if (count_ <= block_entries) {
-            std::free(pointer());
+            free_block(static_cast<Block*>(pointer()));
         } else {
             Directory* directory = static_cast<Directory*>(pointer());
             for (std::uint32_t i = 0; i < directory->count; ++i) {
-                std::free(directory->blocks[i]);
+                free_block(directory->blocks[i]);
             }
-            std::free(directory);
+            free_directory(directory);
         }
     }
     count_ = 0;

@@ -120,7 +120,13 @@ class Locations {
     };
     static constexpr std::uint32_t block_entries = 1024;
 
+    // Of the sizes 4, a page's (base/page_pool.h), and twice the last.
+    static constexpr std::uint32_t page_directory_blocks = 2048;
+
     static Block* make_block(std::uint64_t base, std::uint32_t capacity);
+    static void free_block(Block* block);
+    static Directory* make_directory(std::uint32_t capacity);
+    static void free_directory(Directory* directory);
     void* pointer() const;
     void set_pointer(void* pointer);
     const Block* block_of(std::uint32_t index) const;

@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import resource
+import select
 import socket
 import struct
 import sys
@@ -356,6 +357,46 @@ def crowd_stop_mid_body(server, quick):
     sent = {**TEXT, "Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": "0"}
     expect("the producer's number", connection.request("POST", path, sent, b"whole").status, 200)
     expect("content", connection.request("GET", path).body, b"whole")
+
+
+def crowd_slow_bodies(_server, quick):
+    """Beyond half of the connections a body of less than 1 KiB/s is ended; with room it is not."""
+    if quick:
+        return
+    crowded = Server(flags=["--shards", "1", "--set", "server.max_connections=16"])
+    roomy = Server(flags=["--shards", "1"])
+    try:
+        slow = []
+        for server, count in ((crowded, 11), (roomy, 3)):
+            server.start()
+            path = new_stream(server, "slow")[1]
+            slow.append([Raw(server) for _ in range(count)])
+            for raw in slow[-1]:
+                raw.socket.sendall(raw_post(path, b"s", "Content-Length: 60"))
+        steady = Raw(crowded)
+        steady.socket.sendall(raw_post(path, b"", "Content-Length: 60000"))
+        sent = 0
+        refused = {}
+        begin = time.monotonic()
+        while sent < 60_000 or len(refused) < 3:  # then less than half is in use
+            if time.monotonic() - begin > 40:
+                raise AssertionError(f"{sent} bytes sent, {len(refused)} slow bodies ended")
+            if sent < 60_000:
+                steady.socket.sendall(b"b" * 2_000)
+                sent += 2_000
+            for index, raw in enumerate(slow[0]):
+                if index not in refused and select.select([raw.socket], [], [], 0)[0]:
+                    refused[index] = raw.response()
+            time.sleep(0.25)
+        for answer in refused.values():
+            expect("slow", (answer[0], b"body_too_slow" in answer[2]), (408, True))
+        expect("steady", steady.response()[0], 204)
+        for raw in slow[1]:
+            raw.socket.sendall(b"s" * 59)
+            expect("slow with room", raw.response()[0], 204)
+    finally:
+        crowded.discard()
+        roomy.discard()
 
 
 def crowd_half_closed(server, _quick):

@@ -63,8 +63,8 @@ class CapturedLog {
 TEST_CASE("a line: time, level, event, fields") {
     CHECK(log_line(some_time, Event::wal_recovered, {{"shard", 0}, {"ms", 12.5}}) ==
           "2026-11-23T04:00:00.123Z info wal.recovered shard=0 ms=12.5\n");
-    CHECK(log_line(some_time, Event::server_fatal, {}) ==
-          "2026-11-23T04:00:00.123Z error server.fatal\n");
+    CHECK(log_line(some_time, Event::data_damaged, {}) ==
+          "2026-11-23T04:00:00.123Z error data.damaged\n");
     CHECK(log_line(WallTime{0}, Event::server_stopped, {}) ==
           "1970-01-01T00:00:00.000Z info server.stopped\n");
 }
@@ -107,7 +107,7 @@ TEST_CASE("long values are cut, long lines lose whole fields") {
     CHECK(value_part({{"v", std::string(1'000'000, '\n')}}).size() <= 3 + 512 + 2);
 
     const std::string line = log_line(
-        some_time, Event::server_fatal,
+        some_time, Event::data_damaged,
         {{"a", plain}, {"b", plain}, {"c", plain}, {"d", plain}, {"e", plain}, {"last", 123}});
     CHECK(line.size() <= 2048);
     CHECK(line.find(" c=") != std::string::npos);

@@ -158,6 +158,27 @@ TEST_CASE("one payload larger than the budget is held until the next one") {
     large.clear(memory);
 }
 
+TEST_CASE("shards share one capacity: a busy one takes what the others leave, and gives it back") {
+    constexpr std::uint64_t slab = base::MemoryCapacity::slab_bytes;
+    base::MemoryCapacity capacity(10 * slab + 5'000);
+    {
+        HotMemory busy(0, false, &capacity);
+        HotMemory quiet(0, false, &capacity);
+        CHECK(quiet.reserve(1));
+        CHECK(capacity.left() == 9 * slab + 5'000);
+        CHECK(busy.reserve(9 * slab + 5'000));  // the last of it is no whole slab
+        CHECK(capacity.left() == 0);
+        CHECK(!busy.reserve(1));
+        CHECK(quiet.reserve(slab - 1));  // its own slab is still its own
+        CHECK(!quiet.reserve(1));
+        busy.unreserve(9 * slab + 5'000);
+        CHECK(capacity.left() == 7 * slab + 5'000);  // two slabs stay for what comes next
+        CHECK(quiet.reserve(7 * slab + 5'000));
+        quiet.unreserve(8 * slab + 5'000);
+    }
+    CHECK(capacity.left() == 10 * slab + 5'000);
+}
+
 TEST_CASE("without a disk nothing is evicted and reservations say when it is enough") {
     HotMemory memory(100'000, false);
     HotTail tail;

@@ -16,7 +16,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-namespace ursula::net {
+namespace ursula::base {
 
 // True when a byte of the region must not be touched. Always false without ASan.
 inline bool region_poisoned([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t size) {
@@ -37,4 +37,4 @@ inline void unpoison([[maybe_unused]] const void* data, [[maybe_unused]] std::si
 #endif
 }
 
-}  // namespace ursula::net
+}  // namespace ursula::base
