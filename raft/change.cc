@@ -104,15 +104,19 @@ void Group::adopt_membership(Now now, Effects& effects) {
         if (find_peer(transfer_to_) == nullptr) {
             transfer_to_ = NodeId{};
         }
-        turn_end_due_ = peers_.size() > 1;
+        turn_end_due_ = has_followers();
+        if (!has_followers()) {
+            deadline_ = Instant::never();  // nobody's answer is missing
+        }
         return;
     }
-    if (!votes()) {
-        if (role_ != Role::follower) {
-            become(Role::follower, NodeId{}, effects);
-        }
-        deadline_ = Instant::never();
-    } else if (deadline_ == Instant::never() && !hears_leader()) {
+    if (!may_campaign() && role_ != Role::follower) {
+        become(Role::follower, NodeId{}, effects);
+    }
+    if (hears_leader()) {
+        return;
+    }
+    if (deadline_ == Instant::never() || !may_campaign()) {
         arm_election(limits::election_timeout, now);
     }
 }
@@ -132,7 +136,9 @@ void Group::follow_up_change(Now now, Effects& effects) {
     }
     // The others learn that the change is committed, and one of them need not wait for silence.
     for (Peer& peer : peers_) {
-        send_due(peer, effects);
+        if (peer.id != self_) {
+            send_due(peer, effects);
+        }
     }
     if (const Peer* to = best_successor(); to != nullptr && to->match == log_.last()) {
         send(to->id, TimeoutNow{}, effects);

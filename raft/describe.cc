@@ -131,6 +131,9 @@ std::string text(const Heartbeat& heartbeat) {
     return fmt::format("heartbeat round {}, commit {}", heartbeat.round.value,
                        heartbeat.commit.value);
 }
+std::string text(const WhoLeads& /*question*/) {
+    return "who leads";
+}
 std::string text(const HeartbeatSeen& seen) {
     return fmt::format("heartbeat seen round {}", seen.round.value);
 }

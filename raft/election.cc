@@ -17,9 +17,17 @@ static std::uint64_t draw(std::uint64_t& state) {
     return z ^ (z >> 31);
 }
 
-// Only voters have an election to call.
+bool Group::may_campaign() const {
+    if (votes()) {
+        return true;
+    }
+    const std::size_t count = memberships_.size();
+    return count > 1 && memberships_[count - 1].index > log_.committed() &&
+           memberships_[count - 2].membership.votes(self_);
+}
+
 void Group::arm_election(Duration wait, Now now) {
-    if (!votes()) {
+    if (!may_campaign() && self_at_ == nobody) {
         deadline_ = Instant::never();
         return;
     }
@@ -46,13 +54,20 @@ void Group::forget_votes() {
 }
 
 void Group::ask_whether_to_campaign(Now now, Effects& effects) {
-    if (!votes()) {
-        deadline_ = Instant::never();
+    if (!may_campaign()) {
+        arm_election(limits::election_timeout, now);
+        for (const Peer& peer : peers_) {
+            if (peer.votes() && peer.id != self_) {
+                send(peer.id, WhoLeads{}, effects);
+            }
+        }
         return;
     }
     become(Role::pre_candidate, NodeId{}, effects);
     forget_votes();
-    self_peer()->granted = true;
+    if (Peer* self = self_peer(); self != nullptr) {
+        self->granted = true;
+    }
     if (reached([](const Peer& peer) { return peer.granted ? 1u : 0u; }) == 1) {
         campaign(false, now, effects);  // the only voter asks nobody
         return;
@@ -67,7 +82,7 @@ void Group::ask_whether_to_campaign(Now now, Effects& effects) {
 }
 
 void Group::campaign(bool transfer, Now now, Effects& effects) {
-    VERIFY(role_ != Role::leader && votes());
+    VERIFY(role_ != Role::leader && may_campaign());
     hard_state_ = {hard_state_.term.next(), self_};
     effects.hard_state = hard_state_;
     transferred_ = transfer;
@@ -119,7 +134,9 @@ void Group::lead(Now now, Effects& effects) {
     for (Peer& peer : peers_) {
         start_sending_to(peer);
     }
-    self_peer()->match = log_.persisted();
+    if (Peer* self = self_peer(); self != nullptr) {
+        self->match = log_.persisted();
+    }
     deadline_ = Instant::never();
     stall_commit_ = log_.committed();
     stall_since_ = now.mono;
@@ -142,11 +159,22 @@ void Group::on(const Message& from, const PreVote& vote, Now now, Effects& effec
     // A refusal carries this node's own term, so that one that fell behind catches up with it.
     effects.messages.push_back(
         {self_, from.from, granted ? from.term : hard_state_.term, PreVoted{granted}});
-    if (role_ == Role::leader) {
-        if (Peer* peer = find_peer(from.from); peer != nullptr) {
-            peer->greet = true;
-            turn_end_due_ = true;
-        }
+    greet(from.from);
+}
+
+void Group::on(const Message& from, const WhoLeads& /*question*/, Now /*now*/,
+               Effects& /*effects*/) {
+    greet(from.from);
+}
+
+// A leader tells who does not know that it leads.
+void Group::greet(NodeId node) {
+    if (role_ != Role::leader) {
+        return;
+    }
+    if (Peer* peer = find_peer(node); peer != nullptr) {
+        peer->greet = true;
+        turn_end_due_ = true;
     }
 }
 

@@ -178,6 +178,9 @@ void Group::on(const SnapshotInstalled& installed, Now now, Effects& effects) {
     VERIFY(needs_snapshot(installed.last) && installed.membership.index <= installed.last.index);
     VERIFY(role_ != Role::leader);
     fetching_ = EntryId{};
+    if (installed.last.term > hard_state_.term) {
+        enter_term(installed.last.term, now, effects);  // newer than what was offered
+    }
     log_.restart(installed.last);
     ++cuts_;
     commit_told_ = installed.last.index;

@@ -18,16 +18,23 @@ void Group::on(const Start& start, Now now, Effects& effects) {
     started_ = true;
     hard_state_ = start.hard_state;
     hard_state_persisted_ = start.hard_state;
-    told_term_ = hard_state_.term;
     life_ = start.life;
-    random_ = start.life ^ (std::uint64_t{id_.value} << 32) ^ self_.value;
+    // Mixed, so that lives and nodes numbered one after the other do not draw the same.
+    random_ = start.life * 0x9e37'79b9'7f4a'7c15u + id_.value * 0xd6e8'feb8'6659'fd93u +
+              self_.value * 0xa076'1d64'78bd'642fu;
     // A log that ends below what is known committed has lost entries, and recovery refuses such a
     // directory.
     VERIFY(start.commit_hint <= start.last);
     log_.restore(start.snapshot, start.log_terms, start.last,
                  std::max(start.commit_hint, start.snapshot.index));
-    // 3.3: a server's term is at least that of its log.
-    VERIFY(hard_state_.term >= log_.last_id().term);
+    // 3.3: a server's term is at least that of its log. Only a snapshot may have come without it
+    // (see SnapshotInstalled).
+    if (hard_state_.term < log_.last_id().term) {
+        VERIFY(log_.last() == log_.snapshot().index);
+        hard_state_ = {log_.snapshot().term, NodeId{}};
+        effects.hard_state = hard_state_;
+    }
+    told_term_ = hard_state_.term;
     for (const MembershipAt& membership : start.memberships) {
         VERIFY(memberships_.empty() ? membership.index <= start.snapshot.index
                                     : membership.index > start.snapshot.index &&
@@ -41,7 +48,7 @@ void Group::on(const Start& start, Now now, Effects& effects) {
     tell_commit(effects);
     // Election timeouts are there to hear from a leader (3.4). The only voter has nobody to hear
     // from.
-    if (votes() && peers_.size() == 1) {
+    if (votes() && !has_followers()) {
         deadline_ = now.mono;
     } else {
         arm_election(limits::election_timeout, now);
@@ -71,7 +78,9 @@ void Group::on(const Persisted& persisted, Now now, Effects& effects) {
             break;
         case Role::candidate:
             if (!hard_state_was_persisted && hard_state_is_persisted) {
-                self_peer()->granted = true;
+                if (Peer* self = self_peer(); self != nullptr) {
+                    self->granted = true;
+                }
                 ask_for_votes(effects);
                 count_votes(now, effects);
             }
@@ -137,7 +146,7 @@ void Group::on(const TurnEnd& /*turn_end*/, Now now, Effects& effects) {
             }
         }
         if (deadline_ == Instant::never() && (sent || log_.committed() < log_.last()) &&
-            peers_.size() > 1) {
+            has_followers()) {
             deadline_ = now.mono + limits::retry_interval;
         }
         return;
@@ -293,6 +302,7 @@ Status Group::status() const {
         .transfer_to = transfer_to_,
         .disk_trouble = disk_trouble_,
         .complete = complete_,
+        .may_campaign = may_campaign(),
         .deadline = deadline_,
         .membership = memberships_.back(),
         .peers = peers_,

@@ -52,6 +52,7 @@ struct Status {
     NodeId transfer_to;  // leader: handing over; 0 = not
     bool disk_trouble = false;
     bool complete = true;
+    bool may_campaign = false;
     Instant deadline;
     MembershipAt membership;
     std::vector<Peer> peers;
@@ -106,7 +107,12 @@ class Group {
     void on(const Completeness& completeness, Now now, Effects& effects);
     Peer* find_peer(NodeId id);
     Peer* self_peer() { return self_at_ == nobody ? nullptr : &peers_[self_at_]; }
+    // Members beside this node, which need not be one itself while it leads its own removal.
+    bool has_followers() const { return peers_.size() > (self_at_ == nobody ? 0u : 1u); }
     bool votes() const { return self_at_ != nobody && peers_[self_at_].votes(); }
+    // Whether it may campaign: voters, and those whose last vote is taken by an entry that may be
+    // nowhere else and not committed - the group can need them to commit it (4.2.2).
+    bool may_campaign() const;
     // The highest value that a majority of the voters has reached; in a joint change a majority of
     // each side (4.3).
     template <class Value>
@@ -125,6 +131,8 @@ class Group {
     void on(const Message& from, const PreVoted& voted, Now now, Effects& effects);
     void on(const Message& from, const Vote& vote, Now now, Effects& effects);
     void on(const Message& from, const Voted& voted, Now now, Effects& effects);
+    void on(const Message& from, const WhoLeads& question, Now now, Effects& effects);
+    void greet(NodeId node);
     void arm_election(Duration wait, Now now);
     bool hears_leader() const;
     bool is_up_to_date(EntryId last) const { return last >= log_.last_id(); }

@@ -97,7 +97,7 @@ std::string_view check_leader(const Status& now, const Peer* self) {
     HOLDS(now.committed.index < now.term_start || now.membership.index > LogIndex{} ||
               on_majorities(now, now.committed.index),
           "committed without a majority");
-    HOLDS(now.deadline == Instant::never() || now.peers.size() > 1,
+    HOLDS(now.deadline == Instant::never() || now.peers.size() > (self == nullptr ? 0u : 1u),
           "a leader without followers that waits for something");
     for (const Peer& peer : now.peers) {
         if (peer.id == now.self) {
@@ -126,13 +126,9 @@ std::string_view check_follower(const Status& now) {
     HOLDS(now.leader != now.self, "a follower of itself");
     HOLDS(now.reads_answered == now.reads_asked || (now.leader != NodeId{} && !now.leader_silent),
           "a follower that keeps reads open and hears no leader");
-    const Peer* self = find_self(now);
-    HOLDS(self == nullptr || !self->votes() || now.deadline != Instant::never() ||
+    HOLDS(!now.may_campaign || now.deadline != Instant::never() ||
               (now.leader != NodeId{} && !now.leader_silent),
           "a voter that hears no leader and waits for nothing");
-    HOLDS((self != nullptr && self->votes()) || now.reads_answered != now.reads_asked ||
-              now.deadline == Instant::never() || (now.leader != NodeId{} && !now.leader_silent),
-          "one that does not vote and waits for an election");
     return {};
 }
 
@@ -154,13 +150,13 @@ std::string_view check_state(const Status& now) {
             return check_follower(now);
         case Role::pre_candidate:
         case Role::candidate:
-            HOLDS(self != nullptr && self->votes(), "a candidate that is no voter");
+            HOLDS(now.may_campaign, "a candidate that is no voter");
             HOLDS(now.leader == NodeId{}, "a candidate that knows a leader");
             HOLDS(now.reads_answered == now.reads_asked, "a candidate that keeps reads open");
             HOLDS(!granted_by_majorities(now), "a candidate that has won and does not go on");
             HOLDS(now.role == Role::pre_candidate || now.hard_state.vote == now.self,
                   "a candidate that voted for another");
-            HOLDS(now.role == Role::pre_candidate || !self->granted ||
+            HOLDS(now.role == Role::pre_candidate || self == nullptr || !self->granted ||
                       now.hard_state_persisted == now.hard_state,
                   "a candidate that counts a vote which is not durable");
             return {};
@@ -188,7 +184,8 @@ std::string_view check_log_step(const Status& before, const Status& after, const
     HOLDS(after.cuts == before.cuts + (cut ? 1 : 0), "a cut that is not counted");
     LogIndex last = before.last.index;
     if (cut) {
-        HOLDS(before.role != Role::leader, "a leader shortened its log");
+        HOLDS(before.role != Role::leader || after.hard_state.term > before.hard_state.term,
+              "a leader shortened its log");
         HOLDS(effects.truncate_from > before.committed.index, "a committed entry cut off");
         HOLDS(effects.truncate_from <= last, "a cut behind the end of the log");
         HOLDS(

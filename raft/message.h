@@ -76,6 +76,10 @@ struct Heartbeat {
     LogIndex commit;  // not beyond what the follower is known to hold
     bool operator==(const Heartbeat&) const = default;
 };
+// A member that cannot campaign lost sight of its leader: whoever leads answers with a Heartbeat.
+struct WhoLeads {
+    bool operator==(const WhoLeads&) const = default;
+};
 struct HeartbeatSeen {
     ReadContext round;
     bool operator==(const HeartbeatSeen&) const = default;
@@ -115,8 +119,8 @@ struct SnapshotStatus {
 };
 
 using MessageBody =
-    std::variant<PreVote, PreVoted, Vote, Voted, Replicate, Replicated, Heartbeat, HeartbeatSeen,
-                 ReadRequest, ReadReply, TimeoutNow, SnapshotOffer, SnapshotStatus>;
+    std::variant<PreVote, PreVoted, Vote, Voted, Replicate, Replicated, WhoLeads, Heartbeat,
+                 HeartbeatSeen, ReadRequest, ReadReply, TimeoutNow, SnapshotOffer, SnapshotStatus>;
 
 struct Message {
     NodeId from;

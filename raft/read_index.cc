@@ -16,7 +16,7 @@ void Group::on(const ReadIndex& read, Now /*now*/, Effects& effects) {
     VERIFY(read.context > reads_asked_);
     reads_asked_ = read.context;
     if (role_ == Role::leader && self_at_ != nobody) {
-        if (peers_.size() == 1) {
+        if (!has_followers()) {
             // The leader recognises itself; with one voter that is a majority (6.4 step 3).
             answer_reads(effects);
             return;
@@ -54,8 +54,12 @@ void Group::answer_reads(Effects& effects) {
     if (log_.committed() < term_start_) {
         return;
     }
-    if (peers_.size() == 1) {
+    if (!has_followers()) {
         if (reads_answered_ != reads_asked_) {
+            // Maybe asked while there were others.
+            peers_[self_at_].read_asked = ReadContext{};
+            peers_[self_at_].read_taken = ReadContext{};
+            round_open_ = false;
             reads_answered_ = reads_asked_;
             effects.reads_ready = ReadsReady{reads_answered_, log_.committed()};
         }

@@ -31,7 +31,7 @@ void Group::append(EntryKind kind, SubmitTicket ticket, std::uint64_t counted_by
                    Effects& effects) {
     const EntryId id = log_.append(hard_state_.term, counted_bytes);
     effects.entries_to_write.push_back({id, kind, ticket});
-    turn_end_due_ = peers_.size() > 1;
+    turn_end_due_ = has_followers();
 }
 
 void Group::advance_commit(Now now, Effects& effects) {
@@ -45,7 +45,7 @@ void Group::advance_commit(Now now, Effects& effects) {
     log_.set_committed(durable);
     tell_commit(effects);
     answer_reads(effects);
-    if (peers_.size() > 1) {
+    if (has_followers()) {
         turn_end_due_ = true;
     }
     if (memberships_.back().index > LogIndex{}) {
@@ -236,6 +236,7 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
     if (rose) {
         peer->match = answer.match;
         peer->match_number = peer->number;
+        peer->next = std::max(peer->next, peer->match.next());
     }
     // What it has but not on disk is gone if it was restarted since.
     const LogIndex known =
@@ -260,7 +261,6 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
                 peer->inflight_bytes -= message.bytes;
             });
             peer->inflight.erase(peer->inflight.begin(), done);
-            peer->next = std::max(peer->next, peer->match.next());
             break;
         }
     }
@@ -335,7 +335,7 @@ void Group::look_after_followers(Now now, Effects& effects) {
         }
         turn_end_due_ = true;
     }
-    if (owed && peers_.size() > 1) {
+    if (owed && has_followers()) {
         deadline_ = now.mono + limits::retry_interval;
     }
     deadline_ = std::min(deadline_, transfer_until_);

@@ -56,7 +56,7 @@ void Group::finish_transfer(Effects& effects) {
 
 void Group::on(const Message& from, const TimeoutNow& /*timeout*/, Now now, Effects& effects) {
     if (is_current(from, now, effects) && role_ == Role::follower && leader_ == from.from &&
-        votes()) {
+        may_campaign()) {
         campaign(true, now, effects);
     }
 }
