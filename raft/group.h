@@ -73,6 +73,7 @@ class Group {
     bool wants_turn_end() const { return turn_end_due_; }
 
     GroupId id() const { return id_; }
+    NodeId self() const { return self_; }
     Role role() const { return role_; }
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
