@@ -164,7 +164,7 @@ TEST_CASE("3.4: a candidate that learns of a leader of its term follows it") {
 
 TEST_CASE("3.4: one vote per term, first come first served") {
     Cluster cluster(3, 3, 1);
-    for (std::size_t i : {1, 3}) {
+    for (std::size_t i : {1u, 3u}) {
         cluster.expire(i);
         cluster.deliver(cluster.find<PreVote>(i, 2));
         cluster.deliver(cluster.find<PreVoted>(2, i));
@@ -278,7 +278,7 @@ TEST_CASE("raft.prevote_deadlock: one with a newer term and an older log is hear
     for (int i = 0; i < 4 && three.group(3).leader() == NodeId{}; ++i) {
         three.expire(3);
         three.settle();
-        for (std::size_t node : {1, 2}) {
+        for (std::size_t node : {1u, 2u}) {
             if (three.group(node).deadline() <= three.now.mono + base::milliseconds(600)) {
                 three.expire(node);
                 three.settle();
@@ -470,7 +470,7 @@ TEST_CASE("10.2.1: the leader sends in the turn in which it writes, and follower
     Three three;
     three.put(1);
     CHECK(three.staged(1) == 1);
-    for (std::size_t i : {2, 3}) {
+    for (std::size_t i : {2u, 3u}) {
         three.deliver(three.find<Replicate>(1, i));
         three.persist(i);
         three.deliver(three.find<Replicated>(i, 1));
@@ -938,13 +938,13 @@ TEST_CASE("raft.joint_interleave: a new leader leaves the joint membership it fi
     three.settle();
     three.change(1, three.members({1, 2, 4}));
     three.end_turn(1);
-    for (std::size_t i : {2, 3, 4}) {
+    for (std::size_t i : {2u, 3u, 4u}) {
         three.deliver(three.find<Replicate>(1, i));
         three.persist(i);
     }
     three.lose_all();
     three.crash(1);
-    for (std::size_t i : {2, 3, 4}) {
+    for (std::size_t i : {2u, 3u, 4u}) {
         three.lose_leader(i);
     }
     three.expire(2);
