@@ -19,6 +19,7 @@ namespace {
 
 constexpr base::Duration publish_every = base::milliseconds(100);
 constexpr base::Duration refused_log_pause = base::seconds(10);
+constexpr base::Duration snapshot_log_pause = base::seconds(1);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
@@ -533,7 +534,8 @@ void Loop::log_events() {
     for (const shard::ShardEvent& event : events_) {
         switch (event.kind) {
             case shard::ShardEvent::Kind::snapshot_written:
-                base::log(base::Event::snapshot_written, {{"shard", self_}, {"what", event.text}});
+                ++snapshots_unlogged_;
+                newest_snapshot_ = event.text;
                 break;
             case shard::ShardEvent::Kind::snapshot_failed:
                 base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
@@ -550,6 +552,14 @@ void Loop::log_events() {
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
                 break;
         }
+    }
+    // A round writes one per group: a line per round is enough.
+    if (snapshots_unlogged_ > 0 && now_.mono >= snapshot_log_due_) {
+        base::log(
+            base::Event::snapshot_written,
+            {{"shard", self_}, {"groups", snapshots_unlogged_}, {"newest", newest_snapshot_}});
+        snapshots_unlogged_ = 0;
+        snapshot_log_due_ = now_.mono + snapshot_log_pause;
     }
     const base::Duration took = read_clocks().mono - now_.mono;
     if (took > slow_turn) {

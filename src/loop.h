@@ -138,6 +138,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant refused_log_due_{};
     std::uint64_t refused_logged_ = 0;  // logged so far, as those below
     std::uint64_t accept_errors_logged_ = 0;
+    base::Instant snapshot_log_due_{};
+    std::uint64_t snapshots_unlogged_ = 0;
+    std::string newest_snapshot_;
     std::uint64_t segments_made_ = 0;
     std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;
