@@ -9,7 +9,6 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "ops/health.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -360,20 +359,7 @@ bool Loop::finished() {
     return draining_ && (front_->drained() || now_.mono >= drain_end_);
 }
 
-bool Loop::alive() {
-    std::vector<const ops::ShardMetrics*> all;
-    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
-        all.push_back(&neighbours_.metrics[i]);
-    }
-    return ops::stalled_shards(all, now_.mono) == 0;
-}
-
-bool Loop::ready() {
-    return neighbours_.accepting.load(std::memory_order_relaxed) &&
-           !neighbours_.disk_full.load(std::memory_order_relaxed);
-}
-
-std::string Loop::health() {
+ops::HealthInput Loop::look() const {
     ops::HealthInput input;
     std::vector<const ops::ShardMetrics*> all;
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
@@ -392,8 +378,24 @@ std::string Loop::health() {
     input.shards = neighbours_.shards;
     input.stalled_shards = ops::stalled_shards(all, now_.mono);
     input.groups = options_.shard_options.groups;
+    return input;
+}
+
+bool Loop::live(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_live(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+bool Loop::ready(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_ready(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+std::string Loop::health() {
     std::string text;
-    ops::write_health(text, input);
+    ops::write_health(text, look());
     return text;
 }
 

@@ -18,6 +18,7 @@
 #include "net/buffers.h"
 #include "net/ring.h"
 #include "net/transport.h"
+#include "ops/health.h"
 #include "ops/metrics.h"
 #include "shard/mailbox.h"
 #include "shard/shard.h"
@@ -88,11 +89,12 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Result<void> submit();
 
     bool send(base::ShardId to, const api::Call& call) override;
-    bool alive() override;
-    bool ready() override;
+    bool live(std::string& text) override;
+    bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
 
+    ops::HealthInput look() const;
     void route(api::Reply& reply);
     void route_internal(const api::Call& call);
     void send_unsent();
