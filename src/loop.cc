@@ -394,21 +394,7 @@ bool Loop::finished() {
     return draining_ && (front_->drained() || now_.mono >= drain_end_);
 }
 
-bool Loop::alive() {
-    return ops::reasons_not_live(health_input()).empty();
-}
-
-bool Loop::ready() {
-    return ops::reasons_not_ready(health_input()).empty();
-}
-
-std::string Loop::health() {
-    std::string text;
-    ops::write_health(text, health_input());
-    return text;
-}
-
-ops::HealthInput Loop::health_input() const {
+ops::HealthInput Loop::look() const {
     ops::HealthInput input;
     std::vector<const ops::ShardMetrics*> all;
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
@@ -431,6 +417,24 @@ ops::HealthInput Loop::health_input() const {
     input.stalled_shards = ops::stalled_shards(all, now_.mono);
     input.groups = options_.shard_options.groups;
     return input;
+}
+
+bool Loop::live(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_live(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+bool Loop::ready(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_ready(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+std::string Loop::health() {
+    std::string text;
+    ops::write_health(text, look());
+    return text;
 }
 
 std::string Loop::metrics() {

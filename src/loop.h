@@ -90,18 +90,18 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Result<void> submit();
 
     bool send(base::ShardId to, const api::Call& call) override;
-    bool alive() override;
-    bool ready() override;
+    bool live(std::string& text) override;
+    bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
 
+    ops::HealthInput look() const;
     void route(api::Reply& reply);
     void route_internal(const api::Call& call);
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
     void take_over(const Config& config);
-    ops::HealthInput health_input() const;
     void publish();
     void log_events();
     void log_refused_connections();
