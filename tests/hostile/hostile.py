@@ -564,7 +564,7 @@ def crowd_abandoned_tails(server, quick):
 
 def crowd_streams_removed_under_their_readers(server, quick):
     """Half of the streams go, with readers of every kind; the others' readers are served on."""
-    count = 30 if quick else 200
+    count = 30 if quick else 100
     paths = [f"/v1/stream/crowd/removed-{number:04d}" for number in range(count)]
     connection = Connection(server.host, server.port)
     for turn in range(2):  # The second time over the same names, on the same connections.
