@@ -291,6 +291,7 @@ ReadEvent RequestReader::next(HttpParser& parser, Request& request) {
 }
 
 void RequestReader::hold(HttpParser& parser) {
+    VERIFY(input_.empty() || !in_body());
     keep(parser, std::exchange(input_, {}));
 }
 

@@ -91,7 +91,7 @@ class RequestReader {
     void feed(base::Bytes bytes);
     ReadEvent next(HttpParser& parser, Request& request);
     // Keeps the bytes not read yet, when the caller stops asking although more requests may be
-    // there (pipeline full).
+    // there (pipeline full). Not in a body, whose bytes next() has to take.
     void hold(HttpParser& parser);
     // The request that next() yielded last cannot be started yet: keeps its bytes and yields it
     // again, before anything that follows it. Followed by hold() like any end of asking.

@@ -209,11 +209,11 @@ void Front::pump(Peer& peer, base::Now now) {
         transport_.resume_input(id);
     }
     while (!peer.closing) {
-        if (transport_.output_pending(id) >= limits::output_bytes_max) {
-            // It does not read its responses: no further one is begun until it does.
-            peer.choked = true;
-            wait(peer);
-            transport_.report_drained(id, limits::output_bytes_max / 2);
+        // It does not read its responses: no further one is begun until it does. A body that is
+        // on its way - behind a live reader - is read to its end first.
+        const bool choked = transport_.output_pending(id) >= limits::output_bytes_max;
+        if (choked && !peer.reader.in_body()) {
+            choke(peer);
             break;
         }
         const net::ReadEvent event = peer.reader.next(parser_, request_);
@@ -245,6 +245,11 @@ void Front::pump(Peer& peer, base::Now now) {
         }
         peer.continue_wanted = false;
         peer.rated = false;
+        if (choked) {
+            peer.reader.put_back(parser_, request_);
+            choke(peer);
+            break;
+        }
         start(peer, request_, now);
         if (peers_[id.slot].id != id) {
             return;
@@ -262,6 +267,12 @@ void Front::wait(Peer& peer) {
     peer.waiting = true;
     peer.reader.hold(parser_);
     transport_.pause_input(peer.id);
+}
+
+void Front::choke(Peer& peer) {
+    peer.choked = true;
+    wait(peer);
+    transport_.report_drained(peer.id, limits::output_bytes_max / 2);
 }
 
 // Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing

@@ -90,6 +90,7 @@ class Front {
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
                    base::GroupId group) const;
     void wait(Peer& peer);
+    void choke(Peer& peer);
     void settle(Peer& peer);
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);

@@ -564,7 +564,7 @@ def crowd_abandoned_tails(server, quick):
 
 def crowd_streams_removed_under_their_readers(server, quick):
     """Half of the streams go, with readers of every kind; the others' readers are served on."""
-    count = 30 if quick else 200
+    count = 30 if quick else 100
     paths = [f"/v1/stream/crowd/removed-{number:04d}" for number in range(count)]
     connection = Connection(server.host, server.port)
     for turn in range(2):  # The second time over the same names, on the same connections.
@@ -590,14 +590,18 @@ def crowd_streams_removed_under_their_readers(server, quick):
         for index, path in enumerate(paths):
             for mode, raw in readers[path]:
                 if index % 2 == 0:
-                    wanted = b"\r\n0\r\n\r\n" if mode == "sse" else b"404 Not Found"
+                    wanted = [b"\r\n0\r\n\r\n" if mode == "sse" else b"404 Not Found"]
                 else:
-                    wanted = b"event!"
-                while wanted not in raw.buffer:
+                    wanted = [b"event!"]
+                if mode == "long-poll":  # Its time may be over before the others are there.
+                    wanted.append(b"204 No Content")
+                while not any(one in raw.buffer for one in wanted):
                     if not raw.receive(ANSWER_S):
                         raise AssertionError(f"turn {turn}, {path}, {mode}: {raw.buffer[-200:]!r}")
                 if index % 2 == 0 or mode == "long-poll":
                     # The connection is good for a further request.
+                    while b"\r\n\r\n" not in raw.buffer and raw.receive(ANSWER_S):
+                        pass
                     raw.buffer = b""
                     raw.socket.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
                     while b'"status":"ok"' not in raw.buffer:

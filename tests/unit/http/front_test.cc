@@ -125,6 +125,55 @@ TEST_CASE("a live reader with half a body behind it: the connection ends with th
     }
 }
 
+TEST_CASE("a body behind a live reader that does not read is neither torn nor lost") {
+    for (const bool chunked : {false, true}) {
+        CAPTURE(chunked);
+        EdgeServer server;
+        Client client(server.port, 8192);
+        client.send(head("GET", "/v1/stream/s?offset=-1&live=sse") +
+                    head("POST", "/v1/stream/s",
+                         chunked ? "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
+                                 : with_length(10)) +
+                    (chunked ? "a\r\n01234" : "01234"));
+        api::CallId watch;
+        go_live(server, 0, &watch);
+        const std::string event(64 << 10, 'e');
+        std::uint64_t tail = 0;
+        while (server.front().counters().sse_slow == 0) {
+            REQUIRE(tail < (64u << 20));
+            server.answer(watch, post(tail, event));
+            tail += event.size();
+            server.turn();
+        }
+        client.send("567");
+        server.turns(3);
+        const std::string next = append_to("s", "next");
+        client.send((chunked ? "89\r\n0\r\n\r\n" : "89") + next.substr(0, 30));
+        server.turns(3);
+        client.send(next.substr(30));
+        server.turns(3);
+        CHECK(!server.has<api::AppendCall>());
+        // It reads: the paused reader goes on by a read, which finds the end.
+        std::string got;
+        server.turn_until([&] {
+            got += client.receive();
+            return server.has<api::ReadCall>();
+        });
+        server.answer(server.take<api::ReadCall>().id, read_reply(tail, "", true, true));
+        server.turn_until([&] {
+            got += client.receive();
+            return got.ends_with("0\r\n\r\n");
+        });
+        const SentCall first = server.take<api::AppendCall>();
+        CHECK(first.body == "0123456789");
+        accept_append(server, first, 10);
+        const SentCall second = server.take<api::AppendCall>();
+        CHECK(second.body == "next");
+        accept_append(server, second, 14);
+        server.receive_until(client, "0000000000000014");
+    }
+}
+
 TEST_CASE("half a body alone is answered with 408") {
     EdgeServer server;
     Client client(server.port);
