@@ -90,18 +90,18 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Result<void> submit();
 
     bool send(base::ShardId to, const api::Call& call) override;
-    bool alive() override;
-    bool ready() override;
+    bool live(std::string& text) override;
+    bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
 
+    ops::HealthInput look() const;
     void route(api::Reply& reply);
     void route_internal(const api::Call& call);
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
     void take_over(const Config& config);
-    ops::HealthInput health_input() const;
     void publish();
     void log_events();
     void log_refused_connections();
@@ -138,6 +138,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant refused_log_due_{};
     std::uint64_t refused_logged_ = 0;  // logged so far, as those below
     std::uint64_t accept_errors_logged_ = 0;
+    base::Instant snapshot_log_due_{};
+    std::uint64_t snapshots_unlogged_ = 0;
+    std::string newest_snapshot_;
     std::uint64_t segments_made_ = 0;
     std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;
