@@ -49,7 +49,7 @@ TEST_CASE("two more terms, three more entries") {
     scenario.name = "elections and entries";
     scenario.first = voters({1, 2, 3});
     Model model(scenario);
-    CHECK(model.explore(states_max(10'000'000)) == "");
+    CHECK(model.explore(states_max(6'000'000)) == "");
     say(scenario, model);
     CHECK((!was_long(model) || model.reached().two_leaders > 0));
     CHECK((!was_long(model) || model.reached().cuts > 0));
@@ -65,7 +65,7 @@ TEST_CASE("a voter is replaced by another while leaders change") {
     scenario.target = voters({1, 3});
     scenario.last_max = 3;
     Model model(scenario);
-    CHECK(model.explore(states_max(8'000'000)) == "");
+    CHECK(model.explore(states_max(5'000'000)) == "");
     say(scenario, model);
     CHECK((!was_long(model) || model.reached().joint > 0));
     CHECK((!was_long(model) || model.reached().later_commits > 0));
@@ -79,7 +79,7 @@ TEST_CASE("with the question before the vote") {
     scenario.term_max = 2;
     scenario.skips_pre_vote = false;
     Model model(scenario);
-    CHECK(model.explore(states_max(3'000'000)) == "");
+    CHECK(model.explore(states_max(2'000'000)) == "");
     say(scenario, model);
     CHECK((!was_long(model) || model.reached().two_leaders > 0));
 }
