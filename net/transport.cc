@@ -167,7 +167,7 @@ void Transport::accept_done(const AcceptDone& done) {
 }
 
 void Transport::accept_one(int socket) {
-    const bool refuse = counters_.open >= options_.connections_max;
+    const bool refuse = options_.connections != nullptr && !options_.connections->take(1);
     if (refuse) {
         ++counters_.refused;
         if (refused_open_ >= base::limits::refused_at_once_max) {
@@ -620,6 +620,9 @@ void Transport::shut_down(Connection& connection) {
     if (connection.known) {
         connection.known = false;
         --counters_.open;
+        if (options_.connections != nullptr) {
+            options_.connections->give(1);
+        }
         (beginning_ ? closed_ : closed_next_).push_back(id_of(connection));
     } else {
         --refused_open_;

@@ -35,13 +35,15 @@ base::Now read_clocks() {
 
 }  // namespace
 
-Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes)
+Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes,
+                       std::uint64_t connections_max)
     : shards(count),
       latches(std::make_unique<shard::SleepLatch[]>(count)),
       doorbells(std::make_unique<std::atomic<int>[]>(count)),
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
       metrics(std::make_unique<ops::ShardMetrics[]>(count)),
-      memory(memory_bytes) {
+      memory(memory_bytes),
+      connections(connections_max) {
     for (std::uint32_t i = 0; i < count; ++i) {
         doorbells[i] = -1;
         foreign_doorbells[i] = -1;
@@ -154,7 +156,7 @@ base::Result<void> Loop::start() {
     }
     now_ = recovered;
     net::TransportOptions transport;
-    transport.connections_max = edge_.connections_max;
+    transport.connections = &neighbours_.connections;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
@@ -412,7 +414,7 @@ ops::HealthInput Loop::look() const {
     input.disk_full = neighbours_.full_disks > 0;
     // Less than a slab left: some shard refuses, or soon will.
     input.memory_full =
-        options_.directory < 0 && neighbours_.memory.left() < base::MemoryCapacity::slab_bytes;
+        options_.directory < 0 && neighbours_.memory.left() < base::Capacity::slab_bytes;
     input.shards = neighbours_.shards;
     input.stalled_shards = ops::stalled_shards(all, now_.mono);
     input.groups = options_.shard_options.groups;

@@ -28,7 +28,7 @@ namespace ursula {
 
 // What the loops of a node see of each other. Made before them, outlives them.
 struct Neighbours {
-    Neighbours(std::uint32_t shards, std::uint64_t memory_bytes);
+    Neighbours(std::uint32_t shards, std::uint64_t memory_bytes, std::uint64_t connections_max);
 
     shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) {
         return *mail_[from * shards + to];
@@ -45,8 +45,9 @@ struct Neighbours {
     std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
     std::atomic<bool> stopping{false};         // leave at once
     std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
-    base::MemoryCapacity memory;               // of a node without a data directory
-    std::atomic<std::uint64_t> served{0};      // with --stop-after
+    base::Capacity memory;                     // of a node without a data directory
+    base::Capacity connections;
+    std::atomic<std::uint64_t> served{0};  // with --stop-after
     // The newest configuration; each is kept until the node ends. A loop takes over what may
     // change while it runs.
     std::atomic<const Config*> config{nullptr};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "base/capacity.h"
 #include "base/limits.h"
 #include "base/metric.h"
 #include "base/siphash.h"
@@ -23,7 +24,7 @@ struct EdgeOptions {
     bool auto_create_buckets = false;
     std::uint64_t max_body = 0;
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
-    std::uint32_t connections_max = 0;             // of this loop
+    const base::Capacity* connections = nullptr;   // of the node; null: no bound
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     base::Duration long_poll_timeout;

@@ -119,7 +119,8 @@ void Front::refuse_body(Peer& peer) {
 // that hardly comes loses it. With room left a slow body has all the time it needs.
 void Front::end_slow_bodies(base::Now now) {
     const bool pressed = parser_.body_bytes() > options_.bodies_in_flight_bytes_max / 2 ||
-                         open_ > options_.connections_max / 2;
+                         (options_.connections != nullptr &&
+                          options_.connections->left() < options_.connections->all() / 2);
     if (!pressed || now.mono < rates_due_) {
         return;
     }

@@ -70,7 +70,6 @@ EdgeOptions EdgeServer::default_options() {
     options.random_seed = 7;
     options.max_body = 1 << 20;
     options.bodies_in_flight_bytes_max = 8 << 20;
-    options.connections_max = 100;
     options.read_chunk_bytes = 1 << 20;
     options.long_poll_timeout = base::seconds(20);
     options.sse_heartbeat = base::seconds(15);
@@ -79,9 +78,7 @@ EdgeOptions EdgeServer::default_options() {
 }
 
 net::TransportOptions EdgeServer::default_transport() {
-    net::TransportOptions options;
-    options.connections_max = 100;
-    return options;
+    return {};
 }
 
 EdgeServer::EdgeServer(const EdgeOptions& options, const net::TransportOptions& transport)

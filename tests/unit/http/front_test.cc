@@ -186,7 +186,9 @@ TEST_CASE("half a body alone is answered with 408") {
 
 TEST_CASE("a body that hardly comes behind a live reader is ended under pressure") {
     EdgeOptions options = EdgeServer::default_options();
-    options.connections_max = 1;
+    base::Capacity connections(2);
+    CHECK(connections.take(2));
+    options.connections = &connections;
     EdgeServer server(options);
     Client client(server.port);
     client.send(head("GET", "/v1/stream/s?offset=-1&live=sse") +
@@ -310,7 +312,8 @@ TEST_CASE("a bucket is looked for before its streams are") {
 
 TEST_CASE("the refusal over the connection limit looks like any other") {
     net::TransportOptions transport = EdgeServer::default_transport();
-    transport.connections_max = 1;
+    base::Capacity one(1);
+    transport.connections = &one;
     EdgeServer server(EdgeServer::default_options(), transport);
     Client client(server.port);
     server.refuse_sends = 1;

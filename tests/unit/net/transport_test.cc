@@ -478,7 +478,8 @@ TEST_CASE("deadlines of a head, a body and keep-alive") {
 }
 
 TEST_CASE("above the allowed number a connection gets a 503 it can read") {
-    Server server({.connections_max = 2});
+    base::Capacity two(2);
+    Server server({.connections = &two});
     Client first(server);
     Client second(server);
     server.accept_one();
