@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "tools/check/parse.h"
+#include "tools/check/write.h"
+
 using namespace ursula::check;
 
 namespace {
@@ -31,7 +34,7 @@ TEST_CASE("a history of every kind of line is read") {
     REQUIRE(history.streams.size() == 1);
     CHECK(history.operations == 5);
     const Stream& stream = history.streams[0];
-    CHECK(*stream.closed);
+    CHECK(stream.ending == Ending::closed);
     REQUIRE(stream.logs.size() == 1);
     CHECK(stream.logs[0].entries[0].offset == Offset{0, 5});
     CHECK(stream.logs[0].entries[1].offset == unknown_offset);
