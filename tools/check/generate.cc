@@ -139,17 +139,19 @@ class Generator {
 
     void operation(std::uint32_t name) {
         State& state = states_[name];
-        const std::uint64_t dice = random_.below(1'000'000);
-        if (state.closed && random_.chance(1, 500)) {
+        const std::uint64_t dice = random_.below(100);
+        // Each name is closed about four times; a closed one is soon deleted.
+        const bool turns =
+            state.closed ? random_.chance(1, 500)
+                         : random_.chance(4 * std::uint64_t{wanted_.streams}, wanted_.operations);
+        if (turns) {
             replace(name);
-        } else if (dice < 450'000) {
+        } else if (dice < 45) {
             append(state);
-        } else if (dice < 900'000) {
+        } else if (dice < 90) {
             read(state);
-        } else if (dice < 999'800) {
-            head(state);
         } else {
-            replace(name);
+            head(state);
         }
     }
 
@@ -303,7 +305,12 @@ void generate_text(const Generate& wanted, const std::function<void(const std::s
         Generator<Text>(wanted, history, sink).run();
     }
     // What the operations left: the logs and the endings.
-    put(write_history(history));
+    std::string text;
+    for (const Stream& stream : history.streams) {
+        write_stream(text, history, stream);
+        put(text);
+        text.clear();
+    }
 }
 
 }  // namespace ursula::check

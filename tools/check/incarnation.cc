@@ -990,7 +990,12 @@ class Incarnation {
 
 }  // namespace
 
-Powers::Powers(std::uint64_t highest) : low_(step, 1), high_(highest / step + 1, 1) {
+Powers::Powers(std::uint64_t highest) {
+    while (highest >> shift_ > std::uint64_t{1} << shift_) {
+        ++shift_;
+    }
+    low_.assign(std::size_t{1} << shift_, 1);
+    high_.assign((highest >> shift_) + 1, 1);
     for (std::size_t exponent = 1; exponent < low_.size(); ++exponent) {
         low_[exponent] = multiply_mod(low_[exponent - 1], fold_base);
     }

@@ -31,16 +31,16 @@ struct Life {
     std::vector<Bound> latest;          // D
 };
 
-// Powers of the fold's base up to some exponent.
+// Powers of the fold's base up to some exponent, in two tables of about its square root.
 class Powers {
   public:
     explicit Powers(std::uint64_t highest);
     std::uint64_t of(std::uint64_t exponent) const {
-        return multiply_mod(low_[exponent % step], high_[exponent / step]);
+        return multiply_mod(low_[exponent & (low_.size() - 1)], high_[exponent >> shift_]);
     }
 
   private:
-    static constexpr std::uint64_t step = 4096;
+    unsigned shift_ = 0;
     std::vector<std::uint64_t> low_;
     std::vector<std::uint64_t> high_;
 };

@@ -10,7 +10,8 @@
 
 namespace ursula::check {
 
-// Takes a history line by line, so that its text need not be held. `history` must outlive it.
+// Takes a history line by line, so that its text need not be held. `history` is
+// empty at first and outlives it.
 class Parser {
   public:
     explicit Parser(History& history);
@@ -28,7 +29,8 @@ class Parser {
     std::unique_ptr<Lines> lines_;
 };
 
-// Reads a whole history. On failure returns what is wrong; `history` is then half full.
+// Reads a whole history into an empty one. On failure returns what is wrong; `history` is then half
+// full.
 std::optional<std::string> parse_history(std::string_view text, History& history);
 
 }  // namespace ursula::check

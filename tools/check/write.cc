@@ -232,42 +232,46 @@ std::string describe(const History& history, const Ref& ref) {
     return out;
 }
 
+void write_stream(std::string& out, const History& history, const Stream& stream) {
+    const std::string word = stream_word(stream);
+    for (const Change& create : stream.creates) {
+        write(out, word, history, "create", create);
+        out += '\n';
+    }
+    for (const Append& append : stream.appends) {
+        write(out, word, history, append);
+        out += '\n';
+    }
+    for (const Close& close : stream.closes) {
+        write(out, word, history, close);
+        out += '\n';
+    }
+    for (const Change& change : stream.deletes) {
+        write(out, word, history, "delete", change);
+        out += '\n';
+    }
+    for (const Read& read : stream.reads) {
+        write(out, word, history, read);
+        out += '\n';
+    }
+    for (const Interval& absent : stream.absents) {
+        write(out, word, history, absent);
+        out += '\n';
+    }
+    for (const NodeLog& log : stream.logs) {
+        for (const Logged& logged : log.entries) {
+            write(out, word, logged, log.node);
+            out += '\n';
+        }
+    }
+    write(out, word, stream.ending);
+    out += '\n';
+}
+
 std::string write_history(const History& history) {
     std::string out;
     for (const Stream& stream : history.streams) {
-        const std::string word = stream_word(stream);
-        for (const Change& create : stream.creates) {
-            write(out, word, history, "create", create);
-            out += '\n';
-        }
-        for (const Append& append : stream.appends) {
-            write(out, word, history, append);
-            out += '\n';
-        }
-        for (const Close& close : stream.closes) {
-            write(out, word, history, close);
-            out += '\n';
-        }
-        for (const Change& change : stream.deletes) {
-            write(out, word, history, "delete", change);
-            out += '\n';
-        }
-        for (const Read& read : stream.reads) {
-            write(out, word, history, read);
-            out += '\n';
-        }
-        for (const Interval& absent : stream.absents) {
-            write(out, word, history, absent);
-            out += '\n';
-        }
-        for (const NodeLog& log : stream.logs) {
-            for (const Logged& logged : log.entries) {
-                write(out, word, logged, log.node);
-                out += '\n';
-            }
-        }
-        write(out, word, stream.ending);
-        out += '\n';
+        write_stream(out, history, stream);
     }
     return out;
 }

@@ -26,6 +26,9 @@ void write(std::string& out, const std::string& word, Ending ending);
 // One operation, as a line of text.
 std::string describe(const History& history, const Ref& ref);
 
+// All that the history holds of one stream, each line with its newline.
+void write_stream(std::string& out, const History& history, const Stream& stream);
+
 // The whole history; what it says is what parse_history reads.
 std::string write_history(const History& history);
 
