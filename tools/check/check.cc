@@ -75,8 +75,11 @@ class Name {
                 return;
             }
         }
-        sort_absences();
-        sweep();
+        // Without the absences first: what contradicts without them is explained by two operations.
+        if (sweep(false) && !absences_.empty()) {
+            sort_absences();
+            sweep(true);
+        }
     }
 
   private:
@@ -92,7 +95,7 @@ class Name {
         }
     }
 
-    void sweep() {
+    bool sweep(bool with_absences) {
         late_ = Placed{Bound{always, 0, Cause::none}, nullptr, 0};
         const Life* before = nullptr;
         for (const Life& life : lives_) {
@@ -105,14 +108,14 @@ class Name {
                                   stream_word(history_.streams[before->stream]) +
                                   " was not deleted",
                               {}, verdict_.violations);
-                return;
+                return false;
             }
             before = &life;
             if (planted(Planted::incarnations_unordered)) {
                 late_ = Placed{Bound{always, 0, Cause::none}, nullptr, 0};
             }
             advance(Placed{life.earliest[0], &life, 0});
-            if (!absences_.empty()) {
+            if (with_absences) {
                 create_after_absences(life);
             }
             for (std::uint32_t transition = 0; transition < life.earliest.size(); ++transition) {
@@ -122,10 +125,11 @@ class Name {
                     late_ = Placed{life.earliest[transition], &life, transition};
                 }
                 if (!fits(early)) {
-                    return;
+                    return false;
                 }
             }
         }
+        return true;
     }
 
     void advance(const Placed& candidate) {

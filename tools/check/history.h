@@ -29,7 +29,7 @@
 //   acked           it took effect; of a create: it was this one that created
 //   duplicate       it had taken effect before (an earlier attempt of this producer, or one that a
 //                   server hop sent again); of a create: the stream was there
-//   unknown         nobody knows; END is then `-`
+//   unknown         nobody knows; END (`-`, or when a 5xx came) then means nothing
 //   refused         it certainly did not happen, and the answer says nothing about the stream
 //   refused-closed  the stream was closed
 //   refused-absent  there was no such stream (a delete that a server hop sent again may be told
@@ -41,10 +41,10 @@
 // triple. A close of a producer that was acked says that its triple closed the stream, now or
 // before; `duplicate` is one that was answered as known without saying so. A read saw COUNT whole
 // appends between the offsets FROM and TO; HASH folds their payloads, in hex: starting with 0, each
-// payload h makes it (HASH * 1099511628211 + h) mod 2^61-1; or HASH is
-// `-` and ids= lists the payloads. `tail` says that the answer claimed to be up to date, `live`
-// that it was pushed (long-poll, SSE), so that its START means nothing. Reads of one session stand
-// in their order and go on where the one before ended.
+// payload h makes it (HASH * 1099511628211 + h) mod 2^61-1; or HASH is `-` and ids= lists the
+// payloads. `tail` says that the answer claimed to be up to date, `live` that it was pushed
+// (long-poll, SSE), so that its START means nothing. Reads of one session stand in their order and
+// go on where the one before ended.
 #pragma once
 
 #include <compare>
