@@ -39,11 +39,11 @@ Options:
   --listen ADDR:PORT       server.listen; may be repeated; port 0: a free one
   --data-dir DIR           storage.path
   --shards N               server.shards
-  --set section.key=value  any key below; the last one wins
+  --set section.key=value  any key below; of two for one key the later
   --version                print the version
   --help                   print this
 
-Order: built-in default < file < environment < --set and flags. The environment
+Order: built-in default < file < environment < --set < flags. The environment
 spells server.listen as URSULA_SERVER__LISTEN.
 
 Keys, their defaults and what they mean:

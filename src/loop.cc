@@ -137,6 +137,9 @@ base::Result<void> Loop::start() {
     auto boot = shard_->start(now_);
     if (!boot) {
         refused_ = boot.error().errno_value == 0;
+        if (options_.directory >= 0) {
+            boot.error().message = "shard " + std::to_string(self_) + ": " + boot.error().message;
+        }
         return tl::unexpected(std::move(boot.error()));
     }
     const base::Now recovered = read_clocks();
@@ -393,7 +396,16 @@ bool Loop::finished() {
             neighbours_.draining = true;
         }
     }
-    return draining_ && (front_->drained() || now_.mono >= drain_end_);
+    if (!draining_) {
+        return false;
+    }
+    if (!counted_drained_ && front_->drained()) {
+        counted_drained_ = true;
+        ++neighbours_.drained;
+    }
+    // A loop whose own clients are gone still serves the calls of the others'; the node rings all
+    // loops while it drains.
+    return neighbours_.drained == neighbours_.shards || now_.mono >= drain_end_;
 }
 
 ops::HealthInput Loop::look() const {

@@ -44,6 +44,7 @@ struct Neighbours {
     std::atomic<bool> accepting{false};        // every loop is ready: listeners are used
     std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
     std::atomic<bool> stopping{false};         // leave at once
+    std::atomic<std::uint32_t> drained{0};     // loops whose clients are all answered
     std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
     base::Capacity memory;                     // of a node without a data directory
     base::Capacity connections;
@@ -133,6 +134,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool counted_ready_ = false;
     bool listening_ = false;
     bool draining_ = false;
+    bool counted_drained_ = false;
     base::Instant drain_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;

@@ -99,12 +99,6 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         return tl::unexpected(std::move(found.error()));
     }
     if (*found == storage::NodeFileFound::absent) {
-        if (!directory->was_empty()) {
-            return base::fail(directory->path() +
-                              " is not empty and is not a data directory of ursula (it has no file "
-                              "`node`): give an "
-                              "empty directory, or restore the file from a backup");
-        }
         layout.node.node = base::NodeId(1);
         layout.node.salt = random_number();
         layout.node.shards = layout.shards;
@@ -396,10 +390,12 @@ int run_node(const CommandLine& line) {
         }
         options.started_at = base::WallTime{started.tv_sec * 1000 + started.tv_nsec / 1'000'000};
         if (directory != nullptr) {
-            auto opened = directory->open_shard(base::ShardId(i));
+            auto opened = directory->open_shard(base::ShardId(i), layout->node.begun);
             if (!opened) {
-                return end_with(opened.error().message, exit_failed);
+                return end_with(opened.error().message,
+                                opened.error().errno_value == 0 ? exit_refused : exit_failed);
             }
+            options.shard_options.begun = layout->node.begun;
             options.directory = *opened;
             options.data_directory = directory->directory();
             const Reserve& reserve = config.storage.reserve;
@@ -423,7 +419,15 @@ int run_node(const CommandLine& line) {
         });
     }
     Supervisor supervisor(neighbours, signals, line);
-    if (supervisor.wait_ready()) {
+    const bool ready = supervisor.wait_ready();
+    if (ready && directory != nullptr && !layout->node.begun) {
+        layout->node.begun = true;
+        io::UringDisk root(directory->directory(), profile);
+        if (auto noted = storage::store_node_file(root, layout->node); !noted) {
+            ::_exit(end_with(noted.error().message, exit_failed));
+        }
+    }
+    if (ready) {
         neighbours.accepting.store(true, std::memory_order_release);
         ring_all(neighbours);
         say("ursula ready on " + listening->url + listening->others +

@@ -42,6 +42,7 @@ bool decode_slot(base::Bytes slot, NodeFile& out) {
     out.shards = base::load<std::uint32_t>(at + 20);
     out.groups = base::load<std::uint32_t>(at + 24);
     out.salt = base::load<std::uint64_t>(at + 32);
+    out.begun = base::load<std::uint32_t>(at + 40) != 0;
     const std::size_t length =
         std::min<std::size_t>(base::load<std::uint32_t>(at + 28), created_by_max);
     out.created_by = std::string(base::as_text({at + 64, length}));
@@ -74,6 +75,7 @@ void encode_node_file(const NodeFile& file, base::MutableBytes out) {
     base::store(at + 24, file.groups);
     base::store(at + 28, static_cast<std::uint32_t>(file.created_by.size()));
     base::store(at + 32, file.salt);
+    base::store(at + 40, static_cast<std::uint32_t>(file.begun ? 1 : 0));
     base::copy_bytes(at + 64, base::as_bytes(file.created_by));
     base::store(at + 8, base::crc32c({at + 12, record_bytes - 12}));
     std::memcpy(at + slot_bytes, at, slot_bytes);

@@ -22,6 +22,8 @@ struct NodeFile {
         0;  // random at creation, the storage incarnation; keys every checksum below the directory
     std::uint32_t shards = 0;
     std::uint32_t groups = 0;
+    // Every shard has had its log: one without is not a first start, it has lost it.
+    bool begun = false;
     std::string created_by;  // program version, at most 64 bytes
 
     // The salt of one shard's log and snapshots.

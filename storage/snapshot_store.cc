@@ -96,6 +96,9 @@ class SnapshotCore final : public DiskUser {
     const std::uint64_t salt_;
     std::map<std::uint32_t, std::vector<base::LogIndex>>
         known_;  // whole pairs by name, per group, oldest first
+    // Pairs that load() could not use. They go when the group's next snapshot is durable: until
+    // then somebody may want to look at them.
+    std::map<std::uint32_t, std::vector<base::LogIndex>> rejected_;
 
     Step step_ = Step::idle;
     base::GroupId group_;
@@ -222,20 +225,20 @@ base::Result<bool> SnapshotCore::read_file(const SnapshotKey& key, std::vector<s
 
 base::Result<SnapshotStore::Loaded> SnapshotCore::load(base::GroupId group, std::string& damage) {
     SnapshotStore::Loaded loaded;
-    const std::vector<base::LogIndex>& known = known_[group.value];
-    for (auto at = known.rbegin(); at != known.rend(); ++at) {
+    std::vector<base::LogIndex>& known = known_[group.value];
+    for (; !known.empty(); known.pop_back()) {
+        const base::LogIndex at = known.back();
         loaded.image.clear();
         loaded.locations.clear();
         base::EntryId image_id;
         base::EntryId locations_id;
-        base::Result<bool> image = read_file({salt_, group, *at, SnapshotStore::Part::image},
+        base::Result<bool> image = read_file({salt_, group, at, SnapshotStore::Part::image},
                                              loaded.image, image_id, damage);
         if (!image) {
             return tl::unexpected(std::move(image.error()));
         }
-        base::Result<bool> locations =
-            read_file({salt_, group, *at, SnapshotStore::Part::locations}, loaded.locations,
-                      locations_id, damage);
+        base::Result<bool> locations = read_file({salt_, group, at, SnapshotStore::Part::locations},
+                                                 loaded.locations, locations_id, damage);
         if (!locations) {
             return tl::unexpected(std::move(locations.error()));
         }
@@ -243,6 +246,7 @@ base::Result<SnapshotStore::Loaded> SnapshotCore::load(base::GroupId group, std:
             loaded.id = image_id;
             return loaded;
         }
+        rejected_[group.value].push_back(at);
     }
     return SnapshotStore::Loaded{};
 }
@@ -520,12 +524,15 @@ void SnapshotCore::go_on() {
                 next_op(DiskOp::Kind::close, files_[at_]);
                 return;
             }
-            for (const base::LogIndex index : known_[group_.value]) {
-                for (std::size_t i = 0; i < parts; ++i) {
-                    to_remove_.push_back(snapshot_name({salt_, group_, index, part_of(i)}));
+            for (const auto* old : {&known_[group_.value], &rejected_[group_.value]}) {
+                for (const base::LogIndex index : *old) {
+                    for (std::size_t i = 0; i < parts && index != id_.index; ++i) {
+                        to_remove_.push_back(snapshot_name({salt_, group_, index, part_of(i)}));
+                    }
                 }
             }
             known_[group_.value].assign(1, id_.index);
+            rejected_.erase(group_.value);
             report(true);
             begin_step(Step::removing_older);
             go_on();

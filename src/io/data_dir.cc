@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/verify.h"
+#include "storage/node_file.h"
 
 namespace ursula::io {
 namespace {
@@ -115,8 +116,8 @@ base::Result<std::unique_ptr<DataDir>> DataDir::open(const std::string& path) {
     if (made->directory_ < 0) {
         return system_error("cannot open the data directory " + made->path_, errno);
     }
-    TRY(made->take_lock());
     TRY(made->look_around());
+    TRY(made->take_lock());
     return made;
 }
 
@@ -165,7 +166,7 @@ base::Result<void> DataDir::take_lock() {
     return {};
 }
 
-base::Result<void> DataDir::look_around() {
+base::Result<void> DataDir::look_around() const {
     const int fd = ::openat(directory_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR* listing = fd < 0 ? nullptr : ::fdopendir(fd);
     if (listing == nullptr) {
@@ -175,16 +176,29 @@ base::Result<void> DataDir::look_around() {
         }
         return system_error("cannot list the data directory " + path_, error);
     }
+    bool is_empty = true;
+    bool is_ours = false;
     while (const dirent* entry = ::readdir(listing)) {
-        was_empty_ = was_empty_ && counts_as_nothing(entry->d_name);
+        is_empty = is_empty && counts_as_nothing(entry->d_name);
+        is_ours = is_ours || entry->d_name == storage::node_file_name;
     }
     ::closedir(listing);
+    if (!is_empty && !is_ours) {
+        return base::fail(path_ +
+                          " is not empty and is not a data directory of ursula (it has no file "
+                          "`node`): give an empty directory, or restore the file from a backup");
+    }
     return {};
 }
 
-base::Result<int> DataDir::open_shard(base::ShardId shard) {
+base::Result<int> DataDir::open_shard(base::ShardId shard, bool must_exist) {
     char name[32];
     std::snprintf(name, sizeof name, "shard-%04u", shard.value);
+    if (must_exist && ::faccessat(directory_, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+        errno == ENOENT) {
+        return base::fail(path_ + "/" + name +
+                          " is missing: it holds the log of a part of the streams; put it back");
+    }
     if (::mkdirat(directory_, name, directory_mode) == 0) {
         if (::fsync(directory_) != 0) {
             return system_error("cannot sync the data directory " + path_, errno);

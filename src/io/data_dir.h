@@ -52,29 +52,28 @@ struct DiskProfile {
 // loops start; descriptors may be used on any thread.
 class DataDir {
   public:
-    // Makes the directory (with missing parents) when it is not there, and takes the lock.
+    // Makes the directory (with missing parents) when it is not there, and takes the lock. Refuses
+    // one that holds anything but a data directory, or what a first start that was cut short leaves
+    // behind; nothing is written there then.
     [[nodiscard]] static base::Result<std::unique_ptr<DataDir>> open(const std::string& path);
     ~DataDir();
     DataDir(const DataDir&) = delete;
     DataDir& operator=(const DataDir&) = delete;
 
     const std::string& path() const { return path_; }
-    // True when open made it or found nothing in it, but for what a first start that was cut short
-    // leaves behind.
-    bool was_empty() const { return was_empty_; }
     int directory() const { return directory_; }
-    // Opens the shard's subdirectory, makes it (durably) when missing. Once per shard.
-    [[nodiscard]] base::Result<int> open_shard(base::ShardId shard);
+    // Opens the shard's subdirectory, once per shard. When it is missing it is made (durably), or
+    // refused if it `must_exist`.
+    [[nodiscard]] base::Result<int> open_shard(base::ShardId shard, bool must_exist);
 
   private:
     explicit DataDir(std::string path) : path_(std::move(path)) {}
     base::Result<void> take_lock();
-    base::Result<void> look_around();
+    base::Result<void> look_around() const;
 
     std::string path_;
     int directory_ = -1;
     int lock_ = -1;
-    bool was_empty_ = true;
     std::vector<int> shards_;
 };
 

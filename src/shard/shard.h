@@ -42,6 +42,7 @@ struct ShardOptions {
     std::uint64_t snapshot_log_bytes = 256u
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
+    bool begun = false;                        // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).
     std::uint32_t wal_batch_bytes_max = base::limits::wal_batch_bytes_max;
@@ -186,6 +187,7 @@ class Shard {
     // shard_boot.cc
     class BootSink;
     base::Result<void> load_snapshots(BootReport& report);
+    base::Result<void> check_recovered(const storage::RecoveredLog& log) const;
 
     // shard_snapshot.cc
     void run_snapshots();

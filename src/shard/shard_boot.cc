@@ -68,6 +68,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
             return tl::unexpected(std::move(log.error()));
         }
         recovered = std::move(*log);
+        TRY(check_recovered(recovered));
         report.replayed_bytes = recovered.replayed_bytes;
         report.dropped_batches = recovered.dropped_batches;
     }
@@ -116,6 +117,29 @@ base::Result<BootReport> Shard::start(base::Now now) {
     counters_ = {};
     snapshot_again_ = now.mono;
     return report;
+}
+
+// What the log alone cannot know: that there was one, and what snapshots still need of it.
+base::Result<void> Shard::check_recovered(const storage::RecoveredLog& log) const {
+    if (options_.begun && log.segments.empty()) {
+        return base::fail(
+            "its log is missing: there is no wal-* file with records, yet this node has been ready "
+            "before; put the files back");
+    }
+    for (const auto& replica : replicas_) {
+        for (const storage::SegmentId needed : replica->boot_live) {
+            const bool there =
+                std::any_of(log.segments.begin(), log.segments.end(),
+                            [needed](const auto& segment) { return segment.segment == needed; });
+            if (!there) {
+                return base::fail(storage::segment_name(needed) +
+                                  " is missing: the snapshot of group " +
+                                  std::to_string(replica->id().value) +
+                                  " says that it holds appends; put the file back");
+            }
+        }
+    }
+    return {};
 }
 
 base::Result<void> Shard::load_snapshots(BootReport& report) {

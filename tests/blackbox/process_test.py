@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 
-from http_client import Connection, Lost  # noqa: E402
+from http_client import Connection, Lost, NotSent  # noqa: E402
 from ursula_server import Server, run_to_exit  # noqa: E402
 
 TEXT = {"Content-Type": "text/plain"}
@@ -222,6 +222,58 @@ def check_stop_signals(work):
         with Server(data_dir=server.data_dir) as again:
             connection = Connection(again.host, again.port)
             expect("kept", connection.request("GET", "/v1/stream/x").body, b"kept")
+
+
+def check_stop_answers_what_it_took(work):
+    """Two shards: a loop whose own clients are gone still serves the others' calls."""
+    for turn in range(4):
+        data_dir = os.path.join(work, str(turn))
+        server = Server(data_dir=data_dir, flags=["--shards", "2"]).start()
+        connection = Connection(server.host, server.port)
+        connection.request("PUT", "/v1/stream/x", TEXT)
+        acked = []
+
+        def append_until_closed(connection=connection, acked=acked):
+            try:
+                while connection.request("POST", "/v1/stream/x", TEXT, b"0123456789").status == 204:
+                    acked.append(1)
+            except (Lost, NotSent):
+                pass
+
+        client = threading.Thread(target=append_until_closed)
+        client.start()
+        time.sleep(0.2)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        expect("exit code", server.process.wait(10), 0)
+        if time.monotonic() - begin > 2.0:
+            raise AssertionError("the drain waited for something that could have been answered")
+        client.join(10)
+        os.unlink(server.log_path)
+        with Server(data_dir=data_dir) as again:
+            connection = Connection(again.host, again.port)
+            stored = len(connection.request("GET", "/v1/stream/x").body) // 10
+            expect("stored and acknowledged", stored, len(acked))
+
+
+def check_foreign_directory_is_left_alone(work):
+    path = os.path.join(work, "other")
+    os.mkdir(path)
+    with open(os.path.join(path, "letter"), "w", encoding="ascii") as letter:
+        letter.write("x")
+    refused(["--listen", "127.0.0.1:0", "--data-dir", path], 3, path)
+    expect("untouched", os.listdir(path), ["letter"])
+
+
+def check_missing_shard_is_refused(work):
+    with Server(data_dir=work, flags=["--shards", "2"]) as server:
+        Connection(server.host, server.port).request("PUT", "/v1/stream/x", TEXT)
+    again = ["--listen", "127.0.0.1:0", "--data-dir", work]
+    for path in os.listdir(os.path.join(work, "shard-0001")):
+        os.unlink(os.path.join(work, "shard-0001", path))
+    refused(again, 3, "shard 1")
+    os.rmdir(os.path.join(work, "shard-0001"))
+    refused(again, 3, "shard-0001")
 
 
 def check_second_signal_ends_at_once(work):

@@ -51,7 +51,7 @@ TEST_CASE("a data directory is made with its parents, for its owner only") {
     const auto opened = DataDir::open(path + "/");
     REQUIRE(opened.has_value());
     CHECK((*opened)->path() == path);
-    CHECK((*opened)->was_empty());
+    CHECK(fs::exists(temp.path()));
     CHECK(mode_of(path) == 0700);
     CHECK(mode_of(path + "/LOCK") == 0600);
     CHECK(content_of(path + "/LOCK") == std::to_string(::getpid()) + "\n");
@@ -80,17 +80,23 @@ TEST_CASE("a second server is refused, in a sentence that names the first") {
     CHECK(DataDir::open(temp.path()).has_value());
 }
 
-TEST_CASE("a directory that holds something is told from an empty one") {
+TEST_CASE("a directory that holds something else is refused and left as it was") {
     const TempDir temp;
-    CHECK((*DataDir::open(temp.path()))->was_empty());
-    CHECK((*DataDir::open(temp.path()))->was_empty());  // LOCK does not count
+    CHECK(DataDir::open(temp.path()).has_value());
+    CHECK(DataDir::open(temp.path()).has_value());  // LOCK does not count
     // Killed in the middle of the first start; or the mount point of a fresh file system.
     std::ofstream(temp / "probe.tmp") << "x";
     std::ofstream(temp / "node.tmp") << "x";
     fs::create_directory(temp / "lost+found");
-    CHECK((*DataDir::open(temp.path()))->was_empty());
+    CHECK(DataDir::open(temp.path()).has_value());
+    fs::remove(temp / "LOCK");
     std::ofstream(temp / "something") << "x";
-    CHECK_FALSE((*DataDir::open(temp.path()))->was_empty());
+    const auto refused = DataDir::open(temp.path());
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().errno_value == 0);
+    CHECK_FALSE(fs::exists(temp / "LOCK"));
+    std::ofstream(temp / "node") << "x";
+    CHECK(DataDir::open(temp.path()).has_value());
 }
 
 TEST_CASE("what cannot be a data directory says why") {
@@ -103,6 +109,7 @@ TEST_CASE("what cannot be a data directory says why") {
     const auto below = DataDir::open(temp / "file/data");
     REQUIRE_FALSE(below.has_value());
     CHECK(below.error().errno_value == ENOTDIR);
+    std::ofstream(temp / "node") << "x";
     fs::create_symlink(temp / "elsewhere", temp / "LOCK");
     const auto linked = DataDir::open(temp.path());
     REQUIRE_FALSE(linked.has_value());
@@ -113,7 +120,8 @@ TEST_CASE("shards have subdirectories that stay") {
     const TempDir temp;
     {
         const auto data = *DataDir::open(temp.path());
-        const auto shard = data->open_shard(base::ShardId(3));
+        std::ofstream(temp / "node") << "x";
+        const auto shard = data->open_shard(base::ShardId(3), false);
         REQUIRE(shard.has_value());
         const int made = ::openat(*shard, "here", O_CREAT | O_WRONLY, 0600);
         CHECK(made >= 0);
@@ -122,10 +130,14 @@ TEST_CASE("shards have subdirectories that stay") {
     CHECK(fs::exists(temp / "shard-0003/here"));
     CHECK(mode_of(temp / "shard-0003") == 0700);
     const auto data = *DataDir::open(temp.path());
-    CHECK(data->open_shard(base::ShardId(3)).has_value());
+    CHECK(data->open_shard(base::ShardId(3), true).has_value());
     CHECK(fs::exists(temp / "shard-0003/here"));
     std::ofstream(temp / "shard-0004") << "x";
-    CHECK_FALSE(data->open_shard(base::ShardId(4)).has_value());
+    CHECK_FALSE(data->open_shard(base::ShardId(4), false).has_value());
+    const auto missing = data->open_shard(base::ShardId(5), true);
+    REQUIRE_FALSE(missing.has_value());
+    CHECK(missing.error().errno_value == 0);
+    CHECK_FALSE(fs::exists(temp / "shard-0005"));
 }
 
 TEST_CASE("space of the file system") {

@@ -153,6 +153,38 @@ TEST_CASE("an abandoned snapshot leaves nothing") {
     }
 }
 
+TEST_CASE(
+    "a damaged newest snapshot is in nobody's way: the next one may have any index, and it goes") {
+    for (const std::uint64_t index : {4u, 9u, 12u}) {
+        SimDisk disk;
+        {
+            SnapshotStore store(disk, salt);
+            REQUIRE(store.open().has_value());
+            REQUIRE(write(store, disk, GroupId(1), {Term(1), LogIndex(9)}, noise(5000, 1),
+                          noise(100, 2))
+                        .ok);
+        }
+        sim::Image files = disk.everything();
+        for (auto& [name, bytes] : files.files) {
+            bytes.resize(512);
+        }
+        SimDisk damaged(files);
+        SnapshotStore again(damaged, salt);
+        REQUIRE(again.open().has_value());
+        std::string damage;
+        CHECK(again.load(GroupId(1), damage)->id.index == LogIndex(0));
+        CHECK(!damage.empty());
+        const std::vector<std::byte> image = noise(6000, 3);
+        CHECK(write(again, damaged, GroupId(1), {Term(1), LogIndex(index)}, image, image).ok);
+        CHECK(damaged.list_now()->size() == 2);
+        SnapshotStore third(damaged, salt);
+        REQUIRE(third.open().has_value());
+        damage.clear();
+        CHECK(third.load(GroupId(1), damage)->image == image);
+        CHECK(damage.empty());
+    }
+}
+
 TEST_CASE("every flipped byte of a snapshot is noticed or harmless") {
     SimDisk disk;
     SnapshotStore store(disk, salt);
