@@ -86,8 +86,6 @@ constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
 // Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
 // them be lost.
 constexpr std::int64_t beat_interval_ms = 100;
-// Earlier lives of a peer whose late frames are told from those of a new life.
-constexpr std::size_t boots_remembered_max = 16;
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =

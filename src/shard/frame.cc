@@ -343,6 +343,7 @@ base::Bytes FrameWriter::finish(const FrameHeader& header) {
     out.put(header.shard.value);
     out.put(items_);
     out.put(header.boot);
+    out.put(header.to_boot);
     out.put(header.sequence);
     base::store(bytes_.data() + 4, base::crc32c(base::Bytes(bytes_).subspan(crc_from)));
     return bytes_;
@@ -371,6 +372,7 @@ bool FrameReader::open(base::Bytes frame) {
     header_.shard = base::ShardId(in.get<std::uint32_t>());
     items_left_ = in.get<std::uint32_t>();
     header_.boot = in.get<std::uint64_t>();
+    header_.to_boot = in.get<std::uint64_t>();
     header_.sequence = in.get<std::uint64_t>();
     left_ = frame.subspan(frame_header_bytes);
     ok_ = true;

@@ -12,8 +12,10 @@
 //     shard           32     4   of both
 //     items           36     4   how many
 //     boot            40     8   random, of this life of the sender
-//     sequence        48     8   rises with each frame of this life to this peer, from 1
-//     items           56
+//     to boot         48     8   the receiver's life as the sender knows it, 0 not yet; a frame to
+//                                an earlier life is refused
+//     sequence        56     8   rises with each frame of this life to this peer, from 1
+//     items           64
 //
 //   item header      at  size
 //     kind             0     1   1 + index in raft::MessageBody; 64: a beat
@@ -59,7 +61,7 @@ namespace ursula::shard {
 
 constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
-constexpr std::size_t frame_header_bytes = 56;
+constexpr std::size_t frame_header_bytes = 64;
 constexpr std::size_t item_header_bytes = 24;
 
 struct FrameHeader {
@@ -68,6 +70,7 @@ struct FrameHeader {
     base::NodeId to;
     base::ShardId shard;
     std::uint64_t boot = 0;
+    std::uint64_t to_boot = 0;
     std::uint64_t sequence = 0;
     bool operator==(const FrameHeader&) const = default;
 };

@@ -53,8 +53,6 @@ struct PeerLink {
     bool down = false;    // what the groups were told
     std::uint32_t write_age_ms = 0;
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
-    // Its newest lives before, whose frames may still come: at most limits::boots_remembered_max.
-    std::vector<std::uint64_t> boots_before;
     std::uint64_t heard_sequence = 0;
 };
 

@@ -71,8 +71,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
     const FrameHeader& header = reader.header();
     if (header.cluster != options_.cluster || header.from != frame.from ||
         header.to != options_.node || header.shard != options_.id || header.boot == 0 ||
-        std::find(link->boots_before.begin(), link->boots_before.end(), header.boot) !=
-            link->boots_before.end()) {
+        (header.to_boot != 0 && header.to_boot != options_.boot)) {
         ++counters_.frames_refused;
         return;
     }
@@ -108,15 +107,10 @@ void Shard::take_frame(const ReceivedFrame& frame) {
 }
 
 // The first frame of a new life of the node: what was under way is lost, and it leads nothing that
-// it led before.
+// it led before. A frame of its last life that comes even later makes it look reborn twice, which
+// costs an election at worst.
 void Shard::meet(PeerLink& link, std::uint64_t boot) {
     const bool restarted = link.boot != 0;
-    if (restarted) {
-        if (link.boots_before.size() == limits::boots_remembered_max) {
-            link.boots_before.erase(link.boots_before.begin());
-        }
-        link.boots_before.push_back(link.boot);
-    }
     link.boot = boot;
     link.heard_sequence = 0;
     link.write_age_ms = 0;

@@ -323,6 +323,7 @@ void Shard::send_frames() {
             header.to = link.node;
             header.shard = options_.id;
             header.boot = options_.boot;
+            header.to_boot = link.boot;
             header.sequence = ++link.sequence;
             options_.peer_net->send(link.node, link.frame.finish(header));
             ++counters_.frames_sent;

@@ -462,6 +462,12 @@ void Cluster::converge() {
                                         status.last.index.value, status.applied.value);
                 }
             }
+            for (const Node& node : nodes_) {
+                for (const Part& part : node.parts) {
+                    const shard::ShardCounters& c = part.shard->counters();
+                    text += fmt::format(" [n{} frames sent {} taken {} refused {} turned {} wake {} disk {} deadline {}]", node.number, c.frames_sent, c.frames_taken, c.frames_refused, part.turned.ns / 1000000, wake_of(node, part).ns / 1000000, part.disk->due().ns / 1000000, part.shard->deadline().ns/1000000 - node.skew.ms());
+                }
+            }
             fail(text);
         }
     }
