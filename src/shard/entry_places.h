@@ -57,9 +57,9 @@ class EntryPlaces {
         const std::size_t at = index.value - first_.value;
         const Entry& entry = entries_[at];
         const std::size_t begin = at == 0 ? 0 : entries_[at - 1].pieces_end;
-        return {entry.kind, entry.size, entry.crc,
-                std::span<const storage::Location>(pieces_).subspan(begin,
-                                                                    entry.pieces_end - begin)};
+        return {
+            entry.kind, entry.size, entry.crc,
+            std::span<const storage::Location>(pieces_).subspan(begin, entry.pieces_end - begin)};
     }
 
   private:

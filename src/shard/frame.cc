@@ -17,9 +17,8 @@ constexpr std::size_t crc_from = 8;
 constexpr std::size_t entry_header_bytes = 8;
 constexpr std::size_t led_bytes = 12;
 
-static_assert(
-    std::is_same_v<std::variant_alternative_t<replicate_kind - 1, raft::MessageBody>,
-                   raft::Replicate>);
+static_assert(std::is_same_v<std::variant_alternative_t<replicate_kind - 1, raft::MessageBody>,
+                             raft::Replicate>);
 static_assert(std::variant_size_v<raft::MessageBody> == 14);
 
 // Reads fields that must have exactly one form.

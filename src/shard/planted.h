@@ -9,11 +9,10 @@ namespace ursula::shard {
 enum class Planted : std::uint8_t {
     none,
     vote_before_sync,   // terms and votes count as durable when they are staged (R6)
-    cuts_forgotten,       // a late answer of the disk counts for an entry written again (append_aba)
-    hint_ahead,           // entries say that all before them is committed
-    ticket_by_index,      // whoever asked for an entry is answered for the one in its place
-    reads_unconfirmed,    // reads are answered from applied state without a ReadIndex (R9)
-    bodies_shifted,       // entries that were known already are not skipped in a frame
+    hint_ahead,         // entries say that all before them is committed
+    ticket_by_index,    // whoever asked for an entry is answered for the one in its place
+    reads_unconfirmed,  // reads are answered from applied state without a ReadIndex (R9)
+    bodies_shifted,     // entries that were known already are not skipped in a frame
 };
 
 #if defined(URSULA_PLANTED_BUGS)

@@ -103,7 +103,7 @@ struct Replica {
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 
     // Only with several members.
-    EntryPlaces places;               // of the entries that are applied or were recovered
+    EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
     bool keeps = false;                // listed as one that holds applied entries

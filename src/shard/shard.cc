@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "shard/planted.h"
-
 namespace ursula::shard {
 
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
@@ -75,9 +73,9 @@ void Shard::take_disk() {
     reads_.clear();
     wal_->take_reads(reads_);
     for (storage::ReadRequest* read : reads_) {
-        const auto fetch =
-            std::find_if(fetches_.begin(), fetches_.end(),
-                         [read](const auto& one) { return one.get() == read->owner; });
+        const auto fetch = std::find_if(fetches_.begin(), fetches_.end(), [read](const auto& one) {
+            return one.get() == read->owner;
+        });
         if (fetch != fetches_.end()) {
             on_fetched(**fetch, *read);
         } else {
@@ -116,8 +114,7 @@ bool Shard::settle() {
         raft::Persisted input;  // marks only move forward: what this one does not name stays
         if (persisted.has_entries) {
             input.log = persisted.last;
-            input.cuts = planted(Planted::cuts_forgotten) ? replica.group.status().cuts
-                                                          : persisted.cuts;
+            input.cuts = persisted.cuts;
         }
         if (persisted.has_hard_state) {
             input.hard_state = {persisted.term, persisted.vote};

@@ -59,8 +59,7 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
     // Whoever asked for an entry that another one replaced does not learn its outcome here.
     while (!replica.entries.empty() && replica.entries.front().id.index <= id.index &&
            replica.entries.front().id != id &&
-           !(planted(Planted::ticket_by_index) &&
-             replica.entries.front().id.index == id.index)) {
+           !(planted(Planted::ticket_by_index) && replica.entries.front().id.index == id.index)) {
         forget_tickets(replica, replica.entries.front().commands, api::Refusal::outcome_unknown);
         replica.entries.pop();
     }

@@ -131,9 +131,9 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
         if (replica->group.leader() != link.node) {
             continue;
         }
-        const auto led = std::lower_bound(
-            beat.led.begin(), beat.led.end(), replica->id(),
-            [](const Led& one, base::GroupId group) { return one.group < group; });
+        const auto led =
+            std::lower_bound(beat.led.begin(), beat.led.end(), replica->id(),
+                             [](const Led& one, base::GroupId group) { return one.group < group; });
         if (led == beat.led.end() || led->group != replica->id() ||
             led->term < replica->group.term()) {
             replica->group.step(raft::LeaderGone{link.node, replica->group.term()}, now_,

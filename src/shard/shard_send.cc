@@ -64,9 +64,9 @@ void Shard::send(Replica& replica, const raft::Message& message) {
         return;
     }
     WaitingEntries waiting{&replica, message.term, *entries, nullptr};
-    const bool behind = std::any_of(
-        link->waiting.begin(), link->waiting.end(),
-        [&replica](const WaitingEntries& other) { return other.replica == &replica; });
+    const bool behind =
+        std::any_of(link->waiting.begin(), link->waiting.end(),
+                    [&replica](const WaitingEntries& other) { return other.replica == &replica; });
     if (behind || !send_entries(static_cast<std::size_t>(link - links_.data()), waiting)) {
         link->waiting.push_back(waiting);
     }
@@ -223,8 +223,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
         FrameWriter& frame = links_[at].frame;
         frame.add_replicate(
             replica.id(), waiting.term,
-            take_front(waiting.message,
-                       {replica.group.log().term_at(fetch.last), fetch.last}));
+            take_front(waiting.message, {replica.group.log().term_at(fetch.last), fetch.last}));
         begin = 0;
         for (base::LogIndex index = fetch.first; index <= fetch.last; index = index.next()) {
             const EntryPlaces::View place = replica.places.at(index);
@@ -278,11 +277,9 @@ void Shard::send_waiting(std::size_t at) {
     std::deque<WaitingEntries>& waiting = links_[at].waiting;
     for (std::size_t i = 0; i < waiting.size();) {
         const Replica* replica = waiting[i].replica;
-        const bool behind =
-            std::any_of(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(i),
-                        [replica](const WaitingEntries& other) {
-                            return other.replica == replica;
-                        });
+        const bool behind = std::any_of(
+            waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(i),
+            [replica](const WaitingEntries& other) { return other.replica == replica; });
         if (!behind && send_entries(at, waiting[i])) {
             waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(i));
         } else {

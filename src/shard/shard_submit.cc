@@ -221,8 +221,8 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     replica.group.step(raft::Submit{raft::SubmitTicket(1), bytes}, now_, replica.effects);
     if (!replica.effects.refused_submits.empty()) {
         api::Refused refused{api::Refusal::overloaded};
-        if (has_peers() && replica.effects.refused_submits.front().why ==
-                               raft::SubmitRefusal::not_leader) {
+        if (has_peers() &&
+            replica.effects.refused_submits.front().why == raft::SubmitRefusal::not_leader) {
             refused = {api::Refusal::not_leader};
             refused.numbers[0] = replica.group.leader().value;
         }

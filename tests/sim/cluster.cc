@@ -60,8 +60,8 @@ Cluster::Cluster(std::uint64_t seed, bool print)
         node.durable.resize(groups_);
         node.promised.resize(groups_);
         node.checked.resize(groups_);
-        node.back_at = base::Instant{} + base::milliseconds(
-                                             static_cast<std::int64_t>(random_.below(200)));
+        node.back_at =
+            base::Instant{} + base::milliseconds(static_cast<std::int64_t>(random_.below(200)));
     }
     leaders_.resize(groups_);
     applied_terms_.resize(groups_);
@@ -101,8 +101,8 @@ ClusterReport Cluster::run() {
 }
 
 void Cluster::fail(const std::string& what) {
-    history_.fail(fmt::format("{} (at {} ms, event {})", what, now_.ns / 1'000'000,
-                              report_.events));
+    history_.fail(
+        fmt::format("{} (at {} ms, event {})", what, now_.ns / 1'000'000, report_.events));
 }
 
 void Cluster::say(const std::string& what) const {
@@ -131,7 +131,7 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.table_key = table_key;
     options.hot_bytes = 32 << 10;
     options.salt = node.number * 16 + part + 1;
-    options.segment_bytes = small_log_ ? 16 << 10 : 64 << 10;
+    options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = small_log_ ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = small_log_ ? 1500 : 4 << 10;
     if (nodes_.size() > 1) {
@@ -170,10 +170,11 @@ void Cluster::start(Node& node) {
             const raft::Status status = replica.status();
             const raft::EntryId durable = node.durable[group];
             if (durable.index.value != 0 && !replica.log().contains(durable)) {
-                fail(fmt::format("n{} g{} had entry {} of term {} on disk; after its restart its "
-                                 "log ends at {}",
-                                 node.number, group, durable.index.value, durable.term.value,
-                                 status.last.index.value));
+                fail(
+                    fmt::format("n{} g{} had entry {} of term {} on disk; after its restart its "
+                                "log ends at {}",
+                                node.number, group, durable.index.value, durable.term.value,
+                                status.last.index.value));
             }
             if (status.hard_state < node.promised[group]) {
                 fail(fmt::format("n{} g{} forgot its term or vote of term {}", node.number, group,
@@ -217,8 +218,7 @@ void Cluster::crash(Node& node, bool power) {
     for (Node& other : nodes_) {
         if (!power && other.up) {
             for (Part& part : other.parts) {
-                part.port->tell(
-                    {base::NodeId(static_cast<std::uint32_t>(node.number)), false});
+                part.port->tell({base::NodeId(static_cast<std::uint32_t>(node.number)), false});
             }
         }
     }
@@ -352,13 +352,13 @@ void Cluster::turn(Node& node, std::size_t at) {
 }
 
 void Cluster::fault() {
-    next_fault_ = now_ + base::milliseconds(static_cast<std::int64_t>(
-                             fault_random_.between(20, 1200)));
+    next_fault_ =
+        now_ + base::milliseconds(static_cast<std::int64_t>(fault_random_.between(20, 1200)));
     const std::size_t nodes = nodes_.size();
     Node& node = nodes_[fault_random_.below(nodes)];
     const std::uint64_t dice = fault_random_.below(8);
-    const auto a_while = base::milliseconds(static_cast<std::int64_t>(
-        fault_random_.between(1, 10) * fault_random_.between(1, 150)));
+    const auto a_while = base::milliseconds(
+        static_cast<std::int64_t>(fault_random_.between(1, 10) * fault_random_.between(1, 150)));
     const std::size_t other = fault_random_.below(nodes) + 1;
     const bool power = fault_random_.chance(1, 2);
     if (dice < 3 && crashes_) {
@@ -435,9 +435,8 @@ void Cluster::converge() {
     unproven_.assign(streams_.size(), true);
     while (!failed()) {
         run_until(now_ + base::milliseconds(10));
-        const bool proven = std::none_of(unproven_.begin(), unproven_.end(), [](bool one) {
-            return one;
-        });
+        const bool proven =
+            std::none_of(unproven_.begin(), unproven_.end(), [](bool one) { return one; });
         const bool busy = std::any_of(clients_.begin(), clients_.end(), [](const Client& client) {
             return client.verb != Verb::none || client.producing;
         });
@@ -465,7 +464,13 @@ void Cluster::converge() {
             for (const Node& node : nodes_) {
                 for (const Part& part : node.parts) {
                     const shard::ShardCounters& c = part.shard->counters();
-                    text += fmt::format(" [n{} frames sent {} taken {} refused {} turned {} wake {} disk {} deadline {}]", node.number, c.frames_sent, c.frames_taken, c.frames_refused, part.turned.ns / 1000000, wake_of(node, part).ns / 1000000, part.disk->due().ns / 1000000, part.shard->deadline().ns/1000000 - node.skew.ms());
+                    text += fmt::format(
+                        " [n{} frames sent {} taken {} refused {} turned {} wake {} disk {} "
+                        "deadline {}]",
+                        node.number, c.frames_sent, c.frames_taken, c.frames_refused,
+                        part.turned.ns / 1000000, wake_of(node, part).ns / 1000000,
+                        part.disk->due().ns / 1000000,
+                        part.shard->deadline().ns / 1000000 - node.skew.ms());
                 }
             }
             fail(text);
@@ -506,8 +511,7 @@ void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
     client.node = node.number;
     client.at = now_ + patience;
     Part& part = part_of(node, client.stream);
-    part.calls.push_back(
-        {client.call, base::ShardId(group_of(client.stream) % shards_), verb});
+    part.calls.push_back({client.call, base::ShardId(group_of(client.stream) % shards_), verb});
 }
 
 void Cluster::done(Client& client) {
@@ -538,8 +542,8 @@ void Cluster::ask(Client& client) {
 }
 
 void Cluster::ask_about(Client& client, const std::string& stream) {
-    const auto at = static_cast<std::size_t>(
-        std::find(streams_.begin(), streams_.end(), stream) - streams_.begin());
+    const auto at = static_cast<std::size_t>(std::find(streams_.begin(), streams_.end(), stream) -
+                                             streams_.begin());
     const std::uint32_t group = group_of(stream);
     const std::uint64_t dice = proof_ ? 0 : random_.below(10);
     Node* node = choose_node(client, group, dice >= 8 && created_[at]);
@@ -634,8 +638,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {
                 const auto at = static_cast<std::size_t>(
-                    std::find(streams_.begin(), streams_.end(), client.stream) -
-                    streams_.begin());
+                    std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
                 created_[at] = true;
             }
             break;
@@ -703,12 +706,10 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
     const raft::IdLog& log = replica.log();
     std::vector<std::uint64_t>& terms = applied_terms_[group];
     if (replica.is_leader()) {
-        const auto [known, fresh] =
-            leaders_[group].emplace(replica.term().value, node.number);
+        const auto [known, fresh] = leaders_[group].emplace(replica.term().value, node.number);
         if (fresh) {
             ++report_.elections;
-            say(fmt::format("n{} leads g{} in term {}", node.number, group,
-                            replica.term().value));
+            say(fmt::format("n{} leads g{} in term {}", node.number, group, replica.term().value));
             const base::LogIndex end(terms.size());
             if (log.last() < end || (!terms.empty() && log.term_at(end).value != terms.back())) {
                 fail(fmt::format("n{} leads g{} in term {} without entry {} that was applied",
@@ -730,8 +731,7 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
             terms.push_back(term);
         } else if (terms[checked.value] != term) {
             fail(fmt::format("n{} g{} applied entry {} of term {}, another node that of term {}",
-                             node.number, group, checked.value + 1, term,
-                             terms[checked.value]));
+                             node.number, group, checked.value + 1, term, terms[checked.value]));
         }
     }
     const std::uint64_t hash = shard.machine(base::GroupId(group)).state_hash();

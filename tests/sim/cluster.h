@@ -63,7 +63,7 @@ class Cluster {
     struct Node {
         std::size_t number = 0;
         bool up = false;
-        base::Duration skew;        // of its clock
+        base::Duration skew;  // of its clock
         base::Instant paused_until{};
         base::Instant back_at = base::Instant::never();  // down: when it starts again
         std::vector<Part> parts;
@@ -77,7 +77,7 @@ class Cluster {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
         api::CallId call;
-        std::size_t node = 0;    // asked
+        std::size_t node = 0;              // asked
         std::vector<std::size_t> leaders;  // by group, as it was told last; 0 none
         std::string stream;
         std::uint64_t append = 0;
@@ -152,7 +152,7 @@ class Cluster {
     History history_;
     std::uint64_t next_call_ = 1;
     std::uint64_t next_boot_ = 1;
-    bool load_ = true;   // clients begin new calls
+    bool load_ = true;    // clients begin new calls
     bool proof_ = false;  // they only finish, and prove each stream alive
     bool faulty_ = true;
     bool crashes_ = false;

@@ -1,5 +1,5 @@
-// Seeded lives of a cluster. URSULA_SEEDS says how many (default 50), URSULA_SEED runs one and tells
-// what happens in it.
+// Seeded lives of a cluster. URSULA_SEEDS says how many (default 300), URSULA_SEED runs one and
+// tells what happens in it.
 #include "sim/cluster.h"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
     const std::uint64_t only = from_environment("URSULA_SEED", 0);
     const std::uint64_t first = only != 0 ? only : 1;
-    const std::uint64_t last = only != 0 ? only : from_environment("URSULA_SEEDS", 50);
+    const std::uint64_t last = only != 0 ? only : from_environment("URSULA_SEEDS", 300);
     ClusterReport sum;
     std::uint64_t vacuous = 0;
     std::uint64_t failures = 0;

@@ -74,9 +74,10 @@ void History::read(const std::string& stream, std::uint64_t floor, std::uint64_t
     }
     if (up_to_date) {
         if (next < floor) {
-            fail(fmt::format("a read of {} ends at {}, but {} was acknowledged or read before it "
-                             "was asked",
-                             stream, next, floor));
+            fail(
+                fmt::format("a read of {} ends at {}, but {} was acknowledged or read before it "
+                            "was asked",
+                            stream, next, floor));
         }
         floors_[stream] = std::max(floors_[stream], next);
     }
@@ -95,10 +96,8 @@ void History::final_content(const std::string& stream, const std::string& conten
     final_[stream] = content;
     std::vector<std::uint64_t> ends(appends_.size(), 0);
     for (std::size_t at = 0; at < content.size();) {
-        const std::uint64_t number =
-            std::strtoull(content.substr(at, 8).c_str(), nullptr, 10);
-        const std::size_t bytes =
-            std::strtoull(content.substr(at + 9, 7).c_str(), nullptr, 10);
+        const std::uint64_t number = std::strtoull(content.substr(at, 8).c_str(), nullptr, 10);
+        const std::size_t bytes = std::strtoull(content.substr(at + 9, 7).c_str(), nullptr, 10);
         if (number >= appends_.size() || bytes != appends_[number].bytes ||
             appends_[number].stream != stream || at + bytes > content.size()) {
             return fail(fmt::format("{} has at byte {} what nobody appended to it", stream, at));
@@ -115,10 +114,9 @@ void History::final_content(const std::string& stream, const std::string& conten
             continue;
         }
         if (append.state == State::acknowledged && ends[number] != append.tail) {
-            fail(fmt::format("append {} to {} was acknowledged at {}, it is {}", number, stream,
-                             append.tail,
-                             ends[number] == 0 ? std::string("lost")
-                                               : fmt::format("at {}", ends[number])));
+            fail(fmt::format(
+                "append {} to {} was acknowledged at {}, it is {}", number, stream, append.tail,
+                ends[number] == 0 ? std::string("lost") : fmt::format("at {}", ends[number])));
         }
         if (append.state == State::repeated && ends[number] == 0) {
             fail(fmt::format("append {} to {} was told to be there, it is not", number, stream));
@@ -128,7 +126,8 @@ void History::final_content(const std::string& stream, const std::string& conten
         }
     }
     for (const Read& read : reads_) {
-        if (read.stream == stream && content.compare(read.from, read.bytes.size(), read.bytes) != 0) {
+        if (read.stream == stream &&
+            content.compare(read.from, read.bytes.size(), read.bytes) != 0) {
             fail(fmt::format("a read of {} at {} showed {} bytes that are not in it", stream,
                              read.from, read.bytes.size()));
         }

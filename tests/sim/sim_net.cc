@@ -111,8 +111,8 @@ void SimNet::deliver() {
             ++lost_;
             continue;
         }
-        at->inbox_.push_back({base::NodeId(static_cast<std::uint32_t>(flight.from)),
-                              std::move(flight.bytes)});
+        at->inbox_.push_back(
+            {base::NodeId(static_cast<std::uint32_t>(flight.from)), std::move(flight.bytes)});
     }
 }
 

@@ -46,8 +46,7 @@ class SimNet {
     };
 
     // Nodes are numbered from 1; both outlive the net.
-    SimNet(std::size_t nodes, std::size_t shards, const base::Instant& clock,
-           base::Random& random);
+    SimNet(std::size_t nodes, std::size_t shards, const base::Instant& clock, base::Random& random);
 
     NetFaults faults;
     // A node that is down has no ports: what is sent to it is lost.

@@ -48,9 +48,9 @@ class SlowDisk final : public storage::Disk {
 
   private:
     void draw() {
-        due_ = clock_ + base::Duration{static_cast<std::int64_t>(
-                            random_.between(static_cast<std::uint64_t>(low_.ns),
-                                            static_cast<std::uint64_t>(high_.ns)))};
+        due_ = clock_ +
+               base::Duration{static_cast<std::int64_t>(random_.between(
+                   static_cast<std::uint64_t>(low_.ns), static_cast<std::uint64_t>(high_.ns)))};
     }
     SimDisk& disk_;
     const base::Instant& clock_;
