@@ -807,6 +807,7 @@ void Cluster::read_all() {
     for (Node& node : nodes_) {
         for (const std::string& stream : streams_) {
             std::string content;
+            const base::Instant end = now_ + healing_max;
             do {
                 reader.stream = stream;
                 reader.verb = Verb::read;
@@ -820,10 +821,15 @@ void Cluster::read_all() {
                 read_next_ = UINT64_MAX;
                 send(reader, node, read);
                 reader.at = base::Instant::never();
-                const base::Instant end = now_ + patience;
                 while (!failed() && reader.verb != Verb::none && step(end)) {
                 }
                 reader.at = base::Instant::never();
+                if (read_next_ == UINT64_MAX && now_ < end) {
+                    // Refused: it does not hear its leader yet.
+                    read_up_to_date_ = false;
+                    run_until(now_ + base::milliseconds(50));
+                    continue;
+                }
                 if (reader.verb != Verb::none || read_next_ == UINT64_MAX) {
                     fail(fmt::format("a read of {} on n{} has no answer", stream, node.number));
                 }
