@@ -82,6 +82,8 @@ class Headers {
     }
     // The field occurred more than once; get() gives the first.
     bool repeated(KnownHeader header) const { return (repeated_ >> index(header) & 1u) != 0; }
+    // Bit by KnownHeader: all that occurred more than once.
+    std::uint64_t repeated_mask() const { return repeated_; }
 
     std::size_t size() const { return size_; }
     std::string_view name(std::size_t i) const {

@@ -17,10 +17,6 @@ namespace {
 constexpr std::size_t small_block_bytes = 4096 - sizeof(base::Block);
 constexpr std::size_t spare_blocks_max = 256;
 
-// A body in tiny chunks costs more to read than it brings (CVE-2023-39326).
-constexpr std::uint64_t chunk_overhead_free_bytes = 64 * limits::kib;
-constexpr std::uint64_t chunk_overhead_ratio_max = 16;
-
 bool has_body_semantics(Method method) {
     return method == Method::put || method == Method::post || method == Method::other;
 }
@@ -223,6 +219,13 @@ void RequestReader::drop_block(HttpParser& parser) {
     }
 }
 
+std::uint64_t RequestReader::counted_body_bytes() const {
+    if (!in_body() || discard_) {
+        return 0;
+    }
+    return state_ == State::length ? body_bytes_ + remaining_ : body_bytes_;
+}
+
 void RequestReader::feed(base::Bytes bytes) {
     DVERIFY(input_.empty());
     input_ = bytes;
@@ -243,6 +246,7 @@ void RequestReader::put_back(HttpParser& parser, const Request& request) {
     base::copy_bytes(put_back_->data(), base::as_bytes({begin, head}));
     base::copy_bytes(put_back_->data() + head, request.body);
     parser.held_bytes_ += put_back_size_;
+    parser.body_bytes_ += request.body.size();
 }
 
 ReadEvent RequestReader::yield_again(HttpParser& parser, Request& request) {
@@ -263,6 +267,7 @@ ReadEvent RequestReader::yield_again(HttpParser& parser, Request& request) {
 void RequestReader::drop_put_back(HttpParser& parser) {
     if (put_back_ != nullptr) {
         parser.held_bytes_ -= put_back_size_;
+        parser.body_bytes_ -= put_back_size_ - put_back_head_;
         parser.retire(put_back_);
         put_back_ = nullptr;
     }
@@ -286,10 +291,12 @@ ReadEvent RequestReader::next(HttpParser& parser, Request& request) {
 }
 
 void RequestReader::hold(HttpParser& parser) {
+    VERIFY(input_.empty() || !in_body());
     keep(parser, std::exchange(input_, {}));
 }
 
 void RequestReader::stop(HttpParser& parser) {
+    parser.body_bytes_ -= counted_body_bytes();
     drop_put_back(parser);
     drop_block(parser);
     input_ = {};
@@ -403,6 +410,7 @@ ReadEvent RequestReader::read_head(HttpParser& parser, Request& request) {
     remaining_ = request.chunked ? 0 : length;
     body_bytes_ = 0;
     wire_bytes_ = 0;
+    parser.body_bytes_ += counted_body_bytes();
     const ReadEvent event = read_body(parser, request);
     return event == ReadEvent::need_more ? ReadEvent::head_ready : event;
 }
@@ -432,6 +440,7 @@ ReadEvent RequestReader::body_complete(HttpParser& parser, Request& request) {
     scan_ = {};
     request.body = base::as_bytes(bytes.substr(head_size_));
     request.body_bytes = body_bytes_;
+    parser.body_bytes_ -= counted_body_bytes();
     state_ = State::head;
     drop_block(parser);
     return finished(parser, request);
@@ -458,8 +467,8 @@ bool RequestReader::end_of_chunk_size(const HttpParser& parser, HttpError& error
         error = {413, "body_too_large"};
         return false;
     }
-    if (wire_bytes_ > chunk_overhead_free_bytes &&
-        body_bytes_ * chunk_overhead_ratio_max < wire_bytes_) {
+    if (wire_bytes_ > limits::chunk_overhead_free_bytes &&
+        body_bytes_ * limits::chunk_overhead_ratio_max < wire_bytes_) {
         error = {400, "chunks_too_small"};
         return false;
     }
@@ -475,6 +484,7 @@ bool RequestReader::take_chunks(HttpParser& parser, HttpError& error) {
                 static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, input_.size()));
             if (!discard_) {
                 keep(parser, input_.first(size));
+                parser.body_bytes_ += size;
             }
             input_ = input_.subspan(size);
             wire_bytes_ += size;

@@ -44,9 +44,12 @@ class HttpParser {
 
     // Recycles the blocks that yielded requests lay in.
     void end_turn();
-    // Bytes kept for unfinished requests by all readers of this loop: what
-    // limits::bodies_in_flight_bytes_max bounds.
+    // Bytes kept for unfinished requests by all readers of this loop.
     std::uint64_t held_bytes() const { return held_bytes_; }
+    // Of unfinished bodies, by all readers of this loop: a known length counts whole from
+    // head_ready on, a chunked body as it grows. What limits::bodies_in_flight_bytes_max bounds;
+    // the caller compares and refuses.
+    std::uint64_t body_bytes() const { return body_bytes_; }
     std::uint64_t body_bytes_max() const { return body_bytes_max_; }
 
     // Heads whose bytes llhttp was shown: one per shape (net/head_shape.h), and those without one.
@@ -65,6 +68,7 @@ class HttpParser {
 
     std::uint64_t body_bytes_max_;
     std::uint64_t held_bytes_ = 0;
+    std::uint64_t body_bytes_ = 0;
     std::uint64_t heads_shown_ = 0;
     std::uint64_t disagreements_ = 0;
     std::unique_ptr<Llhttp> llhttp_;
@@ -87,7 +91,7 @@ class RequestReader {
     void feed(base::Bytes bytes);
     ReadEvent next(HttpParser& parser, Request& request);
     // Keeps the bytes not read yet, when the caller stops asking although more requests may be
-    // there (pipeline full).
+    // there (pipeline full). Not in a body, whose bytes next() has to take.
     void hold(HttpParser& parser);
     // The request that next() yielded last cannot be started yet: keeps its bytes and yields it
     // again, before anything that follows it. Followed by hold() like any end of asking.
@@ -100,6 +104,9 @@ class RequestReader {
     bool between_requests()
         const;  // nothing of a next request was seen: the keep-alive deadline applies
     bool in_body() const { return state_ == State::length || state_ == State::chunked; }
+    bool in_chunked_body() const { return state_ == State::chunked; }
+    // Its part of HttpParser::body_bytes, without a request that was put back.
+    std::uint64_t counted_body_bytes() const;
     bool stopped() const { return state_ == State::stopped; }
     const HttpError& error() const { return error_; }  // after failed
 

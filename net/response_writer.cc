@@ -184,7 +184,7 @@ bool ResponseWriter::end_chunked() {
 }
 
 bool ResponseWriter::end_until_close() {
-    return finish("Connection: close\r\n\r\n");
+    return finish("\r\n");
 }
 
 void write_continue(OutputBuffer& output) {

@@ -32,8 +32,9 @@ class ResponseWriter {
     [[nodiscard]] bool end_with_length(
         std::uint64_t length);  // the body is written by the caller; HEAD writes none
     [[nodiscard]] bool end_with_body(base::Bytes body);
-    [[nodiscard]] bool end_chunked();      // Transfer-Encoding: chunked; then write_chunk
-    [[nodiscard]] bool end_until_close();  // HTTP/1.0: the body ends with the connection
+    [[nodiscard]] bool end_chunked();  // Transfer-Encoding: chunked; then write_chunk
+    // HTTP/1.0: the body ends with the connection; connection_close() is the caller's.
+    [[nodiscard]] bool end_until_close();
 
     bool ok() const { return ok_; }
 

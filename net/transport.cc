@@ -16,18 +16,22 @@ namespace ursula::net {
 
 namespace {
 
+// The bytes of a 503 as src/http/responder.cc writes it, without a request to answer: no id of its
+// own, no CORS block.
 constexpr std::string_view refusal_response =
     "HTTP/1.1 503 Service Unavailable\r\n"
-    "Content-Type: text/plain\r\n"
-    "Content-Length: 38\r\n"
-    "Retry-After: 1\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Cross-Origin-Resource-Policy: cross-origin\r\n"
     "Connection: close\r\n"
+    "Content-Type: application/problem+json\r\n"
+    "Cache-Control: no-store\r\n"
+    "Retry-After: 1\r\n"
+    "Content-Length: 213\r\n"
     "\r\n"
-    "too many connections, try again later\n";
-
-// Refused connections that may still be draining, so that they see the refusal. Beyond it they are
-// reset.
-constexpr std::uint32_t refused_at_once_max = 64;
+    "{\"status\":503,\"code\":\"too_many_connections\",\"title\":\"The server has as many "
+    "connections as it may\",\"hint\":\"close idle ones or try again later; "
+    "server.max_connections is the bound\",\"request_id\":\"0000000000000000\"}\n";
+static_assert(refusal_response.size() - refusal_response.find("\r\n\r\n") - 4 == 213);
 
 // After running out of file descriptors: how long to leave the queue alone.
 constexpr base::Duration accept_retry_delay = base::milliseconds(100);
@@ -163,10 +167,10 @@ void Transport::accept_done(const AcceptDone& done) {
 }
 
 void Transport::accept_one(int socket) {
-    const bool refuse = counters_.open >= options_.connections_max;
+    const bool refuse = options_.connections != nullptr && !options_.connections->take(1);
     if (refuse) {
         ++counters_.refused;
-        if (refused_open_ >= refused_at_once_max) {
+        if (refused_open_ >= base::limits::refused_at_once_max) {
             ::close(socket);
             return;
         }
@@ -616,6 +620,9 @@ void Transport::shut_down(Connection& connection) {
     if (connection.known) {
         connection.known = false;
         --counters_.open;
+        if (options_.connections != nullptr) {
+            options_.connections->give(1);
+        }
         (beginning_ ? closed_ : closed_next_).push_back(id_of(connection));
     } else {
         --refused_open_;

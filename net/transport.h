@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/capacity.h"
 #include "base/limits.h"
 #include "base/result.h"
 #include "base/slice.h"
@@ -42,7 +43,8 @@ struct ConnectionId {
 };
 
 struct TransportOptions {
-    std::uint32_t connections_max = 10'000;  // further ones get a canned 503
+    // Connections; further ones get a canned 503. Outlives the transport; null: no bound.
+    base::Capacity* connections = nullptr;
     base::Duration header_timeout = base::milliseconds(base::limits::header_timeout_ms);
     base::Duration body_idle_timeout = base::milliseconds(base::limits::body_idle_timeout_ms);
     base::Duration keep_alive_timeout = base::milliseconds(base::limits::keep_alive_timeout_ms);
@@ -54,7 +56,7 @@ struct TransportOptions {
 
 struct TransportCounters {
     std::uint64_t accepted = 0;
-    std::uint64_t refused = 0;        // over connections_max
+    std::uint64_t refused = 0;        // over the bound on connections
     std::uint64_t accept_errors = 0;  // out of file descriptors and the like
     std::uint64_t closed = 0;
     std::uint64_t received_bytes = 0;

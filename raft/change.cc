@@ -55,7 +55,9 @@ bool Group::refuses_change(const ChangeMembership& change, SubmitRefusal& why) c
         if (peer != peers_.end() && peer->voter) {
             continue;
         }
-        if (!is_well || peer->match.value + limits::promotion_gap_entries_max < log_.last().value) {
+        // It must also know that it belongs to the group: else it would not vote (R11).
+        if (!is_well || peer->match < current.index ||
+            peer->match.value + limits::promotion_gap_entries_max < log_.last().value) {
             return refuse(SubmitRefusal::not_caught_up);
         }
     }

@@ -154,7 +154,7 @@ void Group::on(const Message& from, const PreVote& vote, Now now, Effects& effec
     }
     // 9.6 with 6.2: no vote against a leader that is heard.
     const bool free = hard_state_.vote == NodeId{} || hard_state_.vote == from.from;
-    const bool granted = !hears_leader() && is_up_to_date(vote.last) &&
+    const bool granted = is_member_of_something() && !hears_leader() && is_up_to_date(vote.last) &&
                          (from.term > hard_state_.term || (from.term == hard_state_.term && free));
     // A refusal carries this node's own term, so that one that fell behind catches up with it.
     effects.messages.push_back(
@@ -208,8 +208,8 @@ void Group::on(const Message& from, const Vote& vote, Now now, Effects& effects)
     }
     // One vote per term, first come, to a log that is not behind this one (3.6.1).
     const bool again = hard_state_.vote == from.from;
-    const bool granted =
-        again || (hard_state_.vote == NodeId{} && leader_ == NodeId{} && is_up_to_date(vote.last));
+    const bool granted = again || (is_member_of_something() && hard_state_.vote == NodeId{} &&
+                                   leader_ == NodeId{} && is_up_to_date(vote.last));
     if (!granted) {
         send(from.from, Voted{false}, effects);
         return;

@@ -73,6 +73,7 @@ class Group {
     bool wants_turn_end() const { return turn_end_due_; }
 
     GroupId id() const { return id_; }
+    NodeId self() const { return self_; }
     Role role() const { return role_; }
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
@@ -135,6 +136,9 @@ class Group {
     void greet(NodeId node);
     void arm_election(Duration wait, Now now);
     bool hears_leader() const;
+    // A node that was never added has no vote: its directory may be a lost one of the same id
+    // (R11).
+    bool is_member_of_something() const { return !peers_.empty(); }
     bool is_up_to_date(EntryId last) const { return last >= log_.last_id(); }
     void forget_votes();
     void ask_whether_to_campaign(Now now, Effects& effects);

@@ -264,7 +264,8 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
             break;
         }
     }
-    turn_end_due_ = turn_end_due_ || peer->next <= log_.last();
+    turn_end_due_ =
+        turn_end_due_ || peer->next <= log_.last() || peer->commit_sent < log_.committed();
     if (rose && peer->votes()) {
         advance_commit(now, effects);
     }

@@ -19,6 +19,7 @@ namespace {
 
 constexpr base::Duration publish_every = base::milliseconds(100);
 constexpr base::Duration refused_log_pause = base::seconds(10);
+constexpr base::Duration snapshot_log_pause = base::seconds(1);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
@@ -34,13 +35,15 @@ base::Now read_clocks() {
 
 }  // namespace
 
-Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes)
+Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes,
+                       std::uint64_t connections_max)
     : shards(count),
       latches(std::make_unique<shard::SleepLatch[]>(count)),
       doorbells(std::make_unique<std::atomic<int>[]>(count)),
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
       metrics(std::make_unique<ops::ShardMetrics[]>(count)),
-      memory(memory_bytes) {
+      memory(memory_bytes),
+      connections(connections_max) {
     for (std::uint32_t i = 0; i < count; ++i) {
         doorbells[i] = -1;
         foreign_doorbells[i] = -1;
@@ -153,7 +156,7 @@ base::Result<void> Loop::start() {
     }
     now_ = recovered;
     net::TransportOptions transport;
-    transport.connections_max = edge_.connections_max;
+    transport.connections = &neighbours_.connections;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
@@ -393,21 +396,7 @@ bool Loop::finished() {
     return draining_ && (front_->drained() || now_.mono >= drain_end_);
 }
 
-bool Loop::alive() {
-    return ops::reasons_not_live(health_input()).empty();
-}
-
-bool Loop::ready() {
-    return ops::reasons_not_ready(health_input()).empty();
-}
-
-std::string Loop::health() {
-    std::string text;
-    ops::write_health(text, health_input());
-    return text;
-}
-
-ops::HealthInput Loop::health_input() const {
+ops::HealthInput Loop::look() const {
     ops::HealthInput input;
     std::vector<const ops::ShardMetrics*> all;
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
@@ -425,11 +414,29 @@ ops::HealthInput Loop::health_input() const {
     input.disk_full = neighbours_.full_disks > 0;
     // Less than a slab left: some shard refuses, or soon will.
     input.memory_full =
-        options_.directory < 0 && neighbours_.memory.left() < base::MemoryCapacity::slab_bytes;
+        options_.directory < 0 && neighbours_.memory.left() < base::Capacity::slab_bytes;
     input.shards = neighbours_.shards;
     input.stalled_shards = ops::stalled_shards(all, now_.mono);
     input.groups = options_.shard_options.groups;
     return input;
+}
+
+bool Loop::live(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_live(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+bool Loop::ready(std::string& text) {
+    const std::vector<std::string_view> reasons = ops::reasons_not_ready(look());
+    ops::write_probe(text, reasons);
+    return reasons.empty();
+}
+
+std::string Loop::health() {
+    std::string text;
+    ops::write_health(text, look());
+    return text;
 }
 
 std::string Loop::metrics() {
@@ -533,7 +540,8 @@ void Loop::log_events() {
     for (const shard::ShardEvent& event : events_) {
         switch (event.kind) {
             case shard::ShardEvent::Kind::snapshot_written:
-                base::log(base::Event::snapshot_written, {{"shard", self_}, {"what", event.text}});
+                ++snapshots_unlogged_;
+                newest_snapshot_ = event.text;
                 break;
             case shard::ShardEvent::Kind::snapshot_failed:
                 base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
@@ -550,6 +558,14 @@ void Loop::log_events() {
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
                 break;
         }
+    }
+    // A round writes one per group: a line per round is enough.
+    if (snapshots_unlogged_ > 0 && now_.mono >= snapshot_log_due_) {
+        base::log(
+            base::Event::snapshot_written,
+            {{"shard", self_}, {"groups", snapshots_unlogged_}, {"newest", newest_snapshot_}});
+        snapshots_unlogged_ = 0;
+        snapshot_log_due_ = now_.mono + snapshot_log_pause;
     }
     const base::Duration took = read_clocks().mono - now_.mono;
     if (took > slow_turn) {

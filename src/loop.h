@@ -28,7 +28,7 @@ namespace ursula {
 
 // What the loops of a node see of each other. Made before them, outlives them.
 struct Neighbours {
-    Neighbours(std::uint32_t shards, std::uint64_t memory_bytes);
+    Neighbours(std::uint32_t shards, std::uint64_t memory_bytes, std::uint64_t connections_max);
 
     shard::Mailbox& mail(std::uint32_t from, std::uint32_t to) {
         return *mail_[from * shards + to];
@@ -45,8 +45,9 @@ struct Neighbours {
     std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
     std::atomic<bool> stopping{false};         // leave at once
     std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
-    base::MemoryCapacity memory;               // of a node without a data directory
-    std::atomic<std::uint64_t> served{0};      // with --stop-after
+    base::Capacity memory;                     // of a node without a data directory
+    base::Capacity connections;
+    std::atomic<std::uint64_t> served{0};  // with --stop-after
     // The newest configuration; each is kept until the node ends. A loop takes over what may
     // change while it runs.
     std::atomic<const Config*> config{nullptr};
@@ -90,18 +91,18 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Result<void> submit();
 
     bool send(base::ShardId to, const api::Call& call) override;
-    bool alive() override;
-    bool ready() override;
+    bool live(std::string& text) override;
+    bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
 
+    ops::HealthInput look() const;
     void route(api::Reply& reply);
     void route_internal(const api::Call& call);
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
     void take_over(const Config& config);
-    ops::HealthInput health_input() const;
     void publish();
     void log_events();
     void log_refused_connections();
@@ -138,6 +139,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant refused_log_due_{};
     std::uint64_t refused_logged_ = 0;  // logged so far, as those below
     std::uint64_t accept_errors_logged_ = 0;
+    base::Instant snapshot_log_due_{};
+    std::uint64_t snapshots_unlogged_ = 0;
+    std::string newest_snapshot_;
     std::uint64_t segments_made_ = 0;
     std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;

@@ -298,6 +298,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
+    edge.connections = &neighbours.connections;
     edge.bodies_in_flight_bytes_max = std::max<std::uint64_t>(
         limits::bodies_in_flight_bytes_max / layout.shards, config.server.max_body);
     edge.read_chunk_bytes = limits::read_chunk_bytes_default;
@@ -374,21 +375,19 @@ int run_node(const CommandLine& line) {
                {"shards", layout->shards},
                {"groups", layout->groups}});
 
-    Neighbours neighbours(layout->shards, config.storage.hot_bytes);
-    neighbours.config = &config;
-    const base::HashKey key{random_number(), random_number()};
     std::uint64_t connections = config.server.max_connections;
     if (connections == 0) {
         connections = descriptors > 2 * limits::reserved_descriptors
                           ? descriptors - limits::reserved_descriptors
                           : descriptors / 2;
     }
+    Neighbours neighbours(layout->shards, config.storage.hot_bytes, connections);
+    neighbours.config = &config;
+    const base::HashKey key{random_number(), random_number()};
     std::vector<std::unique_ptr<Loop>> loops;
     for (std::uint32_t i = 0; i < layout->shards; ++i) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
         options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
-        options.edge.connections_max = static_cast<std::uint32_t>(
-            std::min<std::uint64_t>(connections / layout->shards + 1, 1'000'000));
         options.listeners = listening->by_shard[i];
         options.disk_profile = profile;
         options.stop_after = line.stop_after;

@@ -17,7 +17,11 @@ constexpr std::size_t header_field_bytes_max = 16 * kib;    // one field; 431 ab
 constexpr std::size_t header_count_max = 100;               // 431 above
 constexpr std::size_t chunk_line_bytes_max = 256;           // chunk size line; 400 above
 constexpr std::size_t chunk_extension_bytes_max = 1 * kib;  // all extensions of a body; 400 above
-constexpr std::size_t body_bytes_default = 16 * mib;        // server.max_body; 413 above
+// A body in tiny chunks costs more to read than it brings (CVE-2023-39326): once so many bytes came
+// over the wire, no more than ratio times the body; 400 above.
+constexpr std::uint64_t chunk_overhead_free_bytes = 64 * kib;
+constexpr std::uint64_t chunk_overhead_ratio_max = 16;
+constexpr std::size_t body_bytes_default = 16 * mib;  // server.max_body; 413 above
 constexpr std::size_t pipeline_requests_max =
     64;  // parsed ahead per connection; then reading stops
 constexpr std::size_t output_bytes_max = 256 * kib;  // queued per connection; then producers pause
@@ -34,12 +38,15 @@ constexpr std::uint32_t reserved_descriptors = 256;
 // each window is ended with 408.
 constexpr std::int64_t body_rate_window_ms = 5'000;
 constexpr std::size_t body_rate_bytes_min = 5 * kib;  // per window: 1 KiB/s
-constexpr std::int64_t linger_timeout_ms = 5'000;     // after our last byte, for the peer's FIN
+// Connections over server.max_connections that wait to be told so; beyond, they are reset. Enough
+// for a burst, and little beside the connections that are served.
+constexpr std::uint32_t refused_at_once_max = 64;
+constexpr std::int64_t linger_timeout_ms = 5'000;  // after our last byte, for the peer's FIN
 
 // --- names and headers of the protocol ---
 constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above
 constexpr std::size_t path_segments_max = 64;      // under /v1/stream
-constexpr std::size_t bucket_name_bytes_max = 64;  // a-z 0-9 _ - .
+constexpr std::size_t bucket_name_bytes_max = 64;  // a-z A-Z 0-9 _ - .
 constexpr std::size_t bucket_name_bytes_min = 1;
 constexpr std::size_t content_type_bytes_max = 256;
 constexpr std::size_t producer_id_bytes_max = 256;
@@ -48,6 +55,14 @@ constexpr std::uint64_t producer_number_max = (1ull << 53) - 1;
 constexpr std::size_t producers_per_stream_max =
     1'000'000;  // beyond: least recently used is forgotten by a command
 constexpr std::size_t json_depth_max = 512;
+// Any offset (33 bytes), cursor (20 digits) or mode fits many times over, percent-escaped too;
+// longer values of offset are refused, of live and cursor ignored.
+constexpr std::size_t query_value_bytes_max = 256;
+constexpr std::size_t cursor_bytes_max = 64;  // a cursor of ours has 20 digits; longer: none given
+constexpr std::uint32_t listing_default_count = 1000;  // a page a person can still scroll
+constexpr std::uint32_t listing_count_max = 10'000;    // ?limit=; one answer of a few MiB at most
+// Of a text with client bytes in it, in a problem body: a title or hint is a sentence or a command.
+constexpr std::size_t quoted_bytes_max = 300;
 
 // --- replication and log ---
 constexpr std::uint32_t groups_default = 64;

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "api/call.h"
+#include "base/capacity.h"
+#include "base/limits.h"
 #include "base/metric.h"
 #include "base/siphash.h"
 #include "base/time.h"
@@ -22,8 +24,9 @@ struct EdgeOptions {
     bool auto_create_buckets = false;
     std::uint64_t max_body = 0;
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
-    std::uint32_t connections_max = 0;             // of this loop
+    const base::Capacity* connections = nullptr;   // of the node; null: no bound
     std::uint64_t read_chunk_bytes = 0;
+    std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
     base::Duration sse_lifetime;
@@ -46,8 +49,9 @@ class CallSink {
 // Pages about the node itself.
 class NodePages {
   public:
-    virtual bool alive() = 0;
-    virtual bool ready() = 0;
+    // Their JSON bodies go to `text`; false: the answer is no, 503.
+    virtual bool live(std::string& text) = 0;
+    virtual bool ready(std::string& text) = 0;
     virtual std::string health() = 0;   // JSON
     virtual std::string metrics() = 0;  // Prometheus text
 

@@ -44,8 +44,11 @@ struct WaitingCreate {
     bool making_bucket = false;  // server.auto_create_buckets: the bucket is being created
 };
 
-// The answers of all shards to a listing, merged when the last is in.
+// What a listing asks for, and the answers of all shards, merged when the last is in.
 struct Listing {
+    std::string bucket;
+    std::string prefix;
+    std::string after;
     std::vector<std::string> parts;
     std::uint32_t waiting = 0;
     std::uint32_t count_max = 0;

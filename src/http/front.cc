@@ -5,6 +5,7 @@
 
 #include "api/placement.h"
 #include "base/limits.h"
+#include "http/header_values.h"
 #include "net/uri.h"
 
 namespace ursula::http {
@@ -76,10 +77,17 @@ void Front::expire(const net::Expired& expired) {
         refuse_input(peer, problem_of_status(408, "request_timeout"));
         return;
     }
+    end_input(peer);
+}
+
+// Nothing more is read of it. It closes behind the answers it waits for.
+void Front::end_input(Peer& peer) {
     peer.reader.stop(parser_);
     peer.closing = true;
     if (peer.open == 0) {
         transport_.close_after_flush(peer.id);
+    } else {
+        exchanges_.at(peer.last).keep_alive = false;
     }
 }
 
@@ -93,11 +101,26 @@ void Front::refuse_input(Peer& peer, const Problem& problem) {
     responder_.problem(exchange, problem);
 }
 
+// A body that is dropped as it comes is never too much.
+bool Front::too_many_bodies(const Peer& peer) const {
+    return peer.reader.counted_body_bytes() > 0 &&
+           parser_.body_bytes() > options_.bodies_in_flight_bytes_max;
+}
+
+// Its body is more than the server may hold beside those it holds.
+void Front::refuse_body(Peer& peer) {
+    ++counters_.bodies_refused;
+    Problem problem = problem_of_status(503, "too_many_bodies");
+    problem.hint = "the server holds as many unfinished bodies as it may; try again";
+    refuse_input(peer, problem);
+}
+
 // Half of the memory for bodies or half of the connections in use: whoever holds one with a body
 // that hardly comes loses it. With room left a slow body has all the time it needs.
 void Front::end_slow_bodies(base::Now now) {
-    const bool pressed = parser_.held_bytes() > options_.bodies_in_flight_bytes_max / 2 ||
-                         open_ > options_.connections_max / 2;
+    const bool pressed = parser_.body_bytes() > options_.bodies_in_flight_bytes_max / 2 ||
+                         (options_.connections != nullptr &&
+                          options_.connections->left() < options_.connections->all() / 2);
     if (!pressed || now.mono < rates_due_) {
         return;
     }
@@ -105,9 +128,12 @@ void Front::end_slow_bodies(base::Now now) {
     for (Peer& peer : peers_) {
         const bool in_body =
             peer.id.generation != 0 && !peer.closing && !peer.waiting && peer.reader.in_body();
-        if (in_body && peer.rated && peer.rated_bytes < limits::body_rate_bytes_min &&
-            peer.open == 0) {
+        if (in_body && peer.rated && peer.rated_bytes < limits::body_rate_bytes_min) {
             ++counters_.bodies_too_slow;
+            if (peer.open != 0) {
+                end_input(peer);  // earlier requests are being answered: nothing may come between
+                continue;
+            }
             Problem problem = problem_of_status(408, "body_too_slow");
             problem.hint = "the server is short of room and this body brought less than 1 KiB/s";
             refuse_input(peer, problem);
@@ -165,15 +191,16 @@ void Front::collect(base::Now now) {
     unlink_ended(now);
 }
 
-// Requests of one connection take effect in their order: appends to one shard may be under way
-// together, everything else waits until all earlier ones are answered.
+// Requests of one connection take effect in their order: appends to one group, which has one log
+// and takes calls in order, may be under way together. Everything else waits until all earlier ones
+// are answered: another group's small append could become visible before a large one of this.
 bool Front::may_start(const Peer& peer, const net::Request& request, const Route& route,
-                      base::ShardId shard) const {
+                      base::GroupId group) const {
     if (peer.open == 0) {
         return true;
     }
     return request.method == Method::post && route.kind == RouteKind::stream && peer.appends_only &&
-           peer.shard == shard && peer.open < limits::pipeline_requests_max;
+           peer.group == group && peer.open < limits::pipeline_requests_max;
 }
 
 void Front::pump(Peer& peer, base::Now now) {
@@ -183,15 +210,19 @@ void Front::pump(Peer& peer, base::Now now) {
         transport_.resume_input(id);
     }
     while (!peer.closing) {
-        if (transport_.output_pending(id) >= limits::output_bytes_max) {
-            // It does not read its responses: no further one is begun until it does.
-            peer.choked = true;
-            wait(peer);
-            transport_.report_drained(id, limits::output_bytes_max / 2);
+        // It does not read its responses: no further one is begun until it does. A body that is
+        // on its way - behind a live reader - is read to its end first.
+        const bool choked = transport_.output_pending(id) >= limits::output_bytes_max;
+        if (choked && !peer.reader.in_body()) {
+            choke(peer);
             break;
         }
         const net::ReadEvent event = peer.reader.next(parser_, request_);
         if (event == net::ReadEvent::need_more) {
+            // A chunked body counts as it grows; one of known length was counted at its head.
+            if (peer.reader.in_chunked_body() && too_many_bodies(peer)) {
+                refuse_body(peer);
+            }
             break;
         }
         if (event == net::ReadEvent::failed) {
@@ -204,16 +235,8 @@ void Front::pump(Peer& peer, base::Now now) {
             break;
         }
         if (event == net::ReadEvent::head_ready) {
-            if (parser_.held_bytes() + request_.content_length >
-                options_.bodies_in_flight_bytes_max) {
-                ++counters_.bodies_refused;
-                Exchange& exchange = open_exchange(peer, request_);
-                exchange.keep_alive = false;
-                peer.closing = true;
-                peer.reader.stop(parser_);
-                Problem problem = problem_of_status(503, "too_many_bodies");
-                problem.hint = "the server holds as many unfinished bodies as it may; try again";
-                responder_.problem(exchange, problem);
+            if (too_many_bodies(peer)) {
+                refuse_body(peer);
                 break;
             }
             if (request_.expect_continue) {
@@ -223,6 +246,11 @@ void Front::pump(Peer& peer, base::Now now) {
         }
         peer.continue_wanted = false;
         peer.rated = false;
+        if (choked) {
+            peer.reader.put_back(parser_, request_);
+            choke(peer);
+            break;
+        }
         start(peer, request_, now);
         if (peers_[id.slot].id != id) {
             return;
@@ -240,6 +268,12 @@ void Front::wait(Peer& peer) {
     peer.waiting = true;
     peer.reader.hold(parser_);
     transport_.pause_input(peer.id);
+}
+
+void Front::choke(Peer& peer) {
+    peer.choked = true;
+    wait(peer);
+    transport_.report_drained(peer.id, limits::output_bytes_max / 2);
 }
 
 // Deadlines, a 100 Continue that may be sent by now, and the end of a connection that has nothing
@@ -477,8 +511,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     Route route;
     api::StreamKey key;
     const bool readable = find_target(request, route, key);
-    const base::ShardId shard = api::shard_of(key.group, options_.shards);
-    if (!may_start(peer, request, route, shard)) {
+    if (!may_start(peer, request, route, key.group)) {
         peer.reader.put_back(parser_, request);
         wait(peer);
         return;
@@ -495,7 +528,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     }
     peer.appends_only = request.method == Method::post && route.kind == RouteKind::stream &&
                         (peer.open == 1 || peer.appends_only);
-    peer.shard = shard;
+    peer.group = key.group;
     if (request.method == Method::options) {
         answer_options(exchange);
         return;
@@ -537,6 +570,13 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
 
 void Front::start_stream(Exchange& exchange, const net::Request& request, const Route& route,
                          const api::StreamKey& key, base::Now now) {
+    if (const std::string_view name = repeated_header(request.headers); !name.empty())
+        [[unlikely]] {
+        responder_.problem(
+            exchange, bad_request("header_repeated", std::string(name) + " is given more than once",
+                                  "send each header of the protocol once"));
+        return;
+    }
     switch (request.method) {
         case Method::post:
             start_append(exchange, request, key);
@@ -627,8 +667,13 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
         case Asked::remove_bucket:
             answer_bucket(exchange, std::get<api::BucketReply>(answer));
             return;
-        case Asked::list_buckets:
         case Asked::list_streams:
+            if (std::holds_alternative<api::BucketReply>(answer)) {
+                send_listing(exchange);
+                return;
+            }
+            [[fallthrough]];
+        case Asked::list_buckets:
             answer_list(exchange, std::get<api::ListReply>(answer));
             return;
         case Asked::nothing:

@@ -65,7 +65,7 @@ class Front {
         std::uint32_t first = 0;  // exchanges in request order
         std::uint32_t last = 0;
         std::uint16_t open = 0;     // exchanges in the list
-        bool appends_only = false;  // all open ones are appends on `shard`
+        bool appends_only = false;  // all open ones are appends to `group`
         bool choked = false;        // waiting for its output to drain
         bool waiting = false;       // requests are held until earlier ones are answered
         bool queued = false;        // in waiting_
@@ -73,7 +73,7 @@ class Front {
         bool closing = false;  // no further request is read
         bool continue_wanted = false;
         bool rated = false;  // this body has been there since the last look at body rates
-        base::ShardId shard;
+        base::GroupId group;
         std::uint32_t rated_bytes = 0;  // received since then, at most UINT32_MAX
     };
 
@@ -81,12 +81,16 @@ class Front {
     void drop(net::ConnectionId id);
     void expire(const net::Expired& expired);
     void end_slow_bodies(base::Now now);
+    void end_input(Peer& peer);
     void refuse_input(Peer& peer, const Problem& problem);
+    bool too_many_bodies(const Peer& peer) const;
+    void refuse_body(Peer& peer);
     void pump(Peer& peer, base::Now now);
     bool find_target(const net::Request& request, Route& route, api::StreamKey& key);
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
-                   base::ShardId shard) const;
+                   base::GroupId group) const;
     void wait(Peer& peer);
+    void choke(Peer& peer);
     void settle(Peer& peer);
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);
@@ -103,6 +107,7 @@ class Front {
                     base::Now now);
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
     void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
+    void send_listing(Exchange& exchange);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
     void answer_options(Exchange& exchange);
 

@@ -40,13 +40,8 @@ void Front::start_append(Exchange& exchange, const net::Request& request,
                                        "send at most 256 bytes"));
         return;
     }
-    if (headers.has(KnownHeader::content_encoding) &&
-        headers.get(KnownHeader::content_encoding) != "identity") {
-        Problem coded =
-            bad_request("content_encoding", "Request bodies are stored as they come, never decoded",
-                        "send the body without Content-Encoding");
-        coded.status = 415;
-        responder_.problem(exchange, coded);
+    if (!check_coding(headers, problem)) {
+        responder_.problem(exchange, problem);
         return;
     }
     if (exchange.shard != options_.shard) {

@@ -21,9 +21,6 @@ using net::Method;
 
 namespace {
 
-constexpr std::uint32_t listing_default = 1000;
-constexpr std::uint32_t listing_max = 10'000;
-
 std::string_view or_default(std::string_view content_type) {
     return api::is_media_type(content_type) ? content_type : api::default_content_type;
 }
@@ -46,6 +43,11 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     const net::Headers& headers = request.headers;
     if (const std::string_view name = unbuilt_header(headers); !name.empty()) {
         responder_.problem(exchange, not_built(name));
+        return;
+    }
+    Problem problem;
+    if (!check_coding(headers, problem)) {
+        responder_.problem(exchange, problem);
         return;
     }
     const std::string_view content_type = or_default(headers.get(KnownHeader::content_type));
@@ -159,12 +161,12 @@ void Front::answer_bucket(Exchange& exchange, const api::BucketReply& reply) {
     responder_.end(exchange, writer.end_with_body({}));
 }
 
-// GET /{bucket}?prefix=&after=&limit= asks every shard for its part; GET / asks group 0 for the
-// buckets.
+// GET /{bucket}?prefix=&after=&limit= asks group 0 for the bucket, then every shard for its part;
+// GET / asks group 0 for the buckets.
 void Front::start_listing(Exchange& exchange, const net::Request& request, const Route& route) {
     exchange.listing = std::make_unique<Listing>();
     Listing& listing = *exchange.listing;
-    listing.count_max = listing_default;
+    listing.count_max = limits::listing_default_count;
     std::string prefix;
     std::string after;
     net::QueryIterator query(request.query);
@@ -186,7 +188,7 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
             const char* end = value.text.data() + value.text.size();
             const auto parsed = std::from_chars(value.text.data(), end, limit);
             if (parsed.ec != std::errc() || parsed.ptr != end || limit == 0 ||
-                limit > listing_max) {
+                limit > limits::listing_count_max) {
                 responder_.problem(exchange,
                                    bad_request("bad_limit", "limit is not a number from 1 to 10000",
                                                "leave it out"));
@@ -203,11 +205,21 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
     }
     exchange.asked = Asked::list_streams;
     // The bucket itself first: an empty list and a missing bucket are not the same.
+    listing.bucket = route.bucket;
+    listing.prefix = std::move(prefix);
+    listing.after = std::move(after);
+    call(exchange, api::shard_of(api::bucket_group, options_.shards),
+         api::ResolveBucketCall{route.bucket});
+}
+
+// The bucket is there: every shard is asked for its part.
+void Front::send_listing(Exchange& exchange) {
+    Listing& listing = *exchange.listing;
     listing.waiting = options_.shards;
     api::ListStreamsCall list;
-    list.bucket = route.bucket;
-    list.prefix = arena_.keep(prefix);
-    list.after = arena_.keep(after);
+    list.bucket = arena_.keep(listing.bucket);
+    list.prefix = arena_.keep(listing.prefix);
+    list.after = arena_.keep(listing.after);
     list.count_max = listing.count_max;
     for (std::uint32_t shard = 0; shard < options_.shards && !exchange.done; ++shard) {
         call(exchange, base::ShardId(shard), list);

@@ -40,12 +40,12 @@ void Front::start_page(Exchange& exchange, const net::Request& request, const Ro
             text = root_text;
             break;
         case RouteKind::livez:
-            status = pages_.alive() ? 200 : 503;
-            text = status == 200 ? "ok\n" : "a core is stuck\n";
+            type = "application/json";
+            status = pages_.live(text) ? 200 : 503;
             break;
         case RouteKind::readyz:
-            status = pages_.ready() && !draining_ ? 200 : 503;
-            text = status == 200 ? "ok\n" : draining_ ? "draining\n" : "not ready\n";
+            type = "application/json";
+            status = pages_.ready(text) ? 200 : 503;
             break;
         case RouteKind::health:
             type = "application/json";

@@ -22,7 +22,7 @@ struct ReadQuery {
     std::uint64_t offset = 0;
     bool long_poll = false;
     bool sse = false;
-    std::array<char, 64> cursor_buffer{};
+    std::array<char, limits::cursor_bytes_max> cursor_buffer{};
     std::string_view cursor;
 };
 
@@ -31,7 +31,7 @@ struct ReadQuery {
 bool read_query(std::string_view query, ReadQuery& out) {
     net::QueryIterator iterator(query);
     net::QueryParameter parameter;
-    std::array<char, 256> buffer;
+    std::array<char, limits::query_value_bytes_max> buffer;
     while (iterator.next(parameter)) {
         const bool offset = parameter.name == "offset";
         if (!offset && parameter.name != "live" && parameter.name != "cursor") {
@@ -87,7 +87,6 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
     }
     if (live) {
         exchange.asked = Asked::tail;
-        exchange.if_none_match.assign(request.headers.get(KnownHeader::if_none_match));
         TailHub::Start start;
         start.mode = query.sse ? TailMode::sse : TailMode::long_poll;
         start.key = key;
@@ -102,8 +101,9 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
                 start.from_now = false;
             }
         }
-        if (!tails_.start(exchange, start, now)) {
-            responder_.refuse(exchange, {api::Refusal::too_many_tails});
+        if (const api::Refusal why = tails_.start(exchange, start, now);
+            why != api::Refusal::none) {
+            responder_.refuse(exchange, {why});
         }
         return;
     }
@@ -166,6 +166,9 @@ void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
         writer.constant(!reply.up_to_date || reply.closed
                             ? "Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n"
                             : "Cache-Control: no-cache\r\n");
+    }
+    if (reply.json) {
+        writer.constant(Responder::json_vary);
     }
     if (not_modified) {
         responder_.end(exchange, writer.end_without_body());

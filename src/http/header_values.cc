@@ -8,9 +8,59 @@ namespace ursula::http {
 namespace limits = base::limits;
 using net::KnownHeader;
 
+namespace {
+
+struct NamedHeader {
+    KnownHeader header;
+    std::string_view name;
+};
+// What the verbs read. If-None-Match is a list and may stand in several lines.
+constexpr NamedHeader single_headers[] = {
+    {KnownHeader::content_type, "Content-Type"},
+    {KnownHeader::content_encoding, "Content-Encoding"},
+    {KnownHeader::last_event_id, "Last-Event-ID"},
+    {KnownHeader::producer_epoch, "Producer-Epoch"},
+    {KnownHeader::producer_id, "Producer-Id"},
+    {KnownHeader::producer_seq, "Producer-Seq"},
+    {KnownHeader::stream_closed, "Stream-Closed"},
+    {KnownHeader::stream_seq, "Stream-Seq"},
+};
+constexpr std::uint64_t single_mask = [] {
+    std::uint64_t mask = 0;
+    for (const NamedHeader& one : single_headers) {
+        mask |= std::uint64_t{1} << static_cast<unsigned>(one.header);
+    }
+    return mask;
+}();
+
+}  // namespace
+
+std::string_view repeated_header(const net::Headers& headers) {
+    if ((headers.repeated_mask() & single_mask) == 0) [[likely]] {
+        return {};
+    }
+    for (const NamedHeader& one : single_headers) {
+        if (headers.repeated(one.header)) {
+            return one.name;
+        }
+    }
+    return {};
+}
+
+bool check_coding(const net::Headers& headers, Problem& problem) {
+    if (!headers.has(KnownHeader::content_encoding) ||
+        api::equal_ignoring_case(headers.get(KnownHeader::content_encoding), "identity")) {
+        return true;
+    }
+    problem =
+        bad_request("content_encoding", "Request bodies are stored as they come, never decoded",
+                    "send the body without Content-Encoding");
+    problem.status = 415;
+    return false;
+}
+
 bool says_closed(const net::Headers& headers) {
     return headers.has(KnownHeader::stream_closed) &&
-           !headers.repeated(KnownHeader::stream_closed) &&
            api::equal_ignoring_case(headers.get(KnownHeader::stream_closed), "true");
 }
 
@@ -44,13 +94,6 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
                               "send all three or none");
         return false;
     }
-    if (headers.repeated(KnownHeader::producer_id) ||
-        headers.repeated(KnownHeader::producer_epoch) ||
-        headers.repeated(KnownHeader::producer_seq)) {
-        problem =
-            bad_request("producer_headers", "A producer header is given twice", "send each once");
-        return false;
-    }
     producer.id = headers.get(KnownHeader::producer_id);
     if (producer.id.empty() || producer.id.size() > limits::producer_id_bytes_max) {
         problem =
@@ -71,18 +114,14 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
 }
 
 std::string_view unbuilt_header(const net::Headers& headers) {
-    struct Unbuilt {
-        KnownHeader header;
-        std::string_view name;
-    };
-    constexpr Unbuilt unbuilt[] = {
+    constexpr NamedHeader unbuilt[] = {
         {KnownHeader::stream_ttl, "Stream-TTL"},
         {KnownHeader::stream_expires_at, "Stream-Expires-At"},
         {KnownHeader::stream_forked_from, "Stream-Forked-From"},
         {KnownHeader::stream_fork_offset, "Stream-Fork-Offset"},
         {KnownHeader::stream_fork_sub_offset, "Stream-Fork-Sub-Offset"},
     };
-    for (const Unbuilt& one : unbuilt) {
+    for (const NamedHeader& one : unbuilt) {
         if (headers.has(one.header)) {
             return one.name;
         }

@@ -11,7 +11,15 @@
 
 namespace ursula::http {
 
-// `true` in any case, given once; everything else counts as absent.
+// The first header of the protocol that stands more than once in the head, as it is spelled in
+// problems: which of them counts could be read two ways, so the request is refused. Empty: none.
+std::string_view repeated_header(const net::Headers& headers);
+
+// Request bodies are stored as they come. False: another Content-Encoding than identity; `problem`
+// is filled.
+bool check_coding(const net::Headers& headers, Problem& problem);
+
+// `true` in any case; everything else counts as absent.
 bool says_closed(const net::Headers& headers);
 
 // 1*DIGIT up to 2^53 - 1, leading zeros allowed.

@@ -2,15 +2,18 @@
 
 #include <fmt/format.h>
 
+#include "base/limits.h"
+#include "net/response_writer.h"
+
 namespace ursula::http {
 namespace {
 
-constexpr std::size_t quoted_bytes_max = 300;  // of client text repeated in a body
+namespace limits = base::limits;
 
 // JSON string content; anything that is not plain ASCII is escaped bytewise as U+FFFD's ASCII
 // stand-in '?', so that no client byte can break out or mislead a terminal.
 void append_escaped(std::string& out, std::string_view text) {
-    for (char c : text.substr(0, quoted_bytes_max)) {
+    for (char c : text.substr(0, limits::quoted_bytes_max)) {
         if (c == '"' || c == '\\') {
             out += '\\';
             out += c;
@@ -27,8 +30,34 @@ std::string_view short_name(std::string_view path) {
     return path.starts_with('/') ? path.substr(1) : path;
 }
 
-std::string curl_put(const Place& place, std::string_view path) {
-    return fmt::format("curl -X PUT 'http://{}{}'", place.host, path);
+// A URL between quotes that a shell takes as one word. Empty when it would not fit a hint whole: a
+// command that was cut must not be pasted.
+std::string shell_url(const Place& place, std::string_view path) {
+    constexpr std::size_t bytes_max = limits::quoted_bytes_max - 100;  // leaves room for the rest
+    std::string url = "'http://";
+    for (const std::string_view part : {place.host, path}) {
+        for (char c : part) {
+            if (c == '\'') {
+                url += "%27";
+            } else {
+                url += c;
+            }
+        }
+    }
+    url += '\'';
+    return url.size() <= bytes_max ? url : std::string();
+}
+
+std::string create_hint(const Place& place, std::string_view path, std::string_view options) {
+    const std::string url = shell_url(place, path);
+    return url.empty() ? "create it with PUT"
+                       : fmt::format("create it: curl -X PUT {}{}", url, options);
+}
+
+std::string list_hint(const Place& place) {
+    const std::string url = shell_url(place, place.path);
+    return url.empty() ? "list them with GET, DELETE each, then the bucket"
+                       : fmt::format("list them: curl {} - DELETE each, then the bucket", url);
 }
 
 std::string_view bucket_path(std::string_view path) {
@@ -43,9 +72,7 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
     switch (refused.why) {
         case api::Refusal::stream_not_found:
             return {404, "stream_not_found", fmt::format("No stream {}", name),
-                    fmt::format("create it: {} -H 'Content-Type: text/plain'",
-                                curl_put(place, place.path)),
-                    false};
+                    create_hint(place, place.path, " -H 'Content-Type: text/plain'"), false};
         case api::Refusal::stream_exists_with_other_config:
             return {409, "stream_exists",
                     fmt::format("Stream {} exists with another configuration", name),
@@ -55,12 +82,10 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
         case api::Refusal::bucket_not_found:
             return {404, "bucket_not_found",
                     fmt::format("No bucket {}", short_name(bucket_path(place.path))),
-                    fmt::format("create it: {}", curl_put(place, bucket_path(place.path))), false};
+                    create_hint(place, bucket_path(place.path), ""), false};
         case api::Refusal::bucket_not_empty:
             return {409, "bucket_not_empty", fmt::format("Bucket {} still holds streams", name),
-                    fmt::format("list them: curl 'http://{}{}', DELETE each, then the bucket",
-                                place.host, place.path),
-                    false};
+                    list_hint(place), false};
         case api::Refusal::bucket_being_removed:
             return {409, "bucket_being_removed",
                     fmt::format("Bucket {} is being removed", short_name(bucket_path(place.path))),
@@ -186,7 +211,7 @@ Problem problem_of_status(int status, std::string_view code) {
     Problem problem;
     problem.status = status;
     problem.code = code;
-    problem.title = std::string(reason_phrase(status));
+    problem.title = std::string(net::reason_phrase(status));
     problem.hint = status == 413   ? "send a smaller body, or raise server.max_body"
                    : status == 431 ? "send fewer or shorter headers"
                    : status == 414 ? "send a shorter URL"
@@ -221,55 +246,6 @@ std::string problem_body(const Problem& problem, std::string_view request_id) {
     append_escaped(body, request_id);
     body += "\"}\n";
     return body;
-}
-
-std::string_view reason_phrase(int status) {
-    switch (status) {
-        case 100:
-            return "Continue";
-        case 200:
-            return "OK";
-        case 201:
-            return "Created";
-        case 204:
-            return "No Content";
-        case 304:
-            return "Not Modified";
-        case 400:
-            return "Bad Request";
-        case 403:
-            return "Forbidden";
-        case 404:
-            return "Not Found";
-        case 405:
-            return "Method Not Allowed";
-        case 408:
-            return "Request Timeout";
-        case 409:
-            return "Conflict";
-        case 413:
-            return "Content Too Large";
-        case 414:
-            return "URI Too Long";
-        case 415:
-            return "Unsupported Media Type";
-        case 417:
-            return "Expectation Failed";
-        case 431:
-            return "Request Header Fields Too Large";
-        case 500:
-            return "Internal Server Error";
-        case 501:
-            return "Not Implemented";
-        case 503:
-            return "Service Unavailable";
-        case 505:
-            return "HTTP Version Not Supported";
-        case 507:
-            return "Insufficient Storage";
-        default:
-            return "Unknown";
-    }
 }
 
 }  // namespace ursula::http

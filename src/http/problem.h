@@ -39,6 +39,4 @@ Problem method_not_allowed(std::string_view allow);
 // capped.
 std::string problem_body(const Problem& problem, std::string_view request_id);
 
-std::string_view reason_phrase(int status);
-
 }  // namespace ursula::http

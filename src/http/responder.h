@@ -35,6 +35,9 @@ class Responder {
 
     // 204 of an append, the one response that is written without a ResponseWriter.
     void append_accepted(Exchange& exchange, std::uint64_t tail);
+    // A JSON stream is read in the form that Accept asks for (DESIGN "JSON"), so caches keep one
+    // answer per form. Beside the Vary: Origin of a CORS list, which begin() writes.
+    static constexpr std::string_view json_vary = "Vary: Accept, Accept-Encoding\r\n";
     // JSON bodies are `[` + elements without the last comma + `]`.
     void body(Exchange& exchange, net::ResponseWriter& writer, bool json,
               std::span<const base::Slice> pieces);

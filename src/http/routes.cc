@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "api/content_type.h"
 #include "base/limits.h"
 
 namespace ursula::http {
@@ -13,13 +14,29 @@ namespace limits = base::limits;
 
 constexpr std::array<std::string_view, 9> reserved_buckets{
     "health", "livez", "readyz", "metrics", "console", "admin", "debug", "__ursula", "__ds"};
-constexpr std::array<std::string_view, 8> reserved_segments{
-    "attrs",        "snapshot", "bootstrap",    "retention",
-    "append-batch", "records",  "$transaction", "__ds"};
+constexpr std::array<std::string_view, 7> reserved_segments{
+    "attrs", "snapshot", "bootstrap", "retention", "append-batch", "records", "$transaction"};
+
+constexpr std::string_view control_segment = "__ds";
 
 template <class List>
 bool contains(const List& list, std::string_view name) {
     return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// What is the server's own is so in any mix of cases: a proxy in front may not care about case.
+bool is_control_segment(std::string_view segment) {
+    return api::equal_ignoring_case(segment, control_segment);
+}
+
+bool is_reserved_bucket(std::string_view name) {
+    return std::any_of(
+        reserved_buckets.begin(), reserved_buckets.end(),
+        [name](std::string_view reserved) { return api::equal_ignoring_case(name, reserved); });
+}
+
+std::string_view first_segment(std::string_view path) {
+    return path.substr(0, path.find('/'));
 }
 
 bool good_bucket_name(std::string_view name) {
@@ -64,7 +81,7 @@ Route built_in_stream(char* decoded, std::size_t size, std::size_t prefix) {
     if (rest.size() > limits::path_bytes_max) {
         return refuse(NameTrouble::too_long);
     }
-    if (rest == "__ds" || rest.starts_with("__ds/")) {
+    if (is_control_segment(first_segment(rest))) {
         return refuse(NameTrouble::reserved_segment);
     }
     Route route;
@@ -110,11 +127,11 @@ Route find_route(char* decoded, std::size_t size) {
     if (segments == 0) {
         return refuse(NameTrouble::empty_segment);
     }
-    const std::string_view first = path.substr(0, path.find('/'));
-    if (first == "v1" || (segments > 1 && contains(reserved_buckets, first))) {
+    const std::string_view first = first_segment(path);
+    if (api::equal_ignoring_case(first, "v1") || (segments > 1 && is_reserved_bucket(first))) {
         return refuse(NameTrouble::reserved_bucket);
     }
-    if (segments == 1 && contains(reserved_buckets, first)) {
+    if (segments == 1 && is_reserved_bucket(first)) {
         return server_route(first);
     }
     if (!good_bucket_name(first)) {
@@ -133,8 +150,9 @@ Route find_route(char* decoded, std::size_t size) {
         return refuse(NameTrouble::too_long);
     }
     const std::size_t last_slash = path.rfind('/');
-    if (contains(reserved_segments, path.substr(last_slash + 1)) ||
-        path.substr(first.size() + 1).starts_with("__ds/")) {
+    const std::string_view last = path.substr(last_slash + 1);
+    if (contains(reserved_segments, last) || is_control_segment(last) ||
+        is_control_segment(first_segment(path.substr(first.size() + 1)))) {
         return refuse(NameTrouble::reserved_segment);
     }
     route.kind = RouteKind::stream;

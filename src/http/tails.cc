@@ -5,6 +5,7 @@
 #include "api/content_type.h"
 #include "api/placement.h"
 #include "base/limits.h"
+#include "base/verify.h"
 #include "http/responder.h"
 #include "http/tokens.h"
 
@@ -22,6 +23,7 @@ struct Watch {
     base::GroupId group;
     base::ShardId shard;
     State state = State::opening;
+    api::Refused why;  // gone: what readers without a response are told
     bool closed = false;
     bool listed_idle = false;
     std::uint64_t tail = 0;
@@ -41,11 +43,15 @@ TailHub::TailHub(const EdgeOptions& options, Responder& responder, CallSink& cal
       heartbeat_(net::encode_sse_heartbeat()) {}
 
 TailHub::~TailHub() {
-    for (auto& [name, watch] : watches_) {
-        while (watch->first != nullptr) {
-            finish(*watch->first);
+    const auto end_readers = [this](auto& watches) {
+        for (auto& [key, watch] : watches) {
+            while (watch->first != nullptr) {
+                finish(*watch->first);
+            }
         }
-    }
+    };
+    end_readers(watches_);
+    end_readers(gone_);
 }
 
 api::StreamKey TailHub::key_of(const Watch& watch) {
@@ -77,13 +83,13 @@ Watch* TailHub::watch_of(const api::StreamKey& key) {
     return raw;
 }
 
-bool TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
-    if (tails_ >= limits::tails_per_core_max) {
-        return false;
+api::Refusal TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
+    if (tails_ >= options_.tails_max) {
+        return api::Refusal::too_many_tails;
     }
     Watch* watch = watch_of(start.key);
     if (watch == nullptr) {
-        return false;
+        return api::Refusal::overloaded;
     }
     auto* tail = new Tail();
     ++tails_;
@@ -110,10 +116,11 @@ bool TailHub::start(Exchange& exchange, const Start& start, base::Now now) {
             : 0;
     tail->life_end_ = now.mono + life + base::Duration{jitter};
     tail->last_sent_ = now.mono;
+    tail->last_look_ = ending_ && start.mode == TailMode::long_poll;
     exchange.from_now = start.from_now;
     read_on(*tail);
     set_wake(*tail, now);
-    return true;
+    return api::Refusal::none;
 }
 
 // It does not take what it gets: nothing more is read for it until its output has drained.
@@ -144,15 +151,17 @@ void TailHub::read_on(Tail& tail) {
             : options_.read_chunk_bytes;
     call.verb = read;
     if (!calls_.send(tail.watch_->shard, call)) {
-        // The other core's mailbox is full: look again at the next tick of the wheel.
-        tail.state_ = Tail::State::paused;
-        wheel_.schedule(tail.wake_, base::Instant{tail.last_sent_.ns});
+        ++counters_.mailbox_full;
+        tail.state_ = Tail::State::held;
+        wheel_.schedule(tail.wake_, base::Instant{});  // at the next tick; set_wake keeps to it
     }
 }
 
 void TailHub::set_wake(Tail& tail, base::Now now) {
     base::Instant at = tail.life_end_;
-    if (tail.mode_ == TailMode::sse) {
+    if (tail.state_ == Tail::State::held) {
+        at = base::Instant{};
+    } else if (tail.mode_ == TailMode::sse) {
         at = std::min(at, tail.last_sent_ + options_.sse_heartbeat);
     }
     wheel_.schedule(tail.wake_, std::max(at, now.mono));
@@ -161,17 +170,17 @@ void TailHub::set_wake(Tail& tail, base::Now now) {
 void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
     Tail& tail = tail_of(exchange);
     if (const auto* refused = std::get_if<api::Refused>(&answer)) {
-        const bool head_sent = tail.head_sent_;
-        const api::Refused why = *refused;
-        if (head_sent) {
-            end_sse(tail);
-        } else {
-            finish(tail);
-            responder_.refuse(exchange, why);
-        }
+        lose(tail, *refused);
         return;
     }
     auto& read = std::get<api::ReadReply>(answer);
+    if (tail.read_once_ && read.incarnation != tail.incarnation_) {
+        // Removed and created again between two reads: what this one found is of another stream.
+        lose(tail, {api::Refusal::stream_not_found});
+        return;
+    }
+    tail.read_once_ = true;
+    tail.incarnation_ = read.incarnation;
     exchange.from_now = false;
     if (tail.mode_ == TailMode::long_poll) {
         if (read.next > read.from || read.closed || tail.last_look_) {
@@ -194,11 +203,28 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
     if (read.closed) {
         ++counters_.sse_ended_closed;
         end_sse(tail);
-    } else if (read.up_to_date) {
+    } else if (ending_) {
+        ++counters_.sse_ended_shutdown;
+        end_sse(tail);
+    } else if (read.up_to_date || tail.watch_->state == Watch::State::gone) {
         join(tail, now);
     } else {
         read_on(tail);
     }
+}
+
+// Its stream, or the way to it, is gone. A response that has begun ends as it is.
+void TailHub::lose(Tail& tail, const api::Refused& why) {
+    if (tail.head_sent_) {
+        if (why.why == api::Refusal::stream_not_found) {
+            ++counters_.sse_ended_removed;
+        }
+        end_sse(tail);
+        return;
+    }
+    Exchange& exchange = exchange_of(tail);
+    finish(tail);
+    responder_.refuse(exchange, why);
 }
 
 // The reader has all that a read found. Live when the watch says the same; else there is more by
@@ -206,13 +232,7 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
 void TailHub::join(Tail& tail, base::Now now) {
     Watch& watch = *tail.watch_;
     if (watch.state == Watch::State::gone) {
-        Exchange& exchange = exchange_of(tail);
-        if (tail.head_sent_) {
-            end_sse(tail);
-        } else {
-            finish(tail);
-            responder_.refuse(exchange, {api::Refusal::stream_not_found});
-        }
+        lose(tail, watch.why);
         return;
     }
     if (watch.state == Watch::State::opening) {
@@ -247,27 +267,14 @@ void TailHub::on_watch(api::CallId id, api::Answer& answer, base::Now now) {
         }
         return;
     }
+    if (const auto* refused = std::get_if<api::Refused>(&answer)) {
+        lose_watch(watch, *refused);
+        return;
+    }
     auto* post = std::get_if<api::Post>(&answer);
-    if (post == nullptr || post->removed) {
-        // Gone, or it never was there: the readers' own reads say so to those that have no response
-        // yet.
-        watch.state = Watch::State::gone;
-        watches_by_id_.erase(found);
-        auto node = watches_.extract(watch.name);
-        for (Tail* tail = watch.first; tail != nullptr;) {
-            Tail* following = tail->following_;
-            if (tail->state_ != Tail::State::reading) {
-                ++counters_.sse_ended_removed;
-                join(*tail, now);
-            }
-            tail = following;
-        }
-        if (watch.first != nullptr) {
-            // Readers with a read under way keep the watch until that answers.
-            Watch* raw = node.mapped().release();
-            raw->name += '\n';  // no stream has this name
-            watches_.emplace(raw->name, std::unique_ptr<Watch>(raw));
-        }
+    VERIFY(post != nullptr);
+    if (post->removed) {
+        lose_watch(watch, {api::Refusal::stream_not_found});
         return;
     }
     watch.tail = post->to;
@@ -281,6 +288,31 @@ void TailHub::on_watch(api::CallId id, api::Answer& answer, base::Now now) {
         tail = following;
     }
     std::fill(std::begin(shared_), std::end(shared_), net::SseFrame{});
+}
+
+// Removed, never there, or the shard could not take the watch. Readers with a read under way keep
+// it until that answers.
+void TailHub::lose_watch(Watch& watch, const api::Refused& why) {
+    watch.state = Watch::State::gone;
+    watch.why = why;
+    watches_by_id_.erase(watch.id.value);
+    auto node = watches_.extract(watch.name);
+    gone_.emplace(watch.id.value, std::move(node.mapped()));
+    for (Tail* tail = watch.first; tail != nullptr;) {
+        Tail* following = tail->following_;
+        if (tail->state_ != Tail::State::reading) {
+            lose(*tail, why);
+        }
+        tail = following;
+    }
+    list_if_idle(watch);
+}
+
+void TailHub::list_if_idle(Watch& watch) {
+    if (watch.first == nullptr && !watch.listed_idle) {
+        watch.listed_idle = true;
+        idle_watches_.push_back(&watch);
+    }
 }
 
 void TailHub::deliver(Tail& tail, const api::Post& post, base::Now now) {
@@ -344,6 +376,9 @@ void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
     tail.encoding_ = read.json            ? net::SseEncoding::json
                      : api::is_text(type) ? net::SseEncoding::text
                                           : net::SseEncoding::base64;
+    if (tail.http_1_0_) {
+        exchange.keep_alive = false;  // the body ends with the connection
+    }
     net::ResponseWriter writer = responder_.begin(exchange, 200, true);
     writer.constant(
         "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
@@ -351,9 +386,6 @@ void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
         writer.constant("Stream-SSE-Data-Encoding: base64\r\n");
     }
     tail.head_sent_ = tail.http_1_0_ ? writer.end_until_close() : writer.end_chunked();
-    if (tail.http_1_0_) {
-        exchange.keep_alive = false;
-    }
     responder_.transport().prepare_for_tail(exchange.connection);
 }
 
@@ -419,6 +451,9 @@ void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now
     writer.header("Content-Type", base::as_text(read.content_type.bytes()));
     writer.header("ETag", etag(read.incarnation, read.from, read.next, read.closed));
     writer.constant("Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n");
+    if (read.json) {
+        writer.constant(Responder::json_vary);
+    }
     responder_.body(exchange, writer, read.json, read.pieces);
 }
 
@@ -442,10 +477,7 @@ void TailHub::finish(Tail& tail) {
     if (tail.following_ != nullptr) {
         tail.following_->previous_ = tail.previous_;
     }
-    if (watch.first == nullptr && !watch.listed_idle) {
-        watch.listed_idle = true;
-        idle_watches_.push_back(&watch);
-    }
+    list_if_idle(watch);
     --(tail.mode_ == TailMode::sse ? counters_.sse_readers : counters_.long_polls);
     --tails_;
     exchange_of(tail).tail = nullptr;
@@ -473,7 +505,7 @@ void TailHub::on_time(base::Now now) {
         Tail& tail = *static_cast<Tail::Wake*>(timer)->tail;
         if (tail.mode_ == TailMode::long_poll) {
             if (now.mono < tail.life_end_) {
-                if (tail.state_ == Tail::State::paused) {
+                if (tail.state_ == Tail::State::paused || tail.state_ == Tail::State::held) {
                     read_on(tail);
                 }
                 set_wake(tail, now);
@@ -494,7 +526,7 @@ void TailHub::on_time(base::Now now) {
         }
         Exchange& exchange = exchange_of(tail);
         const bool slow = responder_.transport().output_pending(exchange.connection) > 0;
-        if (tail.state_ == Tail::State::paused && !slow) {
+        if (tail.state_ == Tail::State::held || (tail.state_ == Tail::State::paused && !slow)) {
             read_on(tail);
         }
         if (tail.head_sent_ && !slow && now.mono >= tail.last_sent_ + options_.sse_heartbeat) {
@@ -509,12 +541,17 @@ void TailHub::on_time(base::Now now) {
 }
 
 void TailHub::end_all(base::Now now) {
+    ending_ = true;
     std::vector<Tail*> all;
-    for (auto& [name, watch] : watches_) {
-        for (Tail* tail = watch->first; tail != nullptr; tail = tail->following_) {
-            all.push_back(tail);
+    const auto add_readers = [&all](const auto& watches) {
+        for (const auto& [key, watch] : watches) {
+            for (Tail* tail = watch->first; tail != nullptr; tail = tail->following_) {
+                all.push_back(tail);
+            }
         }
-    }
+    };
+    add_readers(watches_);
+    add_readers(gone_);
     for (Tail* tail : all) {
         if (tail->mode_ == TailMode::long_poll) {
             tail->last_look_ = true;
@@ -530,25 +567,28 @@ void TailHub::end_all(base::Now now) {
 }
 
 void TailHub::release_watches() {
-    for (Watch* watch : idle_watches_) {
+    idle_now_.swap(idle_watches_);
+    for (Watch* watch : idle_now_) {
         watch->listed_idle = false;
         if (watch->first != nullptr) {
             continue;
         }
-        if (watch->state != Watch::State::gone) {
-            api::Call call;
-            call.id = watch->id;
-            call.from = options_.shard;
-            call.verb = api::UnwatchCall{key_of(*watch), watch->id};
-            if (!calls_.send(watch->shard, call)) {
-                // Kept for a next reader; given up when that one leaves, or with the stream.
-                continue;
-            }
+        if (watch->state == Watch::State::gone) {
+            gone_.erase(watch->id.value);
+            continue;
+        }
+        api::Call call;
+        call.id = watch->id;
+        call.from = options_.shard;
+        call.verb = api::UnwatchCall{key_of(*watch), watch->id};
+        if (!calls_.send(watch->shard, call)) {
+            list_if_idle(*watch);  // the other core's mailbox is full: in a later turn
+            continue;
         }
         watches_by_id_.erase(watch->id.value);
-        watches_.erase(watch->name);
+        watches_.erase(watches_.find(watch->name));
     }
-    idle_watches_.clear();
+    idle_now_.clear();
 }
 
 }  // namespace ursula::http

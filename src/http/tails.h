@@ -37,6 +37,7 @@ class Tail {
         joining,  // at the tail as far as it knows; the watch is being opened
         live,     // in the watch's list, at its tail
         paused,   // SSE: its output is at the bound; goes on reading when drained
+        held,     // the other core's mailbox was full; asks again at the wheel's next tick
     };
     struct Wake
         : net::Timer {  // long-poll: its end; SSE: the next heartbeat or the end of its life
@@ -54,7 +55,9 @@ class Tail {
     bool told_ = false;       // SSE: a control event was sent
     bool http_1_0_ = false;
     net::SseEncoding encoding_ = net::SseEncoding::text;
-    std::uint64_t offset_ = 0;  // next byte to send
+    bool read_once_ = false;         // incarnation_ is known
+    base::Incarnation incarnation_;  // of the stream as it was first read
+    std::uint64_t offset_ = 0;       // next byte to send
     std::uint64_t cursor_ =
         0;  // the last one sent, or the client's answer to come; see TailHub::cursor_for
     base::Instant life_end_;
@@ -69,8 +72,7 @@ class TailHub {
     TailHub(const TailHub&) = delete;
     TailHub& operator=(const TailHub&) = delete;
 
-    // The exchange is its connection's only one. `cursor` is the client's, raw. False: too many
-    // tails (503 not yet sent).
+    // The exchange is its connection's only one. `cursor` is the client's, raw.
     struct Start {
         TailMode mode = TailMode::sse;
         api::StreamKey key;
@@ -78,7 +80,9 @@ class TailHub {
         std::uint64_t offset = 0;
         std::string_view cursor;
     };
-    [[nodiscard]] bool start(Exchange& exchange, const Start& start, base::Now now);
+    // Anything but none: it was not taken, and why (too_many_tails, overloaded); the answer is the
+    // caller's.
+    [[nodiscard]] api::Refusal start(Exchange& exchange, const Start& start, base::Now now);
 
     // Answers to the calls made for tails and watches.
     void on_read(Exchange& exchange, api::Answer& answer, base::Now now);
@@ -90,7 +94,8 @@ class TailHub {
     void on_drained(Exchange& exchange, base::Now now);
     void on_time(base::Now now);
     base::Instant deadline() const { return wheel_.next(); }
-    // The server stops: SSE ends cleanly, long-polls answer 204.
+    // The server stops: SSE ends cleanly, long-polls answer 204. A reader whose first read is under
+    // way, or that comes later, gets what that read finds and ends then.
     void end_all(base::Now now);
     // Watches whose last reader is gone are given up; once per turn, after the replies.
     void release_watches();
@@ -99,6 +104,9 @@ class TailHub {
   private:
     void read_on(Tail& tail);
     void pause(Tail& tail);
+    void lose(Tail& tail, const api::Refused& why);
+    void lose_watch(Watch& watch, const api::Refused& why);
+    void list_if_idle(Watch& watch);
     api::StreamKey key_of(const Watch& watch);
     void join(Tail& tail, base::Now now);
     void deliver(Tail& tail, const api::Post& post, base::Now now);
@@ -124,11 +132,18 @@ class TailHub {
     EdgeCounters& counters_;
     base::Random random_;
     net::TimerWheel wheel_;
-    std::unordered_map<std::string, std::unique_ptr<Watch>> watches_;
-    std::unordered_map<std::uint64_t, Watch*> watches_by_id_;
+    // A watch is destroyed by release_watches() alone: replies of a turn may end its readers while
+    // somebody still looks at it.
+    std::unordered_map<std::string, std::unique_ptr<Watch>> watches_;  // opening or open, by name
+    std::unordered_map<std::uint64_t, Watch*> watches_by_id_;          // the same ones
+    // Lost ones whose last readers wait for a read; by id, since a stream of that name may come and
+    // go again meanwhile.
+    std::unordered_map<std::uint64_t, std::unique_ptr<Watch>> gone_;
     std::vector<Watch*> idle_watches_;  // maybe without readers
+    std::vector<Watch*> idle_now_;
     std::uint64_t next_watch_ = 1;
     std::size_t tails_ = 0;
+    bool ending_ = false;  // end_all was called
     net::SseFrame heartbeat_;
     std::vector<net::Timer*> expired_;
     std::vector<base::Bytes> pieces_;

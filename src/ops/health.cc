@@ -101,4 +101,9 @@ void write_health(std::string& out, const HealthInput& input) {
     out.append("}}\n");
 }
 
+void write_probe(std::string& out, std::span<const std::string_view> reasons) {
+    put_status(out, reasons.empty() ? "ok" : "unavailable", reasons);
+    out.append("}\n");
+}
+
 }  // namespace ursula::ops

@@ -47,13 +47,15 @@ struct Health {
 // GET /health. `down`: nobody's request succeeds; `degraded`: some do not.
 [[nodiscard]] Health assess_health(const HealthInput& input);
 
-// GET /livez and /readyz, whose bodies are a word of text: no reason means 200, else 503. Readiness
-// does not depend on leaders: one group without one must not take a node out of its balancer.
+// GET /livez and /readyz: no reason means 200, else 503. Readiness does not depend on leaders:
+// one group without one must not take a node out of its balancer.
 [[nodiscard]] std::vector<std::string_view> reasons_not_live(const HealthInput& input);
 [[nodiscard]] std::vector<std::string_view> reasons_not_ready(const HealthInput& input);
 
-// The body of /health, JSON in one line with a newline:
+// Bodies, JSON in one line with a newline:
 //   {"status":"ok","reasons":[],"counts":{"shards":2,...}}
+//   {"status":"ok","reasons":[]} for /livez and /readyz, where the status is ok or unavailable
 void write_health(std::string& out, const HealthInput& input);
+void write_probe(std::string& out, std::span<const std::string_view> reasons);
 
 }  // namespace ursula::ops

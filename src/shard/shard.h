@@ -41,7 +41,7 @@ struct ShardOptions {
     base::NodeId node{1};
     base::HashKey table_key;
     std::uint64_t hot_bytes = 0;  // of this shard; without a disk, what it need not ask for
-    base::MemoryCapacity* memory_capacity = nullptr;  // without a disk; outlives the shard
+    base::Capacity* memory_capacity = nullptr;  // without a disk; outlives the shard
     std::uint64_t snapshot_log_bytes = 256u
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt

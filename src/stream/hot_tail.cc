@@ -53,8 +53,8 @@ bool HotMemory::reserve(std::uint64_t size) {
         }
         // Whole slabs, or what is missing when no more is left.
         const std::uint64_t missing = needed - bytes_max_;
-        std::uint64_t more = (missing + base::MemoryCapacity::slab_bytes - 1) /
-                             base::MemoryCapacity::slab_bytes * base::MemoryCapacity::slab_bytes;
+        std::uint64_t more = (missing + base::Capacity::slab_bytes - 1) /
+                             base::Capacity::slab_bytes * base::Capacity::slab_bytes;
         if (!capacity_->take(more)) {
             more = missing;
             if (!capacity_->take(more)) {
@@ -71,7 +71,7 @@ bool HotMemory::reserve(std::uint64_t size) {
 // Slabs beyond the next one serve other shards.
 void HotMemory::return_slabs() {
     const std::uint64_t used = bytes_ + reserved_;
-    const std::uint64_t kept = used + 2 * base::MemoryCapacity::slab_bytes;
+    const std::uint64_t kept = used + 2 * base::Capacity::slab_bytes;
     if (taken_ > 0 && bytes_max_ > kept) {
         const std::uint64_t back = std::min(taken_, bytes_max_ - kept);
         bytes_max_ -= back;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/memory_capacity.h"
+#include "base/capacity.h"
 #include "base/slice.h"
 
 namespace ursula::stream {
@@ -32,7 +32,7 @@ class HotMemory {
     // Without (a node with no data directory) nothing ever goes, and reserve() says when to refuse;
     // then the budget may grow beyond bytes_max by what `capacity` (null: nothing; outlives this)
     // has left.
-    HotMemory(std::uint64_t bytes_max, bool evicts, base::MemoryCapacity* capacity = nullptr)
+    HotMemory(std::uint64_t bytes_max, bool evicts, base::Capacity* capacity = nullptr)
         : bytes_max_(bytes_max), evicts_(evicts), capacity_(capacity) {}
     HotMemory(const HotMemory&) = delete;
     HotMemory& operator=(const HotMemory&) = delete;
@@ -61,7 +61,7 @@ class HotMemory {
     std::uint64_t bytes_ = 0;
     std::uint64_t reserved_ = 0;
     bool evicts_;
-    base::MemoryCapacity* capacity_;
+    base::Capacity* capacity_;
     std::uint64_t taken_ = 0;  // of capacity_; part of bytes_max_
     HotChunk* oldest_ = nullptr;
     HotChunk* newest_ = nullptr;

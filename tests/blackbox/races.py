@@ -228,6 +228,56 @@ def race_tails(server, name):
     expect("different views", len(set(got)), 1)
 
 
+def race_delete_and_tails(server, name):
+    """A stream comes and goes under its readers: none sees two incarnations, all end, and the
+    server lives."""
+    path = f"/v1/stream/{name}"
+    connection = Connection(server.host, server.port)
+    lives = 5
+
+    def follow(own, index):
+        # Until the stream has been seen to be gone for good.
+        seen = []
+        while True:
+            if index % 2:
+                response = own.request("GET", f"{path}?offset=-1&live=long-poll")
+                if response.status == 404 and over.is_set():
+                    return seen
+                if response.status == 200:
+                    seen.append(response.body.decode())
+                elif response.status not in (204, 404):
+                    raise Wrong(f"a long-poll got {response.status}")
+                continue
+            own.send("GET", f"{path}?offset=-1&live=sse")
+            response = own.read_head()
+            text = ""
+            for kind, data in sse_events(own.read_body("GET", response)):
+                text += data if response.status == 200 and kind == "data" else ""
+            if response.status == 404 and over.is_set():
+                return seen
+            seen.append(text)
+
+    def act(own, index):
+        if index > 0:
+            return follow(own, index)
+        try:
+            for life in range(lives):
+                expect("PUT", own.request("PUT", path, TEXT).status, 201)
+                for _ in range(3):
+                    own.request("POST", path, TEXT, str(life).encode() * 4)
+                expect("DELETE", own.request("DELETE", path).status, 204)
+        finally:
+            over.set()
+        return []
+
+    over = threading.Event()
+    for texts in at_once(server, CLIENTS, act):
+        for text in texts:
+            if len(set(text)) > 1:
+                raise Wrong(f"one reader saw several streams: {text}")
+    expect("afterwards", connection.request("GET", path).status, 404)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)

@@ -562,6 +562,100 @@ def crowd_abandoned_tails(server, quick):
     expect("append", connection.request("POST", path, TEXT, b"x").status, 204)
 
 
+def crowd_streams_removed_under_their_readers(server, quick):
+    """Half of the streams go, with readers of every kind; the others' readers are served on."""
+    count = 30 if quick else 100
+    paths = [f"/v1/stream/crowd/removed-{number:04d}" for number in range(count)]
+    connection = Connection(server.host, server.port)
+    for turn in range(2):  # The second time over the same names, on the same connections.
+        for path in paths:
+            connection.request("DELETE", path)
+            expect("PUT", connection.request("PUT", path, TEXT).status, 201)
+        readers = {}
+        for path in paths:
+            for mode in ("sse", "sse", "long-poll"):
+                raw = Raw(server)
+                request = f"GET {path}?offset=now&live={mode} HTTP/1.1\r\nHost: x\r\n\r\n"
+                raw.socket.sendall(request.encode())
+                if mode == "sse":
+                    while b"upToDate" not in raw.buffer:
+                        if not raw.receive(ANSWER_S):
+                            raise AssertionError("a reader was not accepted")
+                readers.setdefault(path, []).append((mode, raw))
+        time.sleep(0.1)
+        for path in paths[::2]:
+            expect("DELETE", connection.request("DELETE", path).status, 204)
+        for path in paths[1::2]:
+            expect("append", connection.request("POST", path, TEXT, b"event!").status, 204)
+        for index, path in enumerate(paths):
+            for mode, raw in readers[path]:
+                if index % 2 == 0:
+                    wanted = [b"\r\n0\r\n\r\n" if mode == "sse" else b"404 Not Found"]
+                else:
+                    wanted = [b"event!"]
+                if mode == "long-poll":  # Its time may be over before the others are there.
+                    wanted.append(b"204 No Content")
+                while not any(one in raw.buffer for one in wanted):
+                    if not raw.receive(ANSWER_S):
+                        raise AssertionError(f"turn {turn}, {path}, {mode}: {raw.buffer[-200:]!r}")
+                if index % 2 == 0 or mode == "long-poll":
+                    # The connection is good for a further request.
+                    while b"\r\n\r\n" not in raw.buffer and raw.receive(ANSWER_S):
+                        pass
+                    raw.buffer = b""
+                    raw.socket.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                    while b'"status":"ok"' not in raw.buffer:
+                        if not raw.receive(ANSWER_S):
+                            raise AssertionError("a reader's connection is of no use any more")
+                raw.close()
+    for path in paths:
+        connection.request("DELETE", path)
+
+
+def crowd_announced_bodies(_server, _quick):
+    """Bodies count by what was announced: 256 MiB at once, whatever has come of them."""
+    lone = Server(flags=["--shards", "1"])
+    try:
+        lone.start()
+        connection, path = new_stream(lone, "announced")
+        raws = []
+        for _ in range(40):
+            raws.append(Raw(lone))
+            raws[-1].socket.sendall(raw_post(path, b"z", "Content-Length: 16000000"))
+        wait_until("refusals", lambda: len(readable(raws)) >= 24)
+        time.sleep(QUIET_S)
+        refused = readable(raws)
+        expect("refused", len(refused), 40 - (256 << 20) // 16_000_000)
+        for raw in refused:
+            got = raw.response()
+            expect("refusal", (got[0], b"too_many_bodies" in got[2]), (503, True))
+        expect("an append beside them", connection.request("POST", path, TEXT, b"x").status, 204)
+        for raw in raws:
+            raw.close()
+        block = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+        chunked = []
+        for _ in range(40):
+            chunked.append(Raw(lone))
+            chunked[-1].socket.sendall(raw_post(path, b"", "Transfer-Encoding: chunked"))
+        for _ in range(12):
+            for raw in chunked:
+                try:
+                    raw.socket.sendall(block)
+                except OSError:
+                    pass  # Refused and closed by now.
+        # 480 MiB were sent; what is not refused fits.
+        wait_until("refusals of growing bodies", lambda: len(readable(chunked)) >= 40 - 256 // 12)
+        for raw in chunked:
+            raw.close()
+    finally:
+        lone.discard()
+
+
+def readable(raws):
+    sockets = {raw.socket: raw for raw in raws}
+    return [sockets[one] for one in select.select(list(sockets), [], [], 0)[0]]
+
+
 def crowds(server, quick, only):
     passed = failed = 0
     for name, crowd in sorted(globals().items()):

@@ -199,6 +199,7 @@ std::string read_all(net::HttpParser& parser, std::string_view bytes,
     }
     reader.reset(parser);
     VERIFY(parser.held_bytes() == 0);
+    VERIFY(parser.body_bytes() == 0);
     VERIFY(parser.disagreements() == disagreements_before || failed);
     return text;
 }

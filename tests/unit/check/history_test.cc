@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include "tools/check/parse.h"
+#include "tools/check/write.h"
+
 using namespace ursula::check;
 
 namespace {
@@ -31,7 +34,7 @@ TEST_CASE("a history of every kind of line is read") {
     REQUIRE(history.streams.size() == 1);
     CHECK(history.operations == 5);
     const Stream& stream = history.streams[0];
-    CHECK(*stream.closed);
+    CHECK(stream.ending == Ending::closed);
     REQUIRE(stream.logs.size() == 1);
     CHECK(stream.logs[0].entries[0].offset == Offset{0, 5});
     CHECK(stream.logs[0].entries[1].offset == unknown_offset);
@@ -80,10 +83,71 @@ TEST_CASE("an unreadable history names its line") {
              "head s 1 2 -\n",
              "head s 1 2 1_2\n",
              "log s 1 0000000000000000_00000000000000x5\n",
+             "append s 1 2 acked 1 - node=\n",
+             "append s 1 2 acked 1 - told=x producer=p:0:0\n",
+             "append s 1 2 acked 1 - producer=:0:0\n",
+             "append s 1 2 refused-stale 1 -\n",
+             "append s 1 2 refused-gap 1 - producer=p:0:1\n",
+             "close s 1 2 refused-gap\n",
+             "close s 1 2 acked close\n",
+             "create s 1 2\n",
+             "create s 1 2 refused-closed\n",
+             "create s 1 2 refused-absent\n",
+             "delete s 1 2 duplicate\n",
+             "delete s 1 2 acked soon\n",
+             "absent s 1 -\n",
+             "absent s 2 1\n",
+             "absent s 1 2 3\n",
+             "read s 1 2 -1 -1 0 2000000000000000\n",
+             "read s 1 2 -1 -1 1 -\n",
+             "read s 1 2 -1 -1 1 - ids=1,2\n",
+             "read s 1 2 -1 -1 1 - ids=x\n",
+             "read s 1 2 -1 -1 1 1 ids=1\n",
+             "end s#1 open\nend s open\n",
          }) {
         CAPTURE(bad);
         CHECK_FALSE(error_of(std::string("end t open\n") + bad).empty());
     }
+}
+
+TEST_CASE("what was read is written alike") {
+    const std::string text =
+        "create s 1 2 acked node=a\n"
+        "append s 3 4 acked 1f 0000000000000000_0000000000000005 producer=p:1:0 told=7 node=b\n"
+        "append s 5 - unknown 20 - close\n"
+        "append s 5 6 refused-gap 21 - producer=p:1:2 told=1\n"
+        "close s 7 8 refused-closed producer=p:1:2\n"
+        "delete s 9 - unknown\n"
+        "read s 10 11 0000000000000000_0000000000000000 0000000000000000_0000000000000005 1 1f "
+        "tail closed live session=x node=a\n"
+        "head s 12 13 0000000000000000_0000000000000005 closed\n"
+        "absent s 14 15 node=c\n"
+        "log s 1f 0000000000000000_0000000000000005\n"
+        "log s 20 - b\n"
+        "end s closed-deleted\n"
+        "end s#2 open\n"
+        "end t never\n";
+    History history;
+    REQUIRE_FALSE(parse_history(text, history).has_value());
+    CHECK(write_history(history) == text);
+}
+
+TEST_CASE("a name and its first incarnation are one stream") {
+    History history;
+    REQUIRE_FALSE(
+        parse_history("end s#2 open\nend s#1 deleted\nabsent s 1 2\nend a#b open\n", history)
+            .has_value());
+    REQUIRE(history.streams.size() == 3);
+    CHECK(history.streams[0].incarnation == 2);
+    CHECK(history.streams[1].name == "s");
+    CHECK(history.streams[1].absents.size() == 1);
+    CHECK(history.streams[2].name == "a#b");
+}
+
+TEST_CASE("ids are folded") {
+    History history;
+    REQUIRE_FALSE(parse_history("end s open\nread s 1 2 -1 -1 2 - ids=7,5\n", history).has_value());
+    CHECK(history.streams[0].reads[0].hash == fold(7, 5));
 }
 
 TEST_CASE("the fold is the polynomial the format describes") {

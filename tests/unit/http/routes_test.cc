@@ -55,6 +55,19 @@ TEST_CASE("what is refused says why") {
     CHECK(find("/demo/attrs").route.why == NameTrouble::reserved_segment);
     CHECK(find("/demo/a/$transaction").route.why == NameTrouble::reserved_segment);
     CHECK(find("/demo/__ds/x").route.why == NameTrouble::reserved_segment);
+    // In any mix of cases; what only begins like it is anybody's.
+    for (const char* path :
+         {"/v1/stream/__DS", "/v1/stream/__Ds/x", "/demo/__dS", "/demo/__DS/x", "/demo/a/__DS"}) {
+        CAPTURE(path);
+        CHECK(find(path).route.why == NameTrouble::reserved_segment);
+    }
+    for (const char* path : {"/Health", "/READYZ", "/Admin/x", "/Metrics/x", "/V1/stream/x", "/V1",
+                             "/__DS/x", "/__Ursula"}) {
+        CAPTURE(path);
+        CHECK(find(path).route.why == NameTrouble::reserved_bucket);
+    }
+    CHECK(find("/v1/stream/__DSx").route.kind == RouteKind::stream);
+    CHECK(find("/v1/stream/a/__DS").route.kind == RouteKind::stream);
     CHECK(find("/demo/").route.why == NameTrouble::empty_segment);
     CHECK(find("//demo").route.why == NameTrouble::empty_segment);
     CHECK(find("/v1/stream/").route.why == NameTrouble::empty_segment);

@@ -45,7 +45,7 @@ TEST_CASE("the ways a head ends") {
           "HTTP/1.1 204 No Content\r\n\r\n"
           "HTTP/1.1 404 Not Found\r\nContent-Length: 12345\r\n\r\n"
           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-          "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+          "HTTP/1.1 200 OK\r\n\r\n"
           "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
           "HTTP/1.1 599 \r\n\r\n");
     CHECK(net::reason_phrase(507) == "Insufficient Storage");

@@ -21,6 +21,7 @@
 #include "net/connection.h"
 #include "net/listener.h"
 #include "net/ring.h"
+#include "tests/support/loopback_client.h"
 
 using namespace ursula;
 using base::Instant;
@@ -126,58 +127,10 @@ class Server {
     int listener_ = -1;
 };
 
-class Client {
+class Client : public test_support::LoopbackClient {
   public:
-    explicit Client(const Server& server, int receive_buffer = 0) {
-        fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (receive_buffer > 0) {
-            ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
-        }
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(server.port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-        REQUIRE(::fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
-    }
-    ~Client() { close(); }
-    Client(const Client&) = delete;
-    Client& operator=(const Client&) = delete;
-    void send(std::string_view text) {
-        REQUIRE(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) ==
-                static_cast<ssize_t>(text.size()));
-    }
-    // What there is now, up to a limit. `over` is set at end of file, `error` at a reset.
-    std::string receive(std::size_t size_max = SIZE_MAX) {
-        std::string text;
-        std::vector<char> buffer(65536);
-        while (text.size() < size_max) {
-            const ssize_t size =
-                ::recv(fd, buffer.data(), std::min(buffer.size(), size_max - text.size()), 0);
-            if (size <= 0) {
-                over = over || size == 0;
-                error = size < 0 && errno != EAGAIN ? errno : error;
-                return text;
-            }
-            text.append(buffer.data(), static_cast<std::size_t>(size));
-        }
-        return text;
-    }
-    void finish_sending() { ::shutdown(fd, SHUT_WR); }
-    void reset() {
-        const linger now{1, 0};
-        ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-        close();
-    }
-    void close() {
-        if (fd >= 0) {
-            ::close(fd);
-        }
-        fd = -1;
-    }
-    int fd = -1;
-    bool over = false;
-    int error = 0;
+    explicit Client(const Server& server, int receive_buffer = 0)
+        : LoopbackClient(server.port, receive_buffer) {}
 };
 
 }  // namespace
@@ -525,7 +478,8 @@ TEST_CASE("deadlines of a head, a body and keep-alive") {
 }
 
 TEST_CASE("above the allowed number a connection gets a 503 it can read") {
-    Server server({.connections_max = 2});
+    base::Capacity two(2);
+    Server server({.connections = &two});
     Client first(server);
     Client second(server);
     server.accept_one();
@@ -540,9 +494,13 @@ TEST_CASE("above the allowed number a connection gets a 503 it can read") {
     CHECK(server.transport->counters().refused == 100);
     int readable = 0;
     for (const auto& client : others) {
-        readable += client->receive().starts_with("HTTP/1.1 503 ") ? 1 : 0;
+        const std::string response = client->receive();
+        readable += response.starts_with("HTTP/1.1 503 ") ? 1 : 0;
+        CHECK(
+            (response.empty() || (response.find("application/problem+json") != std::string::npos &&
+                                  response.ends_with("\"request_id\":\"0000000000000000\"}\n"))));
     }
-    CHECK(readable == 64);  // the rest was cut off at once
+    CHECK(readable == base::limits::refused_at_once_max);  // the rest was cut off at once
     others.clear();
     server.turns(10);
     // A place that became free is given away again.

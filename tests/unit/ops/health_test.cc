@@ -85,6 +85,16 @@ TEST_CASE("several reasons stand side by side, the worst decides") {
                          "\"memory_full\"],\"counts\":"));
 }
 
+TEST_CASE("probes") {
+    std::string text;
+    write_probe(text, {});
+    CHECK(text == "{\"status\":\"ok\",\"reasons\":[]}\n");
+    text.clear();
+    const Codes reasons = {"starting", "disk_full"};
+    write_probe(text, reasons);
+    CHECK(text == "{\"status\":\"unavailable\",\"reasons\":[\"starting\",\"disk_full\"]}\n");
+}
+
 TEST_CASE("stalled: older than the bound, and only once begun") {
     const auto shard = std::make_unique<ShardMetrics>();
     const ShardMetrics* const shards[] = {shard.get()};

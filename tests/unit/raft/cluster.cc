@@ -114,6 +114,7 @@ const Effects& Cluster::end_turn(std::size_t at) {
 }
 
 const Effects& Cluster::deliver(std::size_t at) {
+    VERIFY(at < network.size());
     const TestFrame frame = network[at];
     network.erase(network.begin() + static_cast<std::ptrdiff_t>(at));
     const std::size_t to = frame.message.to.value;

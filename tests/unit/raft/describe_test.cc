@@ -40,4 +40,22 @@ TEST_CASE("inputs in words") {
     CHECK(describe(SnapshotTaken{id(1, 2)}) == "snapshot taken 1/2");
 }
 
+TEST_CASE("inputs and messages between nodes in words") {
+    CHECK(describe(PeerDown{NodeId(2)}) == "n2 is down");
+    CHECK(describe(PeerUp{NodeId(2)}) == "n2 is up");
+    CHECK(describe(LeaderGone{NodeId(2), Term(4)}) == "n2 does not lead in t4");
+    CHECK(describe(Transfer{NodeId(3)}) == "transfer to n3");
+    CHECK(describe(DiskTrouble{true}) == "disk trouble");
+    CHECK(describe(Completeness{false}) == "incomplete");
+    CHECK(describe(SnapshotFailed{}) == "snapshot failed");
+    CHECK(describe(TurnEnd{}) == "turn end");
+    CHECK(describe(Persisted{.log = id(1, 2), .hard_state = {}, .cuts = 2}) ==
+          "persisted 1/2, t0 vote none, cut 2 times");
+    const Message message{NodeId(1), NodeId(2), Term(3), Heartbeat{ReadContext(4), LogIndex(5)}};
+    CHECK(describe(message) == "n1 > n2 t3 heartbeat round 4, commit 5");
+    CHECK(describe(Received{&message}) == "received n1 > n2 t3 heartbeat round 4, commit 5");
+    CHECK(describe(Message{NodeId(1), NodeId(2), Term(3), SnapshotOffer{id(2, 9), {}}}) ==
+          "n1 > n2 t3 snapshot offer 2/9, members nobody from 0");
+}
+
 }  // namespace ursula::raft

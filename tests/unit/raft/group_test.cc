@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
+#include <vector>
 
 #include "base/limits.h"
 #include "base/random.h"
@@ -182,6 +184,86 @@ TEST_CASE("a warm group allocates nothing") {
         turn();
     }
     CHECK(test_support::allocations() == before);
+}
+
+TEST_CASE("a warm leader with followers allocates nothing, nor do they") {
+    const NodeId voters[] = {NodeId(1), NodeId(2), NodeId(3)};
+    const MembershipAt members[] = {{LogIndex{}, Membership::of_voters(voters)}};
+    std::vector<Group> groups = {Group(GroupId(1), NodeId(1)), Group(GroupId(1), NodeId(2)),
+                                 Group(GroupId(1), NodeId(3))};
+    Effects effects;
+    std::vector<Message> network;
+    std::vector<Message> arriving;
+    Now now{.mono = {1'000'000'000}, .wall = {0}};
+    // Whatever a step asks to be written is durable in the next one.
+    const auto step = [&](Group& group, const Input& input) {
+        effects.clear();
+        group.step(input, now, effects);
+        network.insert(network.end(), effects.messages.begin(), effects.messages.end());
+        const LogIndex commit_to = effects.commit_to;
+        if (effects.hard_state || !effects.entries_to_write.empty() || effects.entries_to_accept) {
+            const Persisted persisted{.log = group.log().last_id(),
+                                      .hard_state = effects.hard_state.value_or(HardState{}),
+                                      .cuts = 0};
+            effects.clear();
+            group.step(persisted, now, effects);
+            network.insert(network.end(), effects.messages.begin(), effects.messages.end());
+        }
+        const LogIndex apply = std::max(commit_to, effects.commit_to);
+        if (apply != LogIndex{}) {
+            effects.clear();
+            group.step(Applied{apply}, now, effects);
+        }
+        if (group.wants_turn_end()) {
+            effects.clear();
+            group.step(TurnEnd{}, now, effects);
+            network.insert(network.end(), effects.messages.begin(), effects.messages.end());
+        }
+    };
+    const auto exchange = [&] {
+        while (!network.empty()) {
+            arriving.swap(network);
+            network.clear();
+            for (const Message& message : arriving) {
+                step(groups[message.to.value - 1], Received{&message});
+            }
+        }
+    };
+    for (Group& group : groups) {
+        effects.clear();
+        group.step(Start{.hard_state = {},
+                         .snapshot = {},
+                         .log_terms = {},
+                         .last = {},
+                         .commit_hint = {},
+                         .memberships = members,
+                         .life = group.self().value},
+                   now, effects);
+    }
+    now.mono = groups[0].deadline();
+    step(groups[0], Timeout{});
+    exchange();
+    REQUIRE(groups[0].is_leader());
+    std::uint64_t context = 0;
+    const auto turn = [&] {
+        for (int i = 0; i < 8; ++i) {
+            step(groups[0], Submit{.ticket = SubmitTicket(1), .bytes = 256});
+        }
+        ++context;
+        step(groups[0], ReadIndex{ReadContext(context)});
+        step(groups[2], ReadIndex{ReadContext(context)});
+        exchange();
+    };
+    for (int i = 0; i < 20; ++i) {
+        turn();
+    }
+    const std::uint64_t before = test_support::allocations();
+    for (int i = 0; i < 200; ++i) {
+        turn();
+    }
+    CHECK(test_support::allocations() == before);
+    CHECK(groups[1].log().committed() == groups[0].log().last());
+    CHECK(groups[2].log().applied() == groups[0].log().last());
 }
 
 TEST_CASE("random lives of one voter keep every invariant and every committed entry") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "raft/bounds.h"
 #include "tests/unit/raft/one_voter.h"
 
 namespace ursula::raft {
@@ -195,6 +196,64 @@ TEST_CASE("a million entries of few terms take no memory of their own") {
     }
     CHECK(log.runs().size() == 5);
     CHECK(log.uncommitted_bytes() == 1'000'000 % 64 * 300);
+}
+
+TEST_CASE("a log is cut off: terms, sizes and the durable mark go with the entries") {
+    IdLog log;
+    const TermRun runs[] = {{LogIndex(1), Term(1)}};
+    log.restore({}, runs, LogIndex(2), LogIndex(1));
+    log.append(Term(2), 100);
+    log.append(Term(2), 200);
+    log.set_persisted(LogIndex(4));
+    log.truncate(LogIndex(4));
+    CHECK(log.last_id() == EntryId{Term(2), LogIndex(3)});
+    CHECK(log.persisted() == LogIndex(3));
+    CHECK(log.uncommitted_bytes() == 100);
+    // Down into what was found at the start, whose sizes are not known.
+    log.truncate(LogIndex(2));
+    CHECK(log.last_id() == EntryId{Term(1), LogIndex(1)});
+    CHECK(log.uncommitted_bytes() == 0);
+    CHECK(log.append(Term(3), 7) == EntryId{Term(3), LogIndex(2)});
+    CHECK(log.runs().size() == 2);
+}
+
+TEST_CASE("where two logs may agree") {
+    IdLog log;
+    const TermRun runs[] = {{LogIndex(4), Term(2)}, {LogIndex(6), Term(4)}, {LogIndex(9), Term(7)}};
+    log.restore({Term(2), LogIndex(3)}, runs, LogIndex(10), LogIndex(3));
+    CHECK(log.last_at_most(LogIndex(10), Term(7)) == EntryId{Term(7), LogIndex(10)});
+    CHECK(log.last_at_most(LogIndex(99), Term(9)) == EntryId{Term(7), LogIndex(10)});
+    CHECK(log.last_at_most(LogIndex(10), Term(6)) == EntryId{Term(4), LogIndex(8)});
+    CHECK(log.last_at_most(LogIndex(7), Term(6)) == EntryId{Term(4), LogIndex(7)});
+    CHECK(log.last_at_most(LogIndex(7), Term(3)) == EntryId{Term(2), LogIndex(5)});
+    CHECK(log.last_at_most(LogIndex(3), Term(2)) == EntryId{Term(2), LogIndex(3)});
+    CHECK(log.last_at_most(LogIndex(10), Term(1)) == EntryId{});
+    CHECK(log.last_at_most(LogIndex(2), Term(9)) == EntryId{});
+}
+
+TEST_CASE("sizes: exact while uncommitted, an estimate else") {
+    IdLog log;
+    log.restore({}, {}, LogIndex{}, LogIndex{});
+    log.append(Term(1), 100);
+    log.append(Term(1), 200);
+    log.append(Term(1), 300);
+    CHECK(log.bytes_of(LogIndex(1)) == 100);
+    CHECK(log.bytes_of(LogIndex(3)) == 300);
+    log.set_committed(LogIndex(2));
+    CHECK(log.bytes_of(LogIndex(2)) == limits::unknown_entry_bytes);
+    CHECK(log.bytes_of(LogIndex(3)) == 300);
+}
+
+TEST_CASE("a snapshot in place of the log") {
+    IdLog log;
+    log.restore({}, {}, LogIndex{}, LogIndex{});
+    log.append(Term(1), 100);
+    log.restart({Term(4), LogIndex(9)});
+    CHECK(log.last_id() == EntryId{Term(4), LogIndex(9)});
+    CHECK(log.persisted() == LogIndex(9));
+    CHECK(log.applied() == LogIndex(9));
+    CHECK(log.uncommitted_bytes() == 0);
+    CHECK(log.append(Term(4), 1) == EntryId{Term(4), LogIndex(10)});
 }
 
 }  // namespace ursula::raft

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "tests/unit/raft/cluster.h"
 #include "tests/unit/raft/one_voter.h"
 
 namespace ursula::raft {
@@ -152,6 +153,83 @@ TEST_CASE("reads that cannot be") {
           "a read at another index");
     CHECK(broken_read([](Status& b, Status&, Effects&) { b.reads_answered = ReadContext(99); }) ==
           "a read answered twice or never asked");
+}
+
+TEST_CASE("members and followers that cannot be") {
+    test::Cluster cluster(3, 3, 1);
+    cluster.elect(1);
+    cluster.submit(1, 10);
+    cluster.end_turn(1);
+    const Status status = cluster.group(1).status();
+    REQUIRE(check_state(status) == "");
+    const auto broken = [&](const std::function<void(Status&)>& breakage) {
+        Status other = status;
+        breakage(other);
+        return check_state(other);
+    };
+    CHECK(broken([](Status& s) { s.peers.pop_back(); }) == "peers that are not the members");
+    CHECK(broken([](Status& s) { s.peers[1].voter = false; }) == "peers that are not the members");
+    CHECK(broken([](Status& s) { s.membership.membership.set_joint(true); }) != "");
+    CHECK(broken([](Status& s) { s.membership.index = LogIndex(99); }) != "");
+    CHECK(broken([](Status& s) { s.verified = LogIndex(99); }) != "");
+    CHECK(broken([](Status& s) { s.commit_told = LogIndex(2); }) != "");
+    CHECK(broken([](Status& s) { s.peers[1].match = LogIndex(99); }) != "");
+    CHECK(broken([](Status& s) { s.peers[1].next = LogIndex(1); }) != "");
+    CHECK(broken([](Status& s) { s.peers[1].inflight_bytes = 1; }) ==
+          "bytes in flight counted wrongly");
+    CHECK(broken([](Status& s) { s.peers[1].pace = Pace::probe; }) != "");
+    CHECK(broken([](Status& s) { s.peers[1].inflight.front().last = LogIndex(1); }) != "");
+    Status follower = cluster.group(2).status();
+    REQUIRE(check_state(follower) == "");
+    follower.leader_silent = true;
+    CHECK(check_state(follower) == "a voter that hears no leader and waits for nothing");
+    follower = cluster.group(2).status();
+    follower.leader = NodeId(2);
+    CHECK(check_state(follower) == "a follower of itself");
+    follower = cluster.group(2).status();
+    follower.transfer_to = NodeId(1);
+    CHECK(check_state(follower) != "");
+}
+
+TEST_CASE("messages that may not leave, and steps of followers that cannot be") {
+    test::Cluster cluster(3, 3, 1);
+    cluster.elect(1);
+    cluster.submit(1, 10);
+    cluster.end_turn(1);
+    const Status before = cluster.group(2).status();
+    const Effects accepted = cluster.deliver(cluster.find<Replicate>(1, 2));
+    const Status after = cluster.group(2).status();
+    REQUIRE(check_step(before, after, accepted) == "");
+    const auto broken = [&](const MessageBody& body, Term term) {
+        Effects effects = accepted;
+        effects.messages.push_back({NodeId(2), NodeId(1), term, body});
+        return check_step(before, after, effects);
+    };
+    CHECK(broken(Vote{}, Term(2)) == "asks for votes before its own is durable");
+    CHECK(broken(Voted{true}, Term(2)) == "a vote told before it is durable");
+    Replicated answer;
+    answer.accepted = true;
+    answer.match = LogIndex(2);
+    CHECK(broken(answer, Term(1)) == "entries acknowledged before they are durable");
+    CHECK(broken(answer, Term(2)) == "entries acknowledged in a term that is not durable");
+    Replicate entries;
+    entries.commit = LogIndex(2);
+    CHECK(broken(entries, Term(1)) == "replicates what it may not");
+    Effects effects = accepted;
+    effects.messages.push_back({NodeId(2), NodeId(2), Term(1), Voted{}});
+    CHECK(check_step(before, after, effects) == "a message to nobody else");
+    effects = accepted;
+    effects.truncate_from = LogIndex(1);
+    CHECK(check_step(before, after, effects) == "a cut that is not counted");
+    effects = accepted;
+    effects.entries_to_accept->first = LogIndex(1);
+    CHECK(check_step(before, after, effects) == "entries accepted out of their place");
+    Status other = after;
+    other.leader = NodeId(3);
+    CHECK(check_step(before, other, accepted) != "");
+    other = after;
+    other.membership.index = LogIndex(2);
+    CHECK(check_step(before, other, accepted) == "a change of members that is not told");
 }
 
 }  // namespace ursula::raft

@@ -159,8 +159,8 @@ TEST_CASE("one payload larger than the budget is held until the next one") {
 }
 
 TEST_CASE("shards share one capacity: a busy one takes what the others leave, and gives it back") {
-    constexpr std::uint64_t slab = base::MemoryCapacity::slab_bytes;
-    base::MemoryCapacity capacity(10 * slab + 5'000);
+    constexpr std::uint64_t slab = base::Capacity::slab_bytes;
+    base::Capacity capacity(10 * slab + 5'000);
     {
         HotMemory busy(0, false, &capacity);
         HotMemory quiet(0, false, &capacity);

@@ -1,0 +1,186 @@
+// Responder alone: responses kept aside, as of a request behind an unanswered one, are looked at.
+#include "http/responder.h"
+
+#include "base/random.h"
+#include "tests/unit/http/edge_server.h"
+
+namespace ursula::http::test {
+
+namespace {
+
+class Responses {
+  public:
+    explicit Responses(std::vector<std::string> origins = {"*"})
+        : options_(EdgeServer::default_options()) {
+        options_.cors_origins = std::move(origins);
+        responder_.options_changed();
+    }
+    // What `write` made of an exchange that `prepare` saw.
+    template <class Prepare, class Write>
+    std::string of(const Prepare& prepare, const Write& write) {
+        Exchange& exchange = exchanges_.take();
+        exchange.connection = {0, 1};
+        exchange.held_aside = true;
+        exchange.host = "h";
+        exchange.path = "/demo/s";
+        prepare(exchange);
+        write(exchange);
+        CHECK(exchange.done);
+        REQUIRE(responder_.ended() == std::vector<std::uint32_t>{exchange.index});
+        responder_.ended().clear();
+        keep_alive = exchange.keep_alive;
+        const std::vector<std::byte> bytes = exchange.held->flat();
+        std::string text(base::as_text(base::Bytes(bytes)));
+        exchanges_.give(exchange);
+        return text;
+    }
+    template <class Write>
+    std::string of(const Write& write) {
+        return of([](Exchange&) {}, write);
+    }
+    Responder& responder() { return responder_; }
+    const EdgeCounters& counters() const { return counters_; }
+    bool keep_alive = true;
+
+  private:
+    EdgeServer server_;
+    EdgeOptions options_;
+    EdgeCounters counters_;
+    Exchanges exchanges_;
+    Responder responder_{options_, server_.transport(), counters_};
+};
+
+std::size_t count(const std::string& text, std::string_view part) {
+    std::size_t found = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+        ++found;
+    }
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE("the short way of an accepted append says what the long one says") {
+    Responses responses;
+    const auto accepted = [&](Exchange& exchange) {
+        responses.responder().append_accepted(exchange, 1234567890123456);
+    };
+    CHECK(responses.of(accepted) ==
+          "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\n"
+          "Cross-Origin-Resource-Policy: cross-origin\r\n"
+          "Stream-Next-Offset: 0000000000000000_1234567890123456\r\n\r\n");
+    const std::string closing =
+        responses.of([](Exchange& exchange) { exchange.keep_alive = false; }, accepted);
+    CHECK(closing ==
+          "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\n"
+          "Cross-Origin-Resource-Policy: cross-origin\r\nConnection: close\r\n"
+          "Stream-Next-Offset: 0000000000000000_1234567890123456\r\n\r\n");
+    CHECK(responses.counters().responses[6][2] == 2);
+}
+
+TEST_CASE("origins: any, some, none") {
+    const auto origin = [](std::string_view text) {
+        return [text](Exchange& exchange) {
+            exchange.has_origin = !text.empty();
+            exchange.origin = text;
+        };
+    };
+    constexpr std::string_view any = "Access-Control-Allow-Origin: *\r\n";
+    for (const bool read : {true, false}) {
+        CAPTURE(read);
+        Responses open;
+        const auto answer_with = [&](Responses& responses) {
+            return [&responses, read](Exchange& exchange) {
+                net::ResponseWriter writer = responses.responder().begin(exchange, 200, read);
+                responses.responder().end(exchange, writer.end_with_body({}));
+            };
+        };
+        CHECK(count(open.of(origin(""), answer_with(open)), any) == (read ? 1 : 0));
+        CHECK(count(open.of(origin("http://a"), answer_with(open)), any) == 1);
+        Responses listed({"http://a", "http://b"});
+        const std::string known = listed.of(origin("http://b"), answer_with(listed));
+        CHECK(count(known, "Access-Control-Allow-Origin: http://b\r\n") == 1);
+        CHECK(count(known, "Vary: Origin\r\n") == 1);
+        for (const std::string_view other : {"", "http://c"}) {
+            const std::string unknown = listed.of(origin(other), answer_with(listed));
+            CHECK(count(unknown, "Access-Control-") == 0);
+            CHECK(count(unknown, "Vary: Origin\r\n") == 1);
+        }
+        Responses closed(std::vector<std::string>{});
+        const std::string none = closed.of(origin("http://a"), answer_with(closed));
+        CHECK(count(none, "Access-Control-") == 0);
+        CHECK(count(none, "Vary") == 0);
+    }
+}
+
+TEST_CASE("JSON gets its brackets, HEAD no body") {
+    Responses responses;
+    const auto body = [&](bool json, std::vector<std::string_view> pieces) {
+        return [&responses, json, pieces](Exchange& exchange) {
+            std::vector<base::Slice> slices;
+            for (const std::string_view piece : pieces) {
+                slices.push_back(slice_of(piece));
+            }
+            net::ResponseWriter writer = responses.responder().begin(exchange, 200, false);
+            responses.responder().body(exchange, writer, json, slices);
+        };
+    };
+    CHECK(responses.of(body(true, {})).ends_with("Content-Length: 2\r\n\r\n[]"));
+    CHECK(responses.of(body(true, {"1,"})).ends_with("Content-Length: 3\r\n\r\n[1]"));
+    CHECK(responses.of(body(true, {"1,", "2,3,"})).ends_with("Content-Length: 7\r\n\r\n[1,2,3]"));
+    CHECK(responses.of(body(false, {"1,", "2,"})).ends_with("Content-Length: 4\r\n\r\n1,2,"));
+    CHECK(responses.of(body(false, {})).ends_with("Content-Length: 0\r\n\r\n"));
+    CHECK(responses
+              .of([](Exchange& exchange) { exchange.head_only = true; }, body(true, {"1,", "2,"}))
+              .ends_with("Content-Length: 5\r\n\r\n"));
+}
+
+TEST_CASE("a value with a line end never leaves: 500 and the connection's end") {
+    Responses responses;
+    const std::string got = responses.of([&](Exchange& exchange) {
+        net::ResponseWriter writer = responses.responder().begin(exchange, 200, false);
+        writer.header("Content-Type", "text/plain\r\nInjected: yes");
+        responses.responder().end(exchange, writer.end_with_body(base::as_bytes("x")));
+    });
+    CHECK(got.starts_with("HTTP/1.1 500 Internal Server Error\r\n"));
+    CHECK(count(got, "HTTP/1.1") == 1);
+    CHECK(count(got, "Injected") == 0);
+    CHECK(count(got, "Connection: close\r\n") == 1);
+    CHECK_FALSE(responses.keep_alive);
+}
+
+TEST_CASE("refusals carry the protocol's headers; request ids differ") {
+    Responses responses;
+    const auto refuse = [&](const api::Refused& refused) {
+        return responses.of(
+            [&](Exchange& exchange) { responses.responder().refuse(exchange, refused); });
+    };
+    api::Refused closed{api::Refusal::stream_closed};
+    closed.tail = 12;
+    const std::string first = refuse(closed);
+    CHECK(first.starts_with("HTTP/1.1 409 "));
+    CHECK(count(first,
+                "Stream-Closed: true\r\nStream-Next-Offset: 0000000000000000_"
+                "0000000000000012\r\n") == 1);
+    api::Refused stale{api::Refusal::producer_epoch_stale};
+    stale.numbers[0] = 8;
+    CHECK(count(refuse(stale), "Producer-Epoch: 8\r\n") == 1);
+    api::Refused gap{api::Refusal::producer_gap};
+    gap.numbers[0] = 4;
+    gap.numbers[1] = 9;
+    CHECK(count(refuse(gap), "Producer-Expected-Seq: 4\r\nProducer-Received-Seq: 9\r\n") == 1);
+    const std::string overloaded = refuse({api::Refusal::overloaded});
+    CHECK(count(overloaded, "Retry-After: 1\r\n") == 1);
+    const auto id = [](const std::string& text) {
+        return text.substr(text.find("request_id\":\"") + 13, 16);
+    };
+    CHECK(id(first).find_first_not_of("0123456789abcdef") == std::string::npos);
+    CHECK(id(first) != id(overloaded));
+    const std::string head =
+        responses.of([](Exchange& exchange) { exchange.head_only = true; },
+                     [&](Exchange& exchange) { responses.responder().refuse(exchange, closed); });
+    CHECK(head.ends_with("\r\n\r\n"));
+    CHECK(count(head, "Content-Length: 0") == 0);
+}
+
+}  // namespace ursula::http::test
