@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 #include "api/placement.h"
@@ -386,6 +387,10 @@ void Cluster::fault() {
     } else if (dice == 6 && pauses_) {
         say(fmt::format("n{} stands still for {} ms", node.number, a_while.ms()));
         node.paused_until = now_ + a_while;
+    } else if (dice == 7 && crashes_ && power && node.up) {
+        say(fmt::format("n{} has a disk that fails", node.number));
+        node.parts[other % shards_].sim->fail(
+            storage::DiskOp::Kind::write, static_cast<std::uint32_t>(fault_random_.below(4)), EIO);
     } else if (dice == 7 && slow_disks_ && node.up) {
         say(fmt::format("n{} has slow disks", node.number));
         for (Part& part : node.parts) {
