@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "api/placement.h"
+#include "base/limits.h"
 
 namespace ursula::sim {
 
@@ -427,6 +428,9 @@ void Cluster::heal() {
     if (!failed()) {
         read_all();
     }
+    if (!failed()) {
+        idle();
+    }
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
             report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
@@ -798,6 +802,19 @@ bool Cluster::agreed() const {
         }
     }
     return true;
+}
+
+// With nothing to do there are beats and nothing else.
+void Cluster::idle() {
+    run_until(now_ + base::seconds(1));
+    const std::uint64_t before = net_->sent();
+    run_until(now_ + base::seconds(2));
+    const std::uint64_t links = nodes_.size() * (nodes_.size() - 1) * shards_;
+    const auto beats = static_cast<std::uint64_t>(2000 / base::limits::beat_interval_ms + 1);
+    if (net_->sent() - before > links * beats) {
+        fail(fmt::format("an idle cluster sent {} frames in 2 s over {} links",
+                         net_->sent() - before, links));
+    }
 }
 
 // Every stream from every node, by reads as clients do them.

@@ -130,6 +130,7 @@ class Cluster {
     void check_matching(std::uint32_t group);
     bool agreed() const;
     void read_all();
+    void idle();
     void converge();
 
     base::Random random_;
