@@ -91,6 +91,7 @@ struct GroupLog {
     base::NodeId vote;
     base::LogIndex emitted_end;
     base::LogIndex pending;  // entry whose pieces are not all emitted
+    std::uint64_t cuts = 0;  // truncations and restarts, those that a later one took in included
     const Batch* mark_batch = nullptr;
     std::uint32_t mark = 0;  // in mark_batch->marks
     // As submitted: what the next head says.

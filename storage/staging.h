@@ -48,6 +48,7 @@ struct Mark {
     bool has_entries = false;
     bool has_hard_state = false;
     base::EntryId last;
+    std::uint64_t cuts = 0;  // ahead of `last`
     base::Term term;
     base::NodeId vote;
     base::LogIndex end;

@@ -322,6 +322,7 @@ void WalCore::mark_entry(Batch& batch, GroupLog& log, base::GroupId group, base:
     Mark& now = mark(batch, log, group);
     now.has_entries = true;
     now.last = id;
+    now.cuts = log.cuts;
     now.end = id.index;
     now.pending = log.pending;
     now.highest = std::max(now.highest, id.index);
@@ -452,6 +453,7 @@ void WalCore::emit_truncate(GroupLog& log, base::GroupId group, base::LogIndex f
     seal_record_header(batch, add_record(batch, header), record_header_bytes);
     log.emitted_end = std::min(log.emitted_end, base::LogIndex(from.value - 1));
     log.pending = base::LogIndex{};
+    ++log.cuts;
     Mark& now = mark(batch, log, group);
     now.end = log.emitted_end;
     now.pending = log.pending;
@@ -467,6 +469,7 @@ void WalCore::emit_restart(GroupLog& log, base::GroupId group, base::EntryId bas
     seal_record_header(batch, add_record(batch, header), record_header_bytes);
     log.emitted_end = base.index;
     log.pending = base::LogIndex{};
+    ++log.cuts;
     Mark& now = mark(batch, log, group);
     now.end = log.emitted_end;
     now.pending = log.pending;
@@ -505,6 +508,7 @@ void WalCore::cancel_deferred(GroupLog& log, base::GroupId group, base::LogIndex
         if (item.id.index < from) {
             return false;
         }
+        log.cuts += item.kind == Deferred::Kind::truncate ? 1 : 0;
         if (item.body != nullptr) {
             staged_bytes_ -= item.body->size - item.body->emitted;
             item.body->release();
@@ -873,6 +877,7 @@ void WalCore::batch_durable(Batch& batch, base::Instant now) {
             durable.group = from.group;
             durable.has_entries = from.has_entries;
             durable.last = from.last;
+            durable.cuts = from.cuts;
             durable.has_hard_state = from.has_hard_state;
             durable.term = from.term;
             durable.vote = from.vote;

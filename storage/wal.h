@@ -48,6 +48,9 @@ struct Persisted {
     base::GroupId group;
     bool has_entries = false;
     base::EntryId last;  // has_entries: the group's log is durable through this entry
+    // has_entries: how many of the group's truncations and restarts staged in this life went ahead
+    // of it: the same entry can be written, cut off and written again.
+    std::uint64_t cuts = 0;
     bool has_hard_state = false;
     base::Term term;  // has_hard_state: this vote of this term is durable
     base::NodeId vote;

@@ -31,6 +31,7 @@ enum class Refusal : std::uint8_t {
     too_many_tails,  // 503 + Retry-After
     data_damaged,    // 500: bytes on disk fail their checksum; never served
     read_failed,     // 500
+    not_leader,      // 503: another node takes writes of this group; numbers: it, 0 unknown
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,

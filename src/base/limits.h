@@ -86,6 +86,22 @@ constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read
 constexpr std::uint32_t disk_read_bytes_max = 1 * mib;  // one request to the disk
 constexpr std::uint32_t disk_read_gap_bytes_max = 16 * kib;  // cheaper to read than to skip
 
+// --- peers ---
+// A frame takes further entries until it is this long, but always one: what a small item of another
+// group may have to wait for on the wire.
+constexpr std::size_t frame_bytes_target = 1 * mib;
+// The longest frame that is read: one entry with the largest body there is.
+constexpr std::size_t frame_bytes_max = 272 * mib;
+// Per shard: bodies of applied entries kept in memory because a live follower was not sent them
+// yet; above, they are read back from the log.
+constexpr std::size_t replication_bytes_held_max = 64 * mib;
+// Read back from the log for one follower of one group at a time, but always one entry.
+constexpr std::size_t log_fetch_bytes_max = 1 * mib;
+constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
+// Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
+// them be lost.
+constexpr std::int64_t beat_interval_ms = 100;
+
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =
     256 * kib;  // payload carried in a post; above, readers catch up by reads

@@ -157,6 +157,9 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
         case api::Refusal::read_failed:
             return {500, "read_failed", "The disk did not give the bytes back",
                     "see the server's log", false};
+        case api::Refusal::not_leader:
+            return {503, "not_leader", "Another node leads this stream's group",
+                    "nothing was stored; try again, or ask the leader", true};
         case api::Refusal::shutting_down:
             return {503, "shutting_down", "The server is stopping", "try again", true};
         case api::Refusal::outcome_unknown:

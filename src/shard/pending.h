@@ -21,6 +21,7 @@ class Fifo {
     std::size_t size() const { return size_; }
     T& front() { return items_[head_ & mask_]; }
     const T& front() const { return items_[head_ & mask_]; }
+    T& back() { return items_[(head_ + size_ - 1) & mask_]; }
     T& at(std::size_t i) { return items_[(head_ + i) & mask_]; }
     void push(const T& item) {
         if (size_ == items_.size()) {
@@ -32,6 +33,11 @@ class Fifo {
     void pop() {
         DVERIFY(size_ > 0);
         ++head_;
+        --size_;
+    }
+
+    void pop_back() {
+        DVERIFY(size_ > 0);
         --size_;
     }
 

@@ -11,6 +11,7 @@
 
 #include "api/call.h"
 #include "raft/group.h"
+#include "shard/entry_places.h"
 #include "shard/pending.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
@@ -100,6 +101,13 @@ struct Replica {
     RecoveredEntries recovered;     // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
+
+    // Only with several members.
+    EntryPlaces places;                // of the entries that are applied or were recovered
+    std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
+    base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
+    bool keeps = false;                // listed as one that holds applied entries
+    bool turn_end = false;             // listed for a raft::TurnEnd
 };
 
 }  // namespace ursula::shard

@@ -32,6 +32,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
 
     take_disk();
     settle();
+    if (has_peers()) {
+        take_frames();
+    }
     if (now.mono >= raft_deadline_) {
         run_timeouts();
     }
@@ -50,6 +53,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         write_entries();
         wal_->flush(now.mono);
     }
+    if (has_peers()) {
+        end_turn();
+    }
     send_posts();
     own_names_.clear();
 
@@ -67,7 +73,14 @@ void Shard::take_disk() {
     reads_.clear();
     wal_->take_reads(reads_);
     for (storage::ReadRequest* read : reads_) {
-        disk_reads_.on_read(*read);
+        const auto fetch = std::find_if(fetches_.begin(), fetches_.end(), [read](const auto& one) {
+            return one.get() == read->owner;
+        });
+        if (fetch != fetches_.end()) {
+            on_fetched(**fetch, *read);
+        } else {
+            disk_reads_.on_read(*read);
+        }
     }
     if (!reads_.empty()) {
         finished_reads_.clear();
@@ -101,6 +114,7 @@ bool Shard::settle() {
         raft::Persisted input;  // marks only move forward: what this one does not name stays
         if (persisted.has_entries) {
             input.log = persisted.last;
+            input.cuts = persisted.cuts;
         }
         if (persisted.has_hard_state) {
             input.hard_state = {persisted.term, persisted.vote};
@@ -129,10 +143,19 @@ void Shard::carry_out(Replica& replica) {
     if (effects.hard_state) {
         wal_->stage_hard_state(replica.id(), effects.hard_state->term, effects.hard_state->vote);
     }
+    if (effects.truncate_from != base::LogIndex{}) {
+        cut_log(replica, effects.truncate_from);
+    }
     for (const raft::EntryToWrite& entry : effects.entries_to_write) {
         if (entry.kind == raft::EntryKind::noop) {
             write_noop(replica, entry);
         }
+    }
+    if (effects.entries_to_accept) {
+        accept_entries(replica);
+    }
+    for (const raft::Message& message : effects.messages) {
+        send(replica, message);
     }
     const base::LogIndex commit_to = effects.commit_to;
     if (effects.reads_ready) {
@@ -154,8 +177,10 @@ void Shard::carry_out(Replica& replica) {
     }
     if (effects.role_change && effects.role_change->role == raft::Role::leader) {
         ++counters_.elections;
+        replica.sent.assign(links_.size(), base::LogIndex{});
     }
     effects.clear();
+    want_turn_end(replica);
     if (commit_to.value != 0) {
         apply_through(replica, commit_to);
     }
@@ -175,14 +200,18 @@ void Shard::reply(base::ShardId to, api::CallId call, api::Answer&& answer) {
 }
 
 bool Shard::ready() const {
-    return std::all_of(replicas_.begin(), replicas_.end(), [](const auto& replica) {
+    return std::all_of(replicas_.begin(), replicas_.end(), [this](const auto& replica) {
+        if (has_peers()) {
+            return replica->group.leader() != base::NodeId{};
+        }
         const raft::Status status = replica->group.status();
         return status.role == raft::Role::leader && status.term_start <= status.applied;
     });
 }
 
 base::Instant Shard::deadline() const {
-    base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline()});
+    base::Instant at =
+        std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline()});
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }

@@ -5,7 +5,8 @@
 //
 // Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
-// · shard_snapshot.cc snapshots · bucket_removal.cc.
+// · shard_snapshot.cc snapshots · shard_peers.cc frames in and the nodes' liveness · shard_send.cc
+// frames out · bucket_removal.cc.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,8 @@
 #include "base/siphash.h"
 #include "base/time.h"
 #include "shard/disk_reads.h"
+#include "shard/peer_link.h"
+#include "shard/peer_net.h"
 #include "shard/replica.h"
 #include "storage/disk.h"
 #include "storage/recovery.h"
@@ -50,6 +53,13 @@ struct ShardOptions {
     std::uint64_t reserve_bytes = 0;
     std::uint32_t reserve_percent = 0;
     base::Histogram* sync_duration = nullptr;  // storage::WalOptions::sync_duration
+
+    // Of a node that is not alone: all voters, this node among them, and the way to the others,
+    // which outlives the shard. Their shards and groups are as many as ours.
+    std::vector<base::NodeId> members;
+    PeerNet* peer_net = nullptr;
+    std::uint64_t cluster = 0;  // frames of another cluster are refused
+    std::uint64_t boot = 0;     // random, not 0, and never given to another start of any node
 };
 
 struct BootReport {
@@ -73,6 +83,11 @@ struct ShardCounters {
     std::uint64_t posts = 0;
     std::uint64_t snapshots = 0;
     std::uint64_t elections = 0;
+    std::uint64_t refused_not_leader = 0;
+    std::uint64_t frames_sent = 0;
+    std::uint64_t frames_taken = 0;
+    std::uint64_t frames_refused = 0;  // not whole, not ours, or of an earlier life
+    std::uint64_t log_fetches = 0;     // entries read back for followers, in so many pieces
 };
 
 // Something a person reading the log should see; the loop logs it.
@@ -106,7 +121,8 @@ class Shard {
     void on_internal_reply(const api::Reply& reply);
     static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
 
-    // Every group leads and has applied what it found: calls are welcome.
+    // Every group leads and has applied what it found: calls are welcome. With several members:
+    // every group knows its leader.
     bool ready() const;
     // When advance wants to run although nothing happens.
     base::Instant deadline() const;
@@ -123,6 +139,13 @@ class Shard {
     std::size_t group_count() const { return replicas_.size(); }
     // Hash of all groups' replicated state: tests compare it across a restart.
     std::uint64_t state_hash() const;
+    // For tests and oracles; `group` is one of this shard's.
+    const raft::Group& group(base::GroupId group) const {
+        return replicas_[group.value / options_.shards]->group;
+    }
+    const stream::Machine& machine(base::GroupId group) const {
+        return replicas_[group.value / options_.shards]->machine;
+    }
 
   private:
     static constexpr base::ShardId internal{UINT32_MAX};
@@ -147,6 +170,37 @@ class Shard {
     void carry_out(Replica& replica);
     void reply(base::ShardId to, api::CallId call, api::Answer&& answer);
 
+    // shard_peers.cc
+    bool has_peers() const { return !links_.empty(); }
+    void begin_links();
+    PeerLink* find_link(base::NodeId node);
+    void take_frames();
+    void take_frame(const ReceivedFrame& frame);
+    void take_beat(PeerLink& link, const FrameItem& beat);
+    void meet(PeerLink& link, std::uint64_t boot);
+    void watch_links();
+    void tell_groups(base::NodeId node, bool up);
+    void accept_entries(Replica& replica);
+    void cut_log(Replica& replica, base::LogIndex from);
+    base::Instant links_deadline() const;
+
+    // shard_send.cc
+    void want_turn_end(Replica& replica);
+    void send(Replica& replica, const raft::Message& message);
+    bool send_entries(std::size_t link, WaitingEntries& waiting);
+    std::size_t entries_in_memory(const PeerLink& link, const WaitingEntries& waiting) const;
+    bool add_fetched(std::size_t link, WaitingEntries& waiting);
+    void add_entries(std::size_t link, WaitingEntries& waiting, std::size_t count);
+    void send_waiting(std::size_t link);
+    void fetch_entries(WaitingEntries& waiting);
+    void on_fetched(LogFetch& fetch, const storage::ReadRequest& request);
+    void forget_fetch(WaitingEntries& waiting);
+    void end_turn();
+    void send_beats();
+    void send_frames();
+    void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
+    void release_sent(Replica& replica);
+
     // shard_submit.cc
     void take(const api::Call& call);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
@@ -159,6 +213,7 @@ class Shard {
     bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
+    bool refuse_not_leader(Replica& replica, const api::Call& call);
 
     // shard_apply.cc
     void apply_through(Replica& replica, base::LogIndex committed);
@@ -224,6 +279,17 @@ class Shard {
 
     const ShardOptions options_;
     storage::Disk& disk_;
+    std::vector<PeerLink> links_;  // to the other members; empty in a node of one
+    std::vector<std::unique_ptr<LogFetch>> fetches_;
+    std::vector<Replica*> turn_ends_;  // raft::TurnEnd is due
+    std::vector<Replica*> keeping_;    // hold applied entries for followers
+    std::uint64_t kept_bytes_ = 0;     // of those entries
+    base::Instant next_beat_;
+    bool send_more_ = false;  // entries wait only for the next frame
+    FrameItem item_;          // the one being taken
+    std::vector<ReceivedFrame> frames_;
+    std::vector<LinkEvent> link_events_;
+    std::vector<Led> led_;
     stream::Local local_;
     std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id
     std::unique_ptr<storage::Wal> wal_;

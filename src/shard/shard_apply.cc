@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/limits.h"
 #include "shard/entry_body.h"
+#include "shard/planted.h"
 #include "shard/shard.h"
 
 namespace ursula::shard {
@@ -18,6 +19,7 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
         if (!replica.recovered.empty()) {
             const RecoveredEntries::View found = replica.recovered.pop_first();
             VERIFY(found.id.index == index);
+            VERIFY(!has_peers() || replica.places.has(index));
             apply_entry(replica, found.id, found.kind, found.body, found.pieces, false);
             if (replica.recovered.empty()) {
                 replica.recovered.clear();
@@ -30,11 +32,18 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
         const raft::EntryKind kind =
             body.size() == commit_hint_bytes ? raft::EntryKind::noop : raft::EntryKind::command;
         locations_.clear();
-        if (disk_.keeps_data() && kind == raft::EntryKind::command) {
+        if (disk_.keeps_data() && (kind == raft::EntryKind::command || has_peers())) {
             wal_->locate(replica.id(), index, 0, body.size(), locations_);
         }
+        if (has_peers()) {
+            replica.places.push(index, kind, body, locations_);
+        }
         apply_entry(replica, {term, index}, kind, body, locations_, true);
-        wal_->release(replica.id(), index);
+        if (has_peers()) {
+            keep_or_release(replica, index, body.size());
+        } else {
+            wal_->release(replica.id(), index);
+        }
     }
     replica.group.step(raft::Applied{replica.machine.applied().index}, now_, replica.effects);
     if (!replica.effects.empty()) {
@@ -49,11 +58,15 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
                         std::span<const storage::Location> pieces, bool held) {
     // Whoever asked for an entry that another one replaced does not learn its outcome here.
     while (!replica.entries.empty() && replica.entries.front().id.index <= id.index &&
-           replica.entries.front().id != id) {
+           replica.entries.front().id != id &&
+           !(planted(Planted::ticket_by_index) && replica.entries.front().id.index == id.index)) {
         forget_tickets(replica, replica.entries.front().commands, api::Refusal::outcome_unknown);
         replica.entries.pop();
     }
-    const bool asked = !replica.entries.empty() && replica.entries.front().id == id;
+    const bool asked =
+        !replica.entries.empty() &&
+        (replica.entries.front().id == id ||
+         (planted(Planted::ticket_by_index) && replica.entries.front().id.index == id.index));
     if (kind == raft::EntryKind::noop) {
         replica.machine.enter(id, 0);
         return;
@@ -79,7 +92,7 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             counters_.appended_bytes += outcome.to - outcome.from;
         }
         note_change(outcome);
-        if (held && outcome.stream != nullptr &&
+        if (held && outcome.stream != nullptr && replica.group.is_leader() &&
             outcome.stream->producers() > limits::producers_per_stream_max) {
             forget_producers(replica, outcome);
         }

@@ -29,6 +29,9 @@ class Shard::BootSink final : public storage::RecoverySink {
             shard_.apply_entry(replica, next.id, next.kind, next.body, next.pieces, false);
         }
         const auto kind = static_cast<raft::EntryKind>(entry.kind);
+        if (shard_.has_peers()) {
+            replica.places.push(entry.id.index, kind, entry.body, entry.pieces);
+        }
         waiting.push(entry.id, kind, entry.body, entry.pieces);
     }
 
@@ -38,6 +41,7 @@ class Shard::BootSink final : public storage::RecoverySink {
             replica.recovered.pop_last();
         }
         VERIFY(replica.machine.applied().index < from);  // never below what was committed
+        replica.places.cut(from);
         while (!replica.boot_terms.empty() && replica.boot_terms.back().first >= from) {
             replica.boot_terms.pop_back();
         }
@@ -51,6 +55,7 @@ class Shard::BootSink final : public storage::RecoverySink {
 base::Result<BootReport> Shard::start(base::Now now) {
     now_ = now;
     BootReport report;
+    begin_links();
     TRY(load_snapshots(report));
     storage::RecoveredLog recovered;
     if (disk_.keeps_data()) {
@@ -90,7 +95,9 @@ base::Result<BootReport> Shard::start(base::Now now) {
         return tl::unexpected(std::move(wal.error()));
     }
     wal_ = std::move(*wal);
-    const base::NodeId voters[] = {options_.node};
+    const base::NodeId alone[] = {options_.node};
+    const std::span<const base::NodeId> voters =
+        has_peers() ? std::span<const base::NodeId>(options_.members) : alone;
     const raft::MembershipAt memberships[] = {
         {base::LogIndex{}, raft::Membership::of_voters(voters)}};
     for (auto& replica : replicas_) {
@@ -102,6 +109,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
         start.last = boot.last.index;
         start.commit_hint = replica->machine.applied().index;
         start.memberships = memberships;
+        start.life = options_.boot;
         replica->snapshot = boot.snapshot.index;
         replica->group.step(start, now, replica->effects);
         replica->group.step(raft::Applied{replica->machine.applied().index}, now, replica->effects);

@@ -4,6 +4,7 @@
 
 #include "api/placement.h"
 #include "base/limits.h"
+#include "shard/planted.h"
 #include "shard/shard.h"
 
 namespace ursula::shard {
@@ -48,7 +49,7 @@ bool Shard::confirm_reads(Replica& replica) {
 
 void Shard::take_read(const api::Call& call, const api::StreamKey& key) {
     Replica& replica = this->replica(key.group);
-    if (confirm_reads(replica)) {
+    if (planted(Planted::reads_unconfirmed) || (!has_peers() && confirm_reads(replica))) {
         serve(replica, call.from, call.id, call.verb);
     } else {
         park(replica, call, key.name);
@@ -248,7 +249,7 @@ void Shard::list_streams(const api::Call& call, const api::ListStreamsCall& list
 
 void Shard::list_buckets(const api::Call& call) {
     Replica& replica = this->replica(api::bucket_group);
-    if (confirm_reads(replica)) {
+    if (!has_peers() && confirm_reads(replica)) {
         serve(replica, call.from, call.id, call.verb);
     } else {
         park(replica, call, {});

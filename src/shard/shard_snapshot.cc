@@ -20,7 +20,9 @@ constexpr std::uint64_t look_fraction = 64;
 }  // namespace
 
 void Shard::run_snapshots() {
-    if (!disk_.keeps_data()) {
+    // Among several nodes the log is kept whole: a follower that lacks what a snapshot covers could
+    // not be brought up.
+    if (!disk_.keeps_data() || has_peers()) {
         return;
     }
     if (image_ == nullptr) {

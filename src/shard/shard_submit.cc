@@ -2,8 +2,10 @@
 #include <algorithm>
 
 #include "api/content_type.h"
+#include "api/placement.h"
 #include "base/limits.h"
 #include "shard/entry_body.h"
+#include "shard/planted.h"
 #include "shard/shard.h"
 #include "stream/json.h"
 
@@ -77,7 +79,9 @@ void Shard::take(const api::Call& call) {
         command.kind = stream::CommandKind::create_bucket;
         take_write(call, {make->bucket, 0, base::GroupId(0)}, std::move(command), true);
     } else if (const auto* drop = std::get_if<api::RemoveBucketCall>(&call.verb)) {
-        take_removal(call, drop->bucket);
+        if (!has_peers() || !refuse_not_leader(replica(api::bucket_group), call)) {
+            take_removal(call, drop->bucket);
+        }
     } else if (const auto* resolve = std::get_if<api::ResolveBucketCall>(&call.verb)) {
         take_read(call, {resolve->bucket, 0, base::GroupId(0)});
     } else if (std::holds_alternative<api::ListBucketsCall>(call.verb)) {
@@ -96,6 +100,9 @@ void Shard::take(const api::Call& call) {
 void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
                        bool adds_bytes) {
     Replica& replica = this->replica(key.group);
+    if (has_peers() && refuse_not_leader(replica, call)) {
+        return;
+    }
     command.name = key.name;
     command.name_hash = key.hash;
     // Duplicates and refusals come before admission (DESIGN "Writes"). An append that can only be
@@ -134,10 +141,23 @@ bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::
         outcome.did != stream::Did::existed) {
         return false;
     }
-    if (!confirm_reads(replica)) {
+    // Among several nodes a confirmation takes a round trip, which the entry takes as well.
+    if (has_peers() || !confirm_reads(replica)) {
         return false;
     }
     reply(call.from, call.id, answer_of(outcome));
+    return true;
+}
+
+// Writes of a group are its leader's to take; who that is, is in the refusal.
+bool Shard::refuse_not_leader(Replica& replica, const api::Call& call) {
+    if (replica.group.is_leader()) {
+        return false;
+    }
+    ++counters_.refused_not_leader;
+    api::Refused refused{api::Refusal::not_leader};
+    refused.numbers[0] = replica.group.leader().value;
+    reply(call.from, call.id, refused);
     return true;
 }
 
@@ -200,12 +220,18 @@ void Shard::write_entries() {
 void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes) {
     replica.group.step(raft::Submit{raft::SubmitTicket(1), bytes}, now_, replica.effects);
     if (!replica.effects.refused_submits.empty()) {
+        api::Refused refused{api::Refusal::overloaded};
+        if (has_peers() &&
+            replica.effects.refused_submits.front().why == raft::SubmitRefusal::not_leader) {
+            refused = {api::Refusal::not_leader};
+            refused.numbers[0] = replica.group.leader().value;
+        }
         replica.effects.refused_submits.clear();
         for (const QueuedCommand& queued : commands) {
             replica.touched.remove(queued.ticket.name_hash);
             local_.hot.unreserve(queued.ticket.reserved_bytes);
             ++counters_.refused_overloaded;
-            reply(queued.ticket.from, queued.ticket.call, api::Refused{api::Refusal::overloaded});
+            reply(queued.ticket.from, queued.ticket.call, api::Refused(refused));
         }
         return;
     }
@@ -213,7 +239,8 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     const base::EntryId id = replica.effects.entries_to_write.front().id;
     const base::MutableBytes body = wal_->stage_entry(
         replica.id(), id, static_cast<std::uint8_t>(raft::EntryKind::command), bytes);
-    write_commit_hint(body, replica.group.log().committed());
+    write_commit_hint(body, planted(Planted::hint_ahead) ? replica.group.log().last()
+                                                         : replica.group.log().committed());
     std::size_t used = commit_hint_bytes + stream::entry_header_bytes;
     for (const QueuedCommand& queued : commands) {
         used += stream::encode(queued.command, body.subspan(used));

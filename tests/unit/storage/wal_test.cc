@@ -227,6 +227,37 @@ TEST_CASE("a log of several read windows: batches of every size across their edg
     }
 }
 
+TEST_CASE("what is persisted says how many cuts went ahead of it") {
+    SimDisk disk;
+    Instant now{};
+    auto wal = start(disk);
+    stage(*wal, 1, 1, 1, "one");
+    stage(*wal, 1, 1, 2, "two");
+    wal->flush(now);
+    wal->stage_truncate(GroupId(1), LogIndex(2));
+    stage(*wal, 1, 1, 2, "two again");
+    wal->flush(now);
+    std::vector<Persisted> persisted = settle(*wal, disk, now);
+    REQUIRE(persisted.size() == 2);
+    CHECK(persisted[0].last == EntryId{Term(1), LogIndex(2)});
+    CHECK(persisted[0].cuts == 0);
+    CHECK(persisted[1].last == EntryId{Term(1), LogIndex(2)});
+    CHECK(persisted[1].cuts == 1);
+
+    // Behind the pieces of a large entry, where a later cut takes in an earlier one.
+    stage(*wal, 1, 2, 3, text(40'000, 'a'));
+    wal->flush(now);
+    stage(*wal, 1, 2, 4, "four");
+    stage(*wal, 1, 2, 5, "five");
+    wal->stage_truncate(GroupId(1), LogIndex(5));
+    wal->stage_truncate(GroupId(1), LogIndex(4));
+    stage(*wal, 1, 3, 4, "four again");
+    persisted = settle(*wal, disk, now);
+    REQUIRE(!persisted.empty());
+    CHECK(persisted.back().last == EntryId{Term(3), LogIndex(4)});
+    CHECK(persisted.back().cuts == 3);
+}
+
 TEST_CASE("truncation, also across restarts and behind pieces") {
     SimDisk disk;
     Instant now{};

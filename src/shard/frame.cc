@@ -1,0 +1,422 @@
+#include "shard/frame.h"
+
+#include <variant>
+
+#include "base/crc32c.h"
+#include "base/limits.h"
+#include "base/verify.h"
+#include "base/wire.h"
+
+namespace ursula::shard {
+
+namespace {
+
+constexpr std::uint8_t beat_kind = 64;
+constexpr std::uint8_t replicate_kind = 5;
+constexpr std::size_t crc_from = 8;
+constexpr std::size_t entry_header_bytes = 8;
+constexpr std::size_t led_bytes = 12;
+
+static_assert(std::is_same_v<std::variant_alternative_t<replicate_kind - 1, raft::MessageBody>,
+                             raft::Replicate>);
+static_assert(std::variant_size_v<raft::MessageBody> == 14);
+
+// Reads fields that must have exactly one form.
+class Fields {
+  public:
+    explicit Fields(base::Bytes bytes) : in_(bytes) {}
+    std::uint64_t u64() { return in_.get<std::uint64_t>(); }
+    std::uint32_t u32() { return in_.get<std::uint32_t>(); }
+    std::uint8_t u8() { return in_.get<std::uint8_t>(); }
+    base::LogIndex index() { return base::LogIndex(u64()); }
+    base::EntryId id() {
+        const base::Term term(u64());
+        return {term, index()};
+    }
+    raft::ReadContext context() { return raft::ReadContext(u64()); }
+    std::uint8_t at_most(std::uint8_t max) {
+        const std::uint8_t value = u8();
+        good_ = good_ && value <= max;
+        return value;
+    }
+    bool flag() { return at_most(1) == 1; }
+    void zero(std::size_t size) {
+        for (; size > 0; --size) {
+            good_ = good_ && u8() == 0;
+        }
+    }
+    base::Bytes bytes(std::size_t size) { return in_.get_bytes(size); }
+    void refuse() { good_ = false; }
+    std::size_t left() const { return in_.left(); }
+    bool ok() const { return good_ && in_.ok(); }
+
+    raft::MembershipAt membership() {
+        raft::MembershipAt at;
+        at.index = index();
+        at.membership.set_joint(flag());
+        const std::uint8_t count = at_most(static_cast<std::uint8_t>(raft::limits::members_max));
+        zero(2);
+        std::uint32_t before = 0;
+        for (std::uint8_t i = 0; i < count && ok(); ++i) {
+            const std::uint32_t node = u32();
+            const std::uint32_t flags = u32();
+            if (node <= before || flags > 7) {
+                refuse();
+                break;
+            }
+            before = node;
+            static_cast<void>(at.membership.set(
+                {base::NodeId(node), (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0}));
+        }
+        return at;
+    }
+
+  private:
+    base::WireReader in_;
+    bool good_ = true;
+};
+
+raft::Replicate read_replicate(Fields& in, std::vector<FrameEntry>& entries) {
+    raft::Replicate body;
+    body.prev = in.id();
+    body.last = in.index();
+    body.commit = in.index();
+    body.number = in.u64();
+    body.run_count = in.at_most(static_cast<std::uint8_t>(raft::limits::message_runs_max));
+    const bool has_membership = in.flag();
+    in.zero(2);
+    for (std::size_t i = 0; i < body.run_count && in.ok(); ++i) {
+        const base::LogIndex first = in.index();
+        body.runs[i] = {first, base::Term(in.u64())};
+    }
+    if (has_membership && in.ok()) {
+        body.membership = in.membership();
+    }
+    const std::uint64_t count = body.last.value - body.prev.index.value;
+    if (body.last < body.prev.index || count > in.left() / entry_header_bytes) {
+        in.refuse();
+        return body;
+    }
+    for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
+        FrameEntry entry;
+        entry.kind = static_cast<raft::EntryKind>(
+            in.at_most(static_cast<std::uint8_t>(raft::EntryKind::membership)));
+        in.zero(3);
+        entry.body = in.bytes(in.u32());
+        entries.push_back(entry);
+    }
+    return body;
+}
+
+raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntry>& entries) {
+    switch (kind) {
+        case 1:
+            return raft::PreVote{in.id()};
+        case 2:
+            return raft::PreVoted{in.flag()};
+        case 3: {
+            const base::EntryId last = in.id();
+            return raft::Vote{last, in.flag()};
+        }
+        case 4:
+            return raft::Voted{in.flag()};
+        case replicate_kind:
+            return read_replicate(in, entries);
+        case 6: {
+            raft::Replicated body;
+            body.number = in.u64();
+            body.match = in.index();
+            body.last = in.index();
+            body.hint = in.id();
+            body.rejected = in.index();
+            body.commit = in.index();
+            const std::uint8_t flags = in.at_most(3);
+            body.accepted = (flags & 1) != 0;
+            body.complete = (flags & 2) != 0;
+            return body;
+        }
+        case 7:
+            return raft::WhoLeads{};
+        case 8: {
+            const raft::ReadContext round = in.context();
+            return raft::Heartbeat{round, in.index()};
+        }
+        case 9:
+            return raft::HeartbeatSeen{in.context()};
+        case 10: {
+            const raft::ReadContext context = in.context();
+            return raft::ReadRequest{context, in.u64()};
+        }
+        case 11: {
+            raft::ReadReply body;
+            body.context = in.context();
+            body.life = in.u64();
+            body.index = in.index();
+            body.ready = in.flag();
+            return body;
+        }
+        case 12:
+            return raft::TimeoutNow{};
+        case 13: {
+            const base::EntryId last = in.id();
+            return raft::SnapshotOffer{last, in.membership()};
+        }
+        case 14:
+            return raft::SnapshotStatus{in.flag()};
+        default:
+            in.refuse();
+            return raft::WhoLeads{};
+    }
+}
+
+void read_beat(Fields& in, FrameItem& item) {
+    item.write_age_ms = in.u32();
+    const std::uint32_t count = in.u32();
+    if (count > in.left() / led_bytes) {
+        in.refuse();
+        return;
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const base::GroupId group(in.u32());
+        if (i > 0 && group <= item.led.back().group) {
+            in.refuse();
+            return;
+        }
+        item.led.push_back({group, base::Term(in.u64())});
+    }
+}
+
+}  // namespace
+
+// --- writing ---
+
+void FrameWriter::clear() {
+    bytes_.clear();
+    items_ = 0;
+    entries_due_ = 0;
+}
+
+template <class T>
+void FrameWriter::put(T value) {
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + sizeof value);
+    base::store(bytes_.data() + at, value);
+}
+
+void FrameWriter::put(const raft::MembershipAt& membership) {
+    put(membership.index.value);
+    put<std::uint8_t>(membership.membership.joint() ? 1 : 0);
+    put(static_cast<std::uint8_t>(membership.membership.members().size()));
+    put(std::uint16_t{0});
+    for (const raft::Member& member : membership.membership.members()) {
+        put(member.id.value);
+        put<std::uint32_t>((member.voter ? 1u : 0u) | (member.outgoing ? 2u : 0u) |
+                           (member.learner ? 4u : 0u));
+    }
+}
+
+void FrameWriter::begin_item(std::uint8_t kind, base::GroupId group, base::Term term) {
+    VERIFY(entries_due_ == 0);
+    if (bytes_.empty()) {
+        bytes_.resize(frame_header_bytes);
+    }
+    item_at_ = bytes_.size();
+    put(static_cast<std::uint32_t>(kind));
+    put(std::uint32_t{0});
+    put(group.value);
+    put(std::uint32_t{0});
+    put(term.value);
+    ++items_;
+}
+
+void FrameWriter::end_item() {
+    base::store(bytes_.data() + item_at_ + 4,
+                static_cast<std::uint32_t>(bytes_.size() - item_at_ - item_header_bytes));
+}
+
+void FrameWriter::put_body(const raft::MessageBody& message) {
+    if (const auto* pre_vote = std::get_if<raft::PreVote>(&message)) {
+        put(pre_vote->last.term.value);
+        put(pre_vote->last.index.value);
+    } else if (const auto* pre_voted = std::get_if<raft::PreVoted>(&message)) {
+        put<std::uint8_t>(pre_voted->granted ? 1 : 0);
+    } else if (const auto* vote = std::get_if<raft::Vote>(&message)) {
+        put(vote->last.term.value);
+        put(vote->last.index.value);
+        put<std::uint8_t>(vote->transfer ? 1 : 0);
+    } else if (const auto* voted = std::get_if<raft::Voted>(&message)) {
+        put<std::uint8_t>(voted->granted ? 1 : 0);
+    } else if (const auto* replicated = std::get_if<raft::Replicated>(&message)) {
+        put(replicated->number);
+        put(replicated->match.value);
+        put(replicated->last.value);
+        put(replicated->hint.term.value);
+        put(replicated->hint.index.value);
+        put(replicated->rejected.value);
+        put(replicated->commit.value);
+        put(static_cast<std::uint8_t>((replicated->accepted ? 1 : 0) |
+                                      (replicated->complete ? 2 : 0)));
+    } else if (const auto* heartbeat = std::get_if<raft::Heartbeat>(&message)) {
+        put(heartbeat->round.value);
+        put(heartbeat->commit.value);
+    } else if (const auto* seen = std::get_if<raft::HeartbeatSeen>(&message)) {
+        put(seen->round.value);
+    } else if (const auto* request = std::get_if<raft::ReadRequest>(&message)) {
+        put(request->context.value);
+        put(request->life);
+    } else if (const auto* reply = std::get_if<raft::ReadReply>(&message)) {
+        put(reply->context.value);
+        put(reply->life);
+        put(reply->index.value);
+        put<std::uint8_t>(reply->ready ? 1 : 0);
+    } else if (const auto* offer = std::get_if<raft::SnapshotOffer>(&message)) {
+        put(offer->last.term.value);
+        put(offer->last.index.value);
+        put(offer->membership);
+    } else if (const auto* status = std::get_if<raft::SnapshotStatus>(&message)) {
+        put<std::uint8_t>(status->failed ? 1 : 0);
+    } else {
+        VERIFY(std::holds_alternative<raft::WhoLeads>(message) ||
+               std::holds_alternative<raft::TimeoutNow>(message));
+    }
+}
+
+void FrameWriter::add(base::GroupId group, const raft::Message& message) {
+    begin_item(static_cast<std::uint8_t>(message.body.index() + 1), group, message.term);
+    put_body(message.body);
+    end_item();
+}
+
+void FrameWriter::add_replicate(base::GroupId group, base::Term term,
+                                const raft::Replicate& message) {
+    begin_item(replicate_kind, group, term);
+    put(message.prev.term.value);
+    put(message.prev.index.value);
+    put(message.last.value);
+    put(message.commit.value);
+    put(message.number);
+    put(message.run_count);
+    put<std::uint8_t>(message.membership ? 1 : 0);
+    put(std::uint16_t{0});
+    for (std::size_t i = 0; i < message.run_count; ++i) {
+        put(message.runs[i].first.value);
+        put(message.runs[i].term.value);
+    }
+    if (message.membership) {
+        put(*message.membership);
+    }
+    entries_due_ = message.last.value - message.prev.index.value;
+    end_item();
+}
+
+void FrameWriter::add_entry(raft::EntryKind kind, base::Bytes body) {
+    VERIFY(entries_due_ > 0);
+    --entries_due_;
+    put(static_cast<std::uint32_t>(kind));
+    put(static_cast<std::uint32_t>(body.size()));
+    bytes_.insert(bytes_.end(), body.begin(), body.end());
+    end_item();
+}
+
+void FrameWriter::add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led) {
+    begin_item(beat_kind, base::GroupId{}, base::Term{});
+    put(write_age_ms);
+    put(static_cast<std::uint32_t>(led.size()));
+    for (const Led& one : led) {
+        put(one.group.value);
+        put(one.term.value);
+    }
+    end_item();
+}
+
+base::Bytes FrameWriter::finish(const FrameHeader& header) {
+    VERIFY(entries_due_ == 0 && items_ > 0 && bytes_.size() <= base::limits::frame_bytes_max);
+    base::WireWriter out(base::MutableBytes(bytes_).first(frame_header_bytes));
+    out.put(frame_magic);
+    out.put(std::uint32_t{0});
+    out.put(frame_version);
+    out.put(static_cast<std::uint32_t>(bytes_.size()));
+    out.put(header.cluster);
+    out.put(header.from.value);
+    out.put(header.to.value);
+    out.put(header.shard.value);
+    out.put(items_);
+    out.put(header.boot);
+    out.put(header.to_boot);
+    out.put(header.sequence);
+    base::store(bytes_.data() + 4, base::crc32c(base::Bytes(bytes_).subspan(crc_from)));
+    return bytes_;
+}
+
+// --- reading ---
+
+bool FrameReader::open(base::Bytes frame) {
+    ok_ = false;
+    items_left_ = 0;
+    if (frame.size() < frame_header_bytes || frame.size() > base::limits::frame_bytes_max) {
+        return false;
+    }
+    base::WireReader in(frame.first(frame_header_bytes));
+    const auto magic = in.get<std::uint32_t>();
+    const auto crc = in.get<std::uint32_t>();
+    const auto version = in.get<std::uint32_t>();
+    const auto length = in.get<std::uint32_t>();
+    if (magic != frame_magic || version != frame_version || length != frame.size() ||
+        crc != base::crc32c(frame.subspan(crc_from))) {
+        return false;
+    }
+    header_.cluster = in.get<std::uint64_t>();
+    header_.from = base::NodeId(in.get<std::uint32_t>());
+    header_.to = base::NodeId(in.get<std::uint32_t>());
+    header_.shard = base::ShardId(in.get<std::uint32_t>());
+    items_left_ = in.get<std::uint32_t>();
+    header_.boot = in.get<std::uint64_t>();
+    header_.to_boot = in.get<std::uint64_t>();
+    header_.sequence = in.get<std::uint64_t>();
+    left_ = frame.subspan(frame_header_bytes);
+    ok_ = true;
+    return true;
+}
+
+bool FrameReader::next(FrameItem& item) {
+    if (!ok_) {
+        return false;
+    }
+    if (items_left_ == 0) {
+        ok_ = left_.empty();
+        return false;
+    }
+    --items_left_;
+    ok_ = false;
+    if (left_.size() < item_header_bytes) {
+        return false;
+    }
+    Fields head(left_.first(item_header_bytes));
+    const std::uint8_t kind = head.u8();
+    head.zero(3);
+    const std::uint32_t length = head.u32();
+    item.group = base::GroupId(head.u32());
+    head.zero(4);
+    item.message.term = base::Term(head.u64());
+    if (!head.ok() || length > left_.size() - item_header_bytes) {
+        return false;
+    }
+    Fields body(left_.subspan(item_header_bytes, length));
+    left_ = left_.subspan(item_header_bytes + length);
+    item.entries.clear();
+    item.led.clear();
+    item.is_beat = kind == beat_kind;
+    item.message.from = header_.from;
+    item.message.to = header_.to;
+    if (item.is_beat) {
+        read_beat(body, item);
+        ok_ = body.ok() && body.left() == 0 && item.group == base::GroupId{} &&
+              item.message.term == base::Term{};
+        return ok_;
+    }
+    item.message.body = read_body(kind, body, item.entries);
+    ok_ = body.ok() && body.left() == 0;
+    return ok_;
+}
+
+}  // namespace ursula::shard

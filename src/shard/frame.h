@@ -1,0 +1,146 @@
+// A frame: what one shard of a node has to say to the same shard of another in one turn, for all
+// groups. Numbers are little-endian; crc = CRC-32C. Bytes named zero must be.
+//
+//   frame header     at  size
+//     magic            0     4   frame_magic
+//     crc              4     4   of [8, length)
+//     version          8     4   frame_version; another one is refused
+//     length          12     4   of the whole frame
+//     cluster         16     8   the cluster's id; another cluster's frame is refused
+//     from            24     4   node
+//     to              28     4   node
+//     shard           32     4   of both
+//     items           36     4   how many
+//     boot            40     8   random, of this life of the sender
+//     to boot         48     8   the receiver's life as the sender knows it, 0 not yet; a frame to
+//                                an earlier life is refused
+//     sequence        56     8   rises with each frame of this life to this peer, from 1
+//     items           64
+//
+//   item header      at  size
+//     kind             0     1   1 + index in raft::MessageBody; 64: a beat
+//     zero             1     3
+//     length           4     4   of what follows the item header
+//     group            8     4   (0 in a beat)
+//     zero            12     4
+//     term            16     8   the message's (0 in a beat)
+//
+//   kind                 behind the item header
+//     1  PreVote         u64 last term, u64 last index
+//     2  PreVoted        u8 granted
+//     3  Vote            u64 last term, u64 last index, u8 transfer
+//     4  Voted           u8 granted
+//     5  Replicate       u64 prev term, u64 prev index, u64 last, u64 commit, u64 number, u8 runs,
+//                        u8 1 with a membership, u16 zero; runs x {u64 first, u64 term};
+//                        [membership]; (last - prev index) x {u8 entry kind, u8 x 3 zero,
+//                        u32 size, body}
+//     6  Replicated      u64 number, u64 match, u64 last, u64 hint term, u64 hint index,
+//                        u64 rejected, u64 commit, u8 1 accepted + 2 complete
+//     7  WhoLeads        nothing
+//     8  Heartbeat       u64 round, u64 commit
+//     9  HeartbeatSeen   u64 round
+//     10 ReadRequest     u64 context, u64 life
+//     11 ReadReply       u64 context, u64 life, u64 index, u8 ready
+//     12 TimeoutNow      nothing
+//     13 SnapshotOffer   u64 last term, u64 last index, membership
+//     14 SnapshotStatus  u8 failed
+//     64 beat            u32 age in ms of the sender's oldest log write under way, u32 n;
+//                        n x {u32 group, u64 term}: all groups that the sender leads
+//
+//   membership           u64 index, u8 joint, u8 n, u16 zero; n x {u32 node, u32 1 voter +
+//                        2 outgoing + 4 learner}, by rising node
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "raft/message.h"
+
+namespace ursula::shard {
+
+constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
+constexpr std::uint32_t frame_version = 1;
+constexpr std::size_t frame_header_bytes = 64;
+constexpr std::size_t item_header_bytes = 24;
+
+struct FrameHeader {
+    std::uint64_t cluster = 0;
+    base::NodeId from;
+    base::NodeId to;
+    base::ShardId shard;
+    std::uint64_t boot = 0;
+    std::uint64_t to_boot = 0;
+    std::uint64_t sequence = 0;
+    bool operator==(const FrameHeader&) const = default;
+};
+
+struct FrameEntry {
+    raft::EntryKind kind = raft::EntryKind::noop;
+    base::Bytes body;
+};
+
+struct Led {
+    base::GroupId group;
+    base::Term term;
+    bool operator==(const Led&) const = default;
+};
+
+// One item as read. Views live as long as the frame; vectors are used again by the next item.
+struct FrameItem {
+    bool is_beat = false;
+    base::GroupId group;
+    raft::Message message;
+    std::vector<FrameEntry> entries;  // of a Replicate: those after prev, all of them
+    std::uint32_t write_age_ms = 0;
+    std::vector<Led> led;  // by rising group
+};
+
+// Puts one frame together. Memory is kept from frame to frame.
+class FrameWriter {
+  public:
+    void clear();
+    bool empty() const { return items_ == 0; }
+    std::size_t size() const { return bytes_.size(); }
+    // Any message but a Replicate.
+    void add(base::GroupId group, const raft::Message& message);
+    // A Replicate: this, and then add_entry for each entry in (prev.index, last].
+    void add_replicate(base::GroupId group, base::Term term, const raft::Replicate& message);
+    void add_entry(raft::EntryKind kind, base::Bytes body);
+    // `led` by rising group.
+    void add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led);
+    // The frame, until clear().
+    base::Bytes finish(const FrameHeader& header);
+
+  private:
+    void begin_item(std::uint8_t kind, base::GroupId group, base::Term term);
+    void end_item();
+    template <class T>
+    void put(T value);
+    void put(const raft::MembershipAt& membership);
+    void put_body(const raft::MessageBody& body);
+
+    std::vector<std::byte> bytes_;
+    std::size_t item_at_ = 0;
+    std::uint64_t entries_due_ = 0;  // of the open Replicate
+    std::uint32_t items_ = 0;
+};
+
+// Reads one frame; trusts nothing in it.
+class FrameReader {
+  public:
+    // False: not a whole frame of this version. Nothing else may be asked then.
+    bool open(base::Bytes frame);
+    const FrameHeader& header() const { return header_; }
+    // The next item. False at the end, and when an item is malformed: then ok() is false.
+    bool next(FrameItem& item);
+    bool ok() const { return ok_; }
+
+  private:
+    FrameHeader header_;
+    base::Bytes left_;
+    std::uint32_t items_left_ = 0;
+    bool ok_ = false;
+};
+
+}  // namespace ursula::shard

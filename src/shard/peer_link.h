@@ -1,0 +1,59 @@
+// PeerLink: what a shard knows of the same shard on one other node - when it was heard of, what is
+// on its way to it in this turn's frame, and which entries wait to be sent. A plain struct owned by
+// its shard.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/time.h"
+#include "raft/message.h"
+#include "shard/frame.h"
+#include "storage/wal.h"
+
+namespace ursula::shard {
+
+struct Replica;
+
+// Entries [first, last] of one group on their way back from the log. The shard owns it until all
+// its reads are back, wanted or not.
+struct LogFetch {
+    base::LogIndex first;
+    base::LogIndex last;
+    std::vector<storage::ReadRequest> requests;  // as long as they are under way, untouched
+    std::vector<std::byte> bytes;                // the bodies, one after the other
+    std::size_t waiting = 0;
+    bool failed = false;
+    bool wanted = true;
+};
+
+// A Replicate that is not sent yet, or not all of it: its frame is full, or its entries' bodies
+// have to be read back.
+struct WaitingEntries {
+    Replica* replica = nullptr;
+    base::Term term;  // worth sending only while this node leads in it
+    raft::Replicate message;
+    LogFetch* fetch = nullptr;
+};
+
+struct PeerLink {
+    base::NodeId node;
+
+    // Sending.
+    FrameWriter frame;
+    std::uint64_t sequence = 0;          // of the newest frame
+    std::deque<WaitingEntries> waiting;  // those of one group in their order
+
+    // Hearing.
+    base::Instant heard;  // the newest frame of its life
+    bool down = false;    // what the groups were told
+    std::uint32_t write_age_ms = 0;
+    std::uint64_t boot = 0;  // its life; 0: not heard of yet
+    std::uint64_t heard_sequence = 0;
+};
+
+}  // namespace ursula::shard

@@ -1,0 +1,41 @@
+// PeerNet: the seam between a shard and the same shard of the other nodes. Two implementations: the
+// links of a server, and the simulated network of tests/sim. One PeerNet belongs to one shard and
+// is used only by its loop, in batches: taken from once per turn, sent to at most once per peer and
+// turn. A node of one has none.
+//
+// Nothing is promised: a frame may be lost, doubled, delayed and overtaken. Who is at the other end
+// is the implementation's to prove (TLS); that a frame is whole is checked by its reader.
+#pragma once
+
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+
+namespace ursula::shard {
+
+struct ReceivedFrame {
+    base::NodeId from;
+    base::Bytes bytes;  // until the next take()
+};
+
+// The connection to a node began anew (what was under way may be lost) or ended.
+struct LinkEvent {
+    base::NodeId node;
+    bool up = false;
+};
+
+class PeerNet {
+  public:
+    virtual ~PeerNet() = default;
+    // Appends what came since the last call, in order of arrival; events come before the frames of
+    // their connection.
+    virtual void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& events) = 0;
+    // Whether a frame to this node would be taken now. False: there is no connection, or its queue
+    // is full; what would have been sent is dropped, and Raft sends it again.
+    virtual bool takes(base::NodeId to) const = 0;
+    // Copies the frame and sends it at the latest with this turn's submit.
+    virtual void send(base::NodeId to, base::Bytes frame) = 0;
+};
+
+}  // namespace ursula::shard

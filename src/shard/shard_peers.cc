@@ -1,0 +1,226 @@
+// The other nodes: their frames become inputs of the groups, and their silence too. Liveness is of
+// nodes, not of groups: each node tells each other one every limits::beat_interval_ms that it
+// lives, which groups it leads and how old its oldest log write is, so idle groups stay silent and
+// a leader that is gone is still missed (DESIGN "Raft").
+#include <algorithm>
+
+#include "base/limits.h"
+#include "raft/bounds.h"
+#include "shard/planted.h"
+#include "shard/shard.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+void Shard::begin_links() {
+    for (const base::NodeId member : options_.members) {
+        if (member == options_.node) {
+            continue;
+        }
+        PeerLink link;
+        link.node = member;
+        link.heard = now_.mono;
+        links_.push_back(std::move(link));
+    }
+    VERIFY(links_.empty() ||
+           (options_.peer_net != nullptr && options_.boot != 0 && disk_.keeps_data()));
+    for (auto& replica : replicas_) {
+        replica->sent.assign(links_.size(), base::LogIndex{});
+    }
+    next_beat_ = now_.mono;
+}
+
+PeerLink* Shard::find_link(base::NodeId node) {
+    for (PeerLink& link : links_) {
+        if (link.node == node) {
+            return &link;
+        }
+    }
+    return nullptr;
+}
+
+void Shard::take_frames() {
+    frames_.clear();
+    link_events_.clear();
+    options_.peer_net->take(frames_, link_events_);
+    for (const LinkEvent& event : link_events_) {
+        PeerLink* link = find_link(event.node);
+        if (link == nullptr) {
+            continue;
+        }
+        if (!event.up) {
+            link->heard = now_.mono + base::Duration{-raft::limits::election_timeout.ns};
+        } else if (!link->down) {
+            tell_groups(event.node, true);
+        }
+    }
+    for (const ReceivedFrame& frame : frames_) {
+        take_frame(frame);
+    }
+    watch_links();
+}
+
+void Shard::take_frame(const ReceivedFrame& frame) {
+    FrameReader reader;
+    PeerLink* link = find_link(frame.from);
+    if (link == nullptr || !reader.open(frame.bytes)) {
+        ++counters_.frames_refused;
+        return;
+    }
+    const FrameHeader& header = reader.header();
+    if (header.cluster != options_.cluster || header.from != frame.from ||
+        header.to != options_.node || header.shard != options_.id || header.boot == 0 ||
+        (header.to_boot != 0 && header.to_boot != options_.boot)) {
+        ++counters_.frames_refused;
+        return;
+    }
+    ++counters_.frames_taken;
+    if (header.boot != link->boot) {
+        meet(*link, header.boot);
+    }
+    link->heard = now_.mono;
+    if (link->down && link->write_age_ms < raft::limits::election_timeout.ms()) {
+        link->down = false;
+        tell_groups(link->node, true);
+    }
+    // A beat that was overtaken says nothing about now.
+    const bool newest = header.sequence > link->heard_sequence;
+    link->heard_sequence = std::max(link->heard_sequence, header.sequence);
+    while (reader.next(item_)) {
+        if (item_.is_beat) {
+            if (newest) {
+                take_beat(*link, item_);
+            }
+            continue;
+        }
+        const std::uint32_t group = item_.group.value;
+        if (group >= options_.groups || group % options_.shards != options_.id.value) {
+            ++counters_.frames_refused;
+            return;
+        }
+        Replica& replica = this->replica(item_.group);
+        replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
+        carry_out(replica);
+    }
+    counters_.frames_refused += reader.ok() ? 0 : 1;
+}
+
+// The first frame of a new life of the node: what was under way is lost, and it leads nothing that
+// it led before. A frame of its last life that comes even later makes it look reborn twice, which
+// costs an election at worst.
+void Shard::meet(PeerLink& link, std::uint64_t boot) {
+    const bool restarted = link.boot != 0;
+    link.boot = boot;
+    link.heard_sequence = 0;
+    link.write_age_ms = 0;
+    link.down = false;
+    for (auto& replica : replicas_) {
+        if (restarted && replica->group.leader() == link.node) {
+            replica->group.step(raft::LeaderGone{link.node, replica->group.term()}, now_,
+                                replica->effects);
+        }
+        replica->group.step(raft::PeerUp{link.node}, now_, replica->effects);
+        carry_out(*replica);
+    }
+}
+
+void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
+    link.write_age_ms = beat.write_age_ms;
+    for (auto& replica : replicas_) {
+        if (replica->group.leader() != link.node) {
+            continue;
+        }
+        const auto led =
+            std::lower_bound(beat.led.begin(), beat.led.end(), replica->id(),
+                             [](const Led& one, base::GroupId group) { return one.group < group; });
+        if (led == beat.led.end() || led->group != replica->id() ||
+            led->term < replica->group.term()) {
+            replica->group.step(raft::LeaderGone{link.node, replica->group.term()}, now_,
+                                replica->effects);
+            carry_out(*replica);
+        }
+    }
+}
+
+// Who was silent for too long, or reports a log write that old, is down.
+void Shard::watch_links() {
+    for (PeerLink& link : links_) {
+        const bool down = now_.mono - link.heard >= raft::limits::election_timeout ||
+                          link.write_age_ms >= raft::limits::election_timeout.ms();
+        if (down != link.down) {
+            link.down = down;
+            tell_groups(link.node, !down);
+        }
+    }
+}
+
+void Shard::tell_groups(base::NodeId node, bool up) {
+    for (auto& replica : replicas_) {
+        if (up) {
+            replica->group.step(raft::PeerUp{node}, now_, replica->effects);
+        } else {
+            replica->group.step(raft::PeerDown{node}, now_, replica->effects);
+        }
+        carry_out(*replica);
+    }
+}
+
+base::Instant Shard::links_deadline() const {
+    if (!has_peers()) {
+        return base::Instant::never();
+    }
+    base::Instant at = send_more_ ? now_.mono : next_beat_;
+    for (const PeerLink& link : links_) {
+        if (!link.down) {
+            at = std::min(at, link.heard + raft::limits::election_timeout);
+        }
+    }
+    return at;
+}
+
+// The entries of the Replicate just stepped, from its frame into the log.
+void Shard::accept_entries(Replica& replica) {
+    const raft::EntriesToAccept accepted = *replica.effects.entries_to_accept;
+    const auto& message = std::get<raft::Replicate>(item_.message.body);
+    std::size_t run = 0;
+    for (base::LogIndex index = accepted.first; index <= accepted.last; index = index.next()) {
+        while (run + 1 < message.run_count && message.runs[run + 1].first <= index) {
+            ++run;
+        }
+        const std::uint64_t skipped =
+            planted(Planted::bodies_shifted) ? accepted.first.value : message.prev.index.value + 1;
+        const FrameEntry& entry = item_.entries[index.value - skipped];
+        const base::MutableBytes body =
+            wal_->stage_entry(replica.id(), {message.runs[run].term, index},
+                              static_cast<std::uint8_t>(entry.kind), entry.body.size());
+        base::copy_bytes(body.data(), entry.body);
+        wal_->finish_entry();
+    }
+    counters_.entries += accepted.last.value - accepted.first.value + 1;
+}
+
+// Another leader's entries take the place of those from here on. Whoever asked for one does not
+// learn its outcome here: a later leader may still have it.
+void Shard::cut_log(Replica& replica, base::LogIndex from) {
+    wal_->stage_truncate(replica.id(), from);
+    while (!replica.recovered.empty() && replica.recovered.last_id().index >= from) {
+        replica.recovered.pop_last();
+    }
+    replica.places.cut(from);
+    if (planted(Planted::ticket_by_index)) {
+        return;
+    }
+    while (!replica.entries.empty() && replica.entries.back().id.index >= from) {
+        for (std::uint32_t i = replica.entries.back().commands; i > 0; --i) {
+            const Ticket ticket = replica.tickets.back();
+            replica.tickets.pop_back();
+            replica.touched.remove(ticket.name_hash);
+            local_.hot.unreserve(ticket.reserved_bytes);
+            reply(ticket.from, ticket.call, api::Refused{api::Refusal::outcome_unknown});
+        }
+        replica.entries.pop_back();
+    }
+}
+
+}  // namespace ursula::shard

@@ -1,0 +1,371 @@
+// What the groups say to other nodes: gathered into one frame per peer and turn, which leaves in
+// the turn in which this node's own log write does. Bodies of entries come from the log's memory;
+// those that have left it are read back, while later messages of the same group wait behind them.
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "base/limits.h"
+#include "shard/entry_body.h"
+#include "shard/planted.h"
+#include "shard/shard.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+namespace {
+
+// Takes the entries up to `cut` off the message's front: both parts are messages the leader might
+// have sent.
+raft::Replicate take_front(raft::Replicate& rest, base::EntryId cut) {
+    raft::Replicate front = rest;
+    front.last = cut.index;
+    while (front.run_count > 0 && front.runs[front.run_count - 1u].first > cut.index) {
+        --front.run_count;
+    }
+    rest.prev = cut;
+    std::size_t run = 0;
+    while (run + 1 < rest.run_count && rest.runs[run + 1].first <= cut.index.next()) {
+        ++run;
+    }
+    std::copy(rest.runs.begin() + static_cast<std::ptrdiff_t>(run),
+              rest.runs.begin() + rest.run_count, rest.runs.begin());
+    rest.run_count = static_cast<std::uint8_t>(rest.run_count - run);
+    rest.runs[0].first = cut.index.next();
+    if (rest.membership && rest.membership->index <= cut.index) {
+        rest.membership.reset();
+    } else {
+        front.membership.reset();
+    }
+    return front;
+}
+
+raft::EntryKind kind_of(base::Bytes body) {
+    return body.size() == commit_hint_bytes ? raft::EntryKind::noop : raft::EntryKind::command;
+}
+
+}  // namespace
+
+void Shard::want_turn_end(Replica& replica) {
+    if (replica.group.wants_turn_end() && !replica.turn_end) {
+        replica.turn_end = true;
+        turn_ends_.push_back(&replica);
+    }
+}
+
+void Shard::send(Replica& replica, const raft::Message& message) {
+    PeerLink* link = find_link(message.to);
+    if (link == nullptr) {
+        return;
+    }
+    const auto* entries = std::get_if<raft::Replicate>(&message.body);
+    if (entries == nullptr) {
+        link->frame.add(replica.id(), message);
+        return;
+    }
+    WaitingEntries waiting{&replica, message.term, *entries, nullptr};
+    const bool behind =
+        std::any_of(link->waiting.begin(), link->waiting.end(),
+                    [&replica](const WaitingEntries& other) { return other.replica == &replica; });
+    if (behind || !send_entries(static_cast<std::size_t>(link - links_.data()), waiting)) {
+        link->waiting.push_back(waiting);
+    }
+}
+
+// Into the frame what can go there now. False: something is left, which waits.
+bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
+    PeerLink& link = links_[at];
+    Replica& replica = *waiting.replica;
+    if (!replica.group.is_leader() || replica.group.term() != waiting.term) {
+        forget_fetch(waiting);
+        return true;
+    }
+    if (waiting.message.last == waiting.message.prev.index) {
+        link.frame.add_replicate(replica.id(), waiting.term, waiting.message);
+        return true;
+    }
+    for (;;) {
+        if (link.frame.size() >= limits::frame_bytes_target) {
+            send_more_ = true;
+            return false;
+        }
+        if (waiting.fetch != nullptr) {
+            if (waiting.fetch->waiting > 0) {
+                return false;
+            }
+            if (!add_fetched(at, waiting)) {
+                return true;  // what cannot be read cannot be sent; Raft asks again
+            }
+        } else {
+            const std::size_t count = entries_in_memory(link, waiting);
+            if (count == 0) {
+                fetch_entries(waiting);
+                return false;
+            }
+            add_entries(at, waiting, count);
+        }
+        if (waiting.message.prev.index == waiting.message.last) {
+            return true;
+        }
+    }
+}
+
+// How many of the first entries the log still holds, as far as the frame has room: at least one of
+// those.
+std::size_t Shard::entries_in_memory(const PeerLink& link, const WaitingEntries& waiting) const {
+    std::size_t count = 0;
+    std::size_t bytes = link.frame.size();
+    for (base::LogIndex index = waiting.message.prev.index.next(); index <= waiting.message.last;
+         index = index.next()) {
+        const base::Bytes body = wal_->body(waiting.replica->id(), index);
+        if (body.empty() || (count > 0 && bytes + body.size() > limits::frame_bytes_target)) {
+            break;
+        }
+        bytes += body.size();
+        ++count;
+    }
+    return count;
+}
+
+void Shard::add_entries(std::size_t at, WaitingEntries& waiting, std::size_t count) {
+    Replica& replica = *waiting.replica;
+    FrameWriter& frame = links_[at].frame;
+    const base::LogIndex last(waiting.message.prev.index.value + count);
+    const raft::Replicate part =
+        take_front(waiting.message, {replica.group.log().term_at(last), last});
+    frame.add_replicate(replica.id(), waiting.term, part);
+    for (base::LogIndex index = part.prev.index.next(); index <= last; index = index.next()) {
+        const base::Bytes body = wal_->body(replica.id(), index);
+        frame.add_entry(kind_of(body), body);
+    }
+    replica.sent[at] = std::max(replica.sent[at], last);
+}
+
+// --- entries that have left memory ---
+
+void Shard::fetch_entries(WaitingEntries& waiting) {
+    if (fetches_.size() >= limits::log_fetches_max) {
+        return;  // one that ends brings a turn
+    }
+    Replica& replica = *waiting.replica;
+    auto fetch = std::make_unique<LogFetch>();
+    fetch->first = waiting.message.prev.index.next();
+    std::size_t bytes = 0;
+    std::size_t pieces = 0;
+    for (base::LogIndex index = fetch->first; index <= waiting.message.last; index = index.next()) {
+        if (!replica.places.has(index)) {
+            break;
+        }
+        const EntryPlaces::View place = replica.places.at(index);
+        if (index > fetch->first && bytes + place.size > limits::log_fetch_bytes_max) {
+            break;
+        }
+        bytes += place.size;
+        pieces += place.pieces.size();
+        fetch->last = index;
+    }
+    VERIFY(fetch->last >= fetch->first);  // held or placed: there is no third
+    fetch->bytes.resize(bytes);
+    fetch->requests.reserve(pieces);
+    std::size_t at = 0;
+    for (base::LogIndex index = fetch->first; index <= fetch->last; index = index.next()) {
+        for (const storage::Location& piece : replica.places.at(index).pieces) {
+            storage::ReadRequest request;
+            request.segment = piece.segment;
+            request.position = piece.position;
+            request.buffer = base::MutableBytes(fetch->bytes).subspan(at, piece.size);
+            request.owner = fetch.get();
+            fetch->requests.push_back(request);
+            at += piece.size;
+        }
+    }
+    VERIFY(at == bytes && pieces > 0);
+    fetch->waiting = pieces;
+    waiting.fetch = fetch.get();
+    fetches_.push_back(std::move(fetch));
+    ++counters_.log_fetches;
+    for (storage::ReadRequest& request : waiting.fetch->requests) {
+        wal_->read(request);
+    }
+}
+
+void Shard::on_fetched(LogFetch& fetch, const storage::ReadRequest& request) {
+    fetch.failed = fetch.failed || request.failed;
+    --fetch.waiting;
+    if (fetch.waiting == 0 && !fetch.wanted) {
+        std::erase_if(fetches_, [&fetch](const auto& one) { return one.get() == &fetch; });
+    }
+}
+
+void Shard::forget_fetch(WaitingEntries& waiting) {
+    if (waiting.fetch == nullptr) {
+        return;
+    }
+    LogFetch* fetch = std::exchange(waiting.fetch, nullptr);
+    fetch->wanted = false;
+    if (fetch->waiting == 0) {
+        std::erase_if(fetches_, [fetch](const auto& one) { return one.get() == fetch; });
+    }
+}
+
+// What was read back, into the frame. False: the disk did not give it, or gave something else.
+bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
+    Replica& replica = *waiting.replica;
+    LogFetch& fetch = *waiting.fetch;
+    bool good = !fetch.failed;
+    std::size_t begin = 0;
+    for (base::LogIndex index = fetch.first; good && index <= fetch.last; index = index.next()) {
+        const EntryPlaces::View place = replica.places.at(index);
+        good = base::crc32c(base::Bytes(fetch.bytes).subspan(begin, place.size)) == place.crc;
+        begin += place.size;
+    }
+    if (good) {
+        FrameWriter& frame = links_[at].frame;
+        frame.add_replicate(
+            replica.id(), waiting.term,
+            take_front(waiting.message, {replica.group.log().term_at(fetch.last), fetch.last}));
+        begin = 0;
+        for (base::LogIndex index = fetch.first; index <= fetch.last; index = index.next()) {
+            const EntryPlaces::View place = replica.places.at(index);
+            frame.add_entry(place.kind, base::Bytes(fetch.bytes).subspan(begin, place.size));
+            begin += place.size;
+        }
+        replica.sent[at] = std::max(replica.sent[at], fetch.last);
+    } else {
+        events_.push_back({ShardEvent::Kind::data_damaged,
+                           "group " + std::to_string(replica.id().value) + ": entries from " +
+                               std::to_string(fetch.first.value) +
+                               " on could not be read back for node " +
+                               std::to_string(links_[at].node.value)});
+    }
+    forget_fetch(waiting);
+    return good;
+}
+
+// --- the end of a turn ---
+
+void Shard::end_turn() {
+    send_more_ = false;
+    for (std::size_t link = 0; link < links_.size(); ++link) {
+        send_waiting(link);
+    }
+    if (planted(Planted::vote_before_sync)) {
+        for (auto& replica : replicas_) {
+            raft::Persisted early;
+            early.hard_state = replica->group.status().hard_state;
+            replica->group.step(early, now_, replica->effects);
+            carry_out(*replica);
+        }
+    }
+    for (std::size_t i = 0; i < turn_ends_.size(); ++i) {
+        Replica& replica = *turn_ends_[i];
+        replica.turn_end = false;
+        replica.group.step(raft::TurnEnd{}, now_, replica.effects);
+        carry_out(replica);
+    }
+    turn_ends_.clear();
+    send_beats();
+    send_frames();
+    for (Replica* replica : keeping_) {
+        release_sent(*replica);
+    }
+    std::erase_if(keeping_, [](const Replica* replica) { return !replica->keeps; });
+}
+
+// What waits for one peer, in its order within each group.
+void Shard::send_waiting(std::size_t at) {
+    std::deque<WaitingEntries>& waiting = links_[at].waiting;
+    for (std::size_t i = 0; i < waiting.size();) {
+        const Replica* replica = waiting[i].replica;
+        const bool behind = std::any_of(
+            waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(i),
+            [replica](const WaitingEntries& other) { return other.replica == replica; });
+        if (!behind && send_entries(at, waiting[i])) {
+            waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(i));
+        } else {
+            ++i;
+        }
+    }
+}
+
+void Shard::send_beats() {
+    if (now_.mono < next_beat_) {
+        return;
+    }
+    next_beat_ = now_.mono + base::milliseconds(limits::beat_interval_ms);
+    led_.clear();
+    for (const auto& replica : replicas_) {
+        if (replica->group.is_leader()) {
+            led_.push_back({replica->id(), replica->group.term()});
+        }
+    }
+    const base::Instant oldest = wal_->oldest_write();
+    const std::int64_t age =
+        oldest == base::Instant::never() ? 0 : std::max<std::int64_t>((now_.mono - oldest).ms(), 0);
+    for (PeerLink& link : links_) {
+        link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
+                            led_);
+    }
+}
+
+void Shard::send_frames() {
+    for (PeerLink& link : links_) {
+        if (link.frame.empty()) {
+            continue;
+        }
+        if (options_.peer_net->takes(link.node)) {
+            FrameHeader header;
+            header.cluster = options_.cluster;
+            header.from = options_.node;
+            header.to = link.node;
+            header.shard = options_.id;
+            header.boot = options_.boot;
+            header.to_boot = link.boot;
+            header.sequence = ++link.sequence;
+            options_.peer_net->send(link.node, link.frame.finish(header));
+            ++counters_.frames_sent;
+        } else {
+            for (WaitingEntries& waiting : link.waiting) {
+                forget_fetch(waiting);
+            }
+            link.waiting.clear();
+        }
+        link.frame.clear();
+    }
+}
+
+// --- bodies kept for followers ---
+
+void Shard::keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes) {
+    if (!replica.group.is_leader() && !replica.keeps) {
+        wal_->release(replica.id(), index);
+        return;
+    }
+    if (!replica.keeps) {
+        replica.keeps = true;
+        replica.kept_from = index;
+        keeping_.push_back(&replica);
+    }
+    kept_bytes_ += bytes;
+}
+
+// Entries that every live follower was sent need not stay, nor those beyond the bound: they can be
+// read back.
+void Shard::release_sent(Replica& replica) {
+    const base::LogIndex applied = replica.machine.applied().index;
+    base::LogIndex through = applied;
+    if (replica.group.is_leader() && kept_bytes_ <= limits::replication_bytes_held_max) {
+        for (std::size_t i = 0; i < links_.size(); ++i) {
+            if (!links_[i].down) {
+                through = std::min(through, replica.sent[i]);
+            }
+        }
+    }
+    for (; replica.kept_from <= through; replica.kept_from = replica.kept_from.next()) {
+        kept_bytes_ -= wal_->body(replica.id(), replica.kept_from).size();
+    }
+    wal_->release(replica.id(), through);
+    replica.keeps = replica.kept_from <= applied;
+}
+
+}  // namespace ursula::shard

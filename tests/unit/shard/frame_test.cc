@@ -1,0 +1,238 @@
+// Frames: what is written is read back, and nothing else is read.
+#include "shard/frame.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/crc32c.h"
+#include "base/wire.h"
+
+namespace ursula::shard {
+
+namespace {
+
+using base::EntryId;
+using base::GroupId;
+using base::LogIndex;
+using base::NodeId;
+using base::Term;
+using raft::ReadContext;
+
+const FrameHeader header{77, NodeId(2), NodeId(3), base::ShardId(1), 4711, 815, 99};
+
+EntryId id(std::uint64_t term, std::uint64_t index) {
+    return {Term(term), LogIndex(index)};
+}
+
+raft::MembershipAt some_membership(std::uint64_t index) {
+    raft::MembershipAt at;
+    at.index = LogIndex(index);
+    at.membership.set({NodeId(1), true, false, false});
+    at.membership.set({NodeId(2), true, true, false});
+    at.membership.set({NodeId(9), false, true, true});
+    at.membership.set_joint(true);
+    return at;
+}
+
+raft::Replicate some_replicate() {
+    raft::Replicate message;
+    message.prev = id(3, 10);
+    message.last = LogIndex(13);
+    message.runs[0] = {LogIndex(11), Term(3)};
+    message.runs[1] = {LogIndex(13), Term(5)};
+    message.run_count = 2;
+    message.membership = some_membership(12);
+    message.commit = LogIndex(9);
+    message.number = 1234;
+    return message;
+}
+
+raft::Replicated some_replicated() {
+    raft::Replicated message;
+    message.accepted = true;
+    message.number = 8;
+    message.match = LogIndex(9);
+    message.last = LogIndex(11);
+    message.hint = id(2, 7);
+    message.rejected = LogIndex(6);
+    message.commit = LogIndex(5);
+    message.complete = false;
+    return message;
+}
+
+// Each kind of message, and what shows in it.
+std::vector<raft::MessageBody> all_bodies() {
+    raft::ReadReply reply;
+    reply.ready = true;
+    reply.context = ReadContext(5);
+    reply.life = 6;
+    reply.index = LogIndex(7);
+    raft::Replicate question = some_replicate();
+    question.last = question.prev.index;
+    question.membership.reset();
+    question.run_count = 0;
+    question.runs = {};
+    return {raft::PreVote{id(1, 2)},
+            raft::PreVoted{true},
+            raft::Vote{id(3, 4), true},
+            raft::Voted{true},
+            some_replicate(),
+            some_replicated(),
+            raft::WhoLeads{},
+            raft::Heartbeat{ReadContext(4), LogIndex(3)},
+            raft::HeartbeatSeen{ReadContext(4)},
+            raft::ReadRequest{ReadContext(4), 12},
+            reply,
+            raft::TimeoutNow{},
+            raft::SnapshotOffer{id(5, 6), some_membership(3)},
+            raft::SnapshotStatus{true},
+            question};
+}
+
+const std::vector<std::string> bodies = {"first", std::string(5000, 'x'), ""};
+
+void add_all(FrameWriter& writer) {
+    const std::vector<raft::MessageBody> all = all_bodies();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const GroupId group(static_cast<std::uint32_t>(i));
+        const Term term(100 + i);
+        const auto* entries = std::get_if<raft::Replicate>(&all[i]);
+        if (entries == nullptr) {
+            writer.add(group, {header.from, header.to, term, all[i]});
+            continue;
+        }
+        writer.add_replicate(group, term, *entries);
+        for (std::size_t entry = 0; entries->last > entries->prev.index && entry < 3; ++entry) {
+            writer.add_entry(static_cast<raft::EntryKind>(entry), base::as_bytes(bodies[entry]));
+        }
+    }
+    writer.add_beat(250, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
+}
+
+std::vector<std::byte> copied(base::Bytes bytes) {
+    return {bytes.begin(), bytes.end()};
+}
+
+// Reads all of it; false as soon as something is refused.
+bool readable(base::Bytes frame) {
+    FrameReader reader;
+    FrameItem item;
+    if (!reader.open(frame)) {
+        return false;
+    }
+    while (reader.next(item)) {
+    }
+    return reader.ok();
+}
+
+void reseal(std::vector<std::byte>& frame) {
+    base::store(frame.data() + 12, static_cast<std::uint32_t>(frame.size()));
+    base::store(frame.data() + 4, base::crc32c(base::Bytes(frame).subspan(8)));
+}
+
+}  // namespace
+
+TEST_CASE("a frame is read as it was written") {
+    FrameWriter writer;
+    for (int round = 0; round < 2; ++round) {
+        writer.clear();
+        CHECK(writer.empty());
+        add_all(writer);
+        const base::Bytes frame = writer.finish(header);
+        FrameReader reader;
+        REQUIRE(reader.open(frame));
+        CHECK(reader.header() == header);
+        FrameItem item;
+        const std::vector<raft::MessageBody> all = all_bodies();
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            CAPTURE(i);
+            REQUIRE(reader.next(item));
+            CHECK(!item.is_beat);
+            CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
+            CHECK((item.message == raft::Message{header.from, header.to, Term(100 + i), all[i]}));
+            const bool with_entries =
+                std::holds_alternative<raft::Replicate>(all[i]) && i + 1 < all.size();
+            REQUIRE(item.entries.size() == (with_entries ? 3 : 0));
+            for (std::size_t entry = 0; entry < item.entries.size(); ++entry) {
+                CHECK(item.entries[entry].kind == static_cast<raft::EntryKind>(entry));
+                CHECK(base::as_text(item.entries[entry].body) == bodies[entry]);
+            }
+        }
+        REQUIRE(reader.next(item));
+        CHECK(item.is_beat);
+        CHECK(item.write_age_ms == 250);
+        CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
+        CHECK(!reader.next(item));
+        CHECK(reader.ok());
+        CHECK(!reader.next(item));
+    }
+}
+
+TEST_CASE("every flipped bit and every cut makes a frame unreadable") {
+    FrameWriter writer;
+    add_all(writer);
+    std::vector<std::byte> frame = copied(writer.finish(header));
+    REQUIRE(readable(frame));
+    FrameReader reader;
+    for (std::size_t bit = 0; bit < frame.size() * 8; ++bit) {
+        frame[bit / 8] ^= std::byte{1} << (bit % 8);
+        CHECK_MESSAGE(!reader.open(frame), "bit ", bit);
+        frame[bit / 8] ^= std::byte{1} << (bit % 8);
+    }
+    for (std::size_t size = 0; size < frame.size(); ++size) {
+        CHECK(!reader.open(base::Bytes(frame).first(size)));
+    }
+    frame.push_back(std::byte{0});
+    CHECK(!reader.open(frame));
+}
+
+// With its checksum made right again: what a bug or an enemy could send.
+TEST_CASE("a frame that is whole but wrong is refused") {
+    FrameWriter writer;
+    add_all(writer);
+    const std::vector<std::byte> good = copied(writer.finish(header));
+    const auto with = [&good](std::size_t at, auto value) {
+        std::vector<std::byte> frame = good;
+        base::store(frame.data() + at, value);
+        reseal(frame);
+        return readable(frame);
+    };
+    CHECK(with(frame_header_bytes, std::uint8_t{1}));
+    CHECK(!with(0, std::uint32_t{0}));                              // magic
+    CHECK(!with(8, std::uint32_t{2}));                              // version
+    CHECK(!with(36, std::uint32_t{99}));                            // more items than there are
+    CHECK(!with(36, std::uint32_t{1}));                             // fewer
+    CHECK(!with(frame_header_bytes, std::uint8_t{0}));              // kind
+    CHECK(!with(frame_header_bytes, std::uint8_t{15}));             // kind
+    CHECK(!with(frame_header_bytes, std::uint8_t{2}));              // another kind's length
+    CHECK(!with(frame_header_bytes + 1, std::uint8_t{1}));          // zero
+    CHECK(!with(frame_header_bytes + 4, std::uint32_t{0x7fffff}));  // length beyond the frame
+    CHECK(!with(frame_header_bytes + 12, std::uint32_t{1}));        // zero
+
+    // Cut or lengthened anywhere.
+    for (std::size_t size = frame_header_bytes; size < good.size(); ++size) {
+        std::vector<std::byte> frame(good.begin(),
+                                     good.begin() + static_cast<std::ptrdiff_t>(size));
+        reseal(frame);
+        CHECK(!readable(frame));
+    }
+
+    // A Replicate whose last lies before its prev, or far behind it.
+    for (const std::uint64_t last : {std::uint64_t{9}, std::uint64_t{14}, UINT64_MAX}) {
+        raft::Replicate entries = some_replicate();
+        writer.clear();
+        writer.add_replicate(GroupId(0), Term(9), entries);
+        for (const std::string& body : bodies) {
+            writer.add_entry(raft::EntryKind::command, base::as_bytes(body));
+        }
+        std::vector<std::byte> frame = copied(writer.finish(header));
+        REQUIRE(readable(frame));
+        base::store(frame.data() + frame_header_bytes + item_header_bytes + 16, last);
+        reseal(frame);
+        CHECK(!readable(frame));
+    }
+}
+
+}  // namespace ursula::shard
