@@ -283,8 +283,9 @@ void Ring::open_at(Op& op, int directory, const char* path, int flags, mode_t mo
     io_uring_prep_openat(prepare(op), directory, path, flags | O_CLOEXEC, mode);
 }
 
-void Ring::rename_at(Op& op, int directory, const char* path, const char* new_path) {
-    io_uring_prep_renameat(prepare(op), directory, path, directory, new_path, 0);
+void Ring::rename_at(Op& op, int directory, const char* path, const char* new_path,
+                     unsigned flags) {
+    io_uring_prep_renameat(prepare(op), directory, path, directory, new_path, flags);
 }
 
 void Ring::unlink_at(Op& op, int directory, const char* path) {

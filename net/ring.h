@@ -69,7 +69,8 @@ class Ring {
     void sync(Op& op, int fd, bool data_only);
     void allocate(Op& op, int fd, int mode, std::uint64_t position, std::uint64_t size);
     void open_at(Op& op, int directory, const char* path, int flags, mode_t mode);
-    void rename_at(Op& op, int directory, const char* path, const char* new_path);
+    void rename_at(Op& op, int directory, const char* path, const char* new_path,
+                   unsigned flags = 0);  // flags: RENAME_*
     void unlink_at(Op& op, int directory, const char* path);
     // The sync starts only when the write succeeded in full; else it completes with -ECANCELED.
     void write_then_sync(Op& write_op, Op& sync_op, int fd, base::Bytes bytes,

@@ -43,7 +43,7 @@ struct DiskOp {
                  // completes
         read,    // file, position, buffer
         sync,    // file: data and size (fsync)
-        rename,  // name -> new_name, replacing
+        rename,  // name -> new_name, replacing unless no_replace
         remove,  // name
         sync_directory,
         close,  // file
@@ -53,7 +53,10 @@ struct DiskOp {
     bool create = false;   // open: create when missing
     bool direct = false;   // open: O_DIRECT when the probe found it; positions, sizes, buffers
                            // aligned to alignment()
-    FileId file{};         // open: set on completion
+    // rename: -EEXIST when new_name exists. Where the file system cannot promise that, it is
+    // renamed all the same: the caller knows from a listing that the name is free.
+    bool no_replace = false;
+    FileId file{};  // open: set on completion
     std::uint64_t position = 0;
     std::uint64_t size = 0;       // fill_zero
     base::Bytes bytes{};          // write
@@ -92,7 +95,11 @@ class Disk {
     virtual base::Result<Space> space() = 0;  // cheap enough for once a second
 
     // Start-up and shut-down only: these block.
-    virtual base::Result<std::vector<FileInfo>> list_now() = 0;
+    virtual base::Result<std::vector<FileInfo>> list_now() = 0;  // regular files
+    // Names of everything else in the directory: links, pipes, directories. None by default.
+    virtual base::Result<std::vector<std::string>> list_others_now() {
+        return std::vector<std::string>{};
+    }
     // Runs ops to completion, in order; stops at the first failure (its result says which).
     virtual void run_now(DiskOp& op) = 0;
     // Reading ahead: begin_now may start a read of op, which nobody touches before finish_now; that

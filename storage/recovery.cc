@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <memory>
 
+#include "base/limits.h"
 #include "base/verify.h"
 #include "storage/planted.h"
 #include "storage/wal_format.h"
@@ -18,6 +20,7 @@ namespace {
 // How much of a file without a valid head is searched for a batch that vouches for something lost:
 // more than three batches, and the third one after a lost one always does (two writes in flight).
 constexpr std::uint32_t evidence_bytes_max = 8 * 1024 * 1024;
+constexpr std::uint32_t sector_bytes = 512;  // the smallest block a segment was ever made with
 
 // What the reader knows of one group so far.
 struct GroupReplay {
@@ -66,11 +69,13 @@ class Recovery {
         TRY(find_last());
         if (last_ == SegmentId{}) {
             TRY(check_empty());
+            TRY(check_others());
             return finish();
         }
         TRY(find_start());
         TRY(replay());
         TRY(check_groups());
+        TRY(check_others());
         TRY(sync_end());
         return finish();
     }
@@ -80,6 +85,7 @@ class Recovery {
         std::uint64_t size = 0;
         std::unique_ptr<SegmentReader> reader;
         bool head_read = false;
+        HeaderCheck check = HeaderCheck::invalid;  // once head_read
         bool head_valid = false;
         Head head;
     };
@@ -89,7 +95,32 @@ class Recovery {
                 0};
     }
 
+    // What stands there was not made by us, or not left by a power cut: nothing is touched.
+    static base::Error strange(const std::string& name, const std::string& what) {
+        return {fmt::format("{} {}", name, what), 0};
+    }
+
+    static std::uint32_t size_of(std::uint64_t file_bytes) {
+        return static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(file_bytes, UINT32_MAX - memory_alignment + 1));
+    }
+
+    base::Result<void> refuse_others() {
+        base::Result<std::vector<std::string>> others = disk_.list_others_now();
+        if (!others) {
+            return tl::unexpected(std::move(others.error()));
+        }
+        for (const std::string& name : *others) {
+            if (name.substr(0, 4) == "wal-") {
+                return tl::unexpected(
+                    strange(name, "is not a regular file; put the log's own file back"));
+            }
+        }
+        return {};
+    }
+
     base::Result<void> list_files() {
+        TRY(refuse_others());
         base::Result<std::vector<FileInfo>> listed = disk_.list_now();
         if (!listed) {
             return tl::unexpected(std::move(listed.error()));
@@ -97,14 +128,30 @@ class Recovery {
         for (const FileInfo& info : *listed) {
             std::string_view name = info.name;
             const bool temporary = name.size() > 4 && name.substr(name.size() - 4) == ".tmp";
-            SegmentId id;
-            if (!parse_segment_name(temporary ? name.substr(0, name.size() - 4) : name, id)) {
+            std::uint64_t number = 0;
+            if (!parse_segment_number(temporary ? name.substr(0, name.size() - 4) : name, number)) {
                 continue;
             }
+            if (number >= base::limits::segment_number_end) {
+                return tl::unexpected(strange(
+                    info.name,
+                    fmt::format("has a number that no segment has (they end before {}): the log "
+                                "did not make it; move it away",
+                                base::limits::segment_number_end)));
+            }
+            const SegmentId id(static_cast<std::uint32_t>(number));
             highest_seen_ = std::max(highest_seen_, id);
             if (temporary) {
                 temporaries_.push_back(info.name);
                 continue;
+            }
+            // A segment gets this name only when all its bytes are zeros on the disk, its size with
+            // them (SegmentSet), and is never made shorter: no power cut leaves an empty one.
+            if (info.size == 0) {
+                return tl::unexpected(
+                    strange(info.name,
+                            "has 0 bytes, and a segment is never empty: it was cut "
+                            "short, or is not the log's"));
             }
             File& file = files_[id];
             file.size = info.size;
@@ -141,10 +188,12 @@ class Recovery {
                             segment_name(reader.segment())));
         }
         file.head_read = true;
+        file.check = *check;
         if (*check != HeaderCheck::ok) {
             return {};
         }
         const SegmentHeader& header = file.head.header;
+        TRY(check_size(reader.segment(), file.size, header.size));
         base::Bytes batch;
         base::Result<bool> valid =
             reader.read_batch(header.alignment, header.previous.sequence + 1,
@@ -157,6 +206,52 @@ class Recovery {
         }
         file.head_valid = decode_head(batch, file.head);
         return {};
+    }
+
+    // The whole file is zeros on the disk before its header is written, so a header that is there
+    // says what size the file had on the disk: a shorter one is no power cut's work.
+    static base::Result<void> check_size(SegmentId segment, std::uint64_t size,
+                                         std::uint64_t wanted) {
+        if (size < wanted) {
+            return tl::unexpected(
+                strange(segment_name(segment),
+                        fmt::format("is damaged at byte {0}: the file has {0} bytes and must have "
+                                    "{1}: it was cut short",
+                                    size, wanted)));
+        }
+        return {};
+    }
+
+    // The segment header of a file, whatever its name: one small read.
+    base::Result<HeaderCheck> read_header_of(const std::string& name, SegmentId as,
+                                             SegmentHeader& out) {
+        DiskOp op;
+        op.kind = DiskOp::Kind::open;
+        op.name = name;
+        op.direct = true;
+        disk_.run_now(op);
+        std::int64_t result = op.result;
+        HeaderCheck check = HeaderCheck::invalid;
+        if (result >= 0) {
+            const AlignedMemory memory = allocate_aligned(memory_alignment);
+            op.kind = DiskOp::Kind::read;
+            op.position = 0;
+            op.buffer = {memory.get(), memory_alignment};
+            disk_.run_now(op);
+            result = op.result;
+            if (result >= 0) {
+                check = decode_segment_header({memory.get(), static_cast<std::size_t>(result)},
+                                              options_.salt, as, out);
+            }
+            op.kind = DiskOp::Kind::close;
+            disk_.run_now(op);
+        }
+        if (result < 0) {
+            const int error = static_cast<int>(-result);
+            return base::fail(fmt::format("{} cannot be read: {}", name, std::strerror(error)),
+                              error);
+        }
+        return check;
     }
 
     static bool decode_head(base::Bytes batch, Head& head) {
@@ -261,7 +356,7 @@ class Recovery {
             TRY(read_head(file));
             RecoveredSegment segment;
             segment.segment = id;
-            segment.size_bytes = static_cast<std::uint32_t>(file.size);
+            segment.size_bytes = size_of(file.size);
             segment.replayed = true;
             if (!file.head_valid) {
                 if (!continues) {
@@ -583,6 +678,93 @@ class Recovery {
         return {};
     }
 
+    // The files whose bytes were not replayed: those of covered segments, which clients still read,
+    // and those that Wal::start removes, which must be dead. A file not in use is dead when
+    //   it has no header: it was never begun (or all of it is gone: nothing tells);
+    //   its header names itself: behind last_ nothing in it was acknowledged (stop, check_empty),
+    //   before last_ it was retired, since the live ones are listed;
+    //   its header names a retired segment: it was recycled and not begun again.
+    // Numbers may have gaps: a number whose making failed is not used again, and of the removals at
+    // start any may be lost in a power cut.
+    base::Result<void> check_others() {
+        for (auto& [id, file] : files_) {
+            const bool replayed = std::any_of(
+                replayed_.begin(), replayed_.end(),
+                [&, wanted = id](const RecoveredSegment& it) { return it.segment == wanted; });
+            if (!replayed) {
+                TRY(check_other(id, file));
+            }
+        }
+        for (const std::string& name : temporaries_) {
+            // Its number was never used before: it holds zeros, or less.
+            SegmentHeader header;
+            base::Result<HeaderCheck> check = read_header_of(name, SegmentId{}, header);
+            if (!check) {
+                return tl::unexpected(std::move(check.error()));
+            }
+            if (*check != HeaderCheck::invalid) {
+                return tl::unexpected(
+                    strange(name, fmt::format("holds segment {}; put it back under its own name",
+                                              segment_name(header.segment))));
+            }
+        }
+        return {};
+    }
+
+    base::Result<void> check_other(SegmentId id, File& file) {
+        const std::string name = segment_name(id);
+        SegmentHeader header = file.head.header;
+        HeaderCheck check = file.check;
+        if (!file.head_read) {
+            base::Result<HeaderCheck> read = read_header_of(name, id, header);
+            if (!read) {
+                return tl::unexpected(std::move(read.error()));
+            }
+            check = *read;
+        }
+        const SegmentItem* live = find_live(id);
+        if (live != nullptr) {
+            TRY(check_size(id, file.size, live->end));
+        }
+        switch (check) {
+            case HeaderCheck::ok:
+                return check_size(id, file.size, header.size);
+            case HeaderCheck::invalid:
+                if (file.size % sector_bytes != 0) {
+                    return tl::unexpected(strange(
+                        name, fmt::format("has {} bytes and no header; segments are made of whole "
+                                          "sectors: it was cut short, or is not the log's",
+                                          file.size)));
+                }
+                return {};
+            case HeaderCheck::misplaced:
+                if (live != nullptr || header.segment >= last_ ||
+                    find_live(header.segment) != nullptr) {
+                    return tl::unexpected(strange(
+                        name, fmt::format("holds segment {}, which is not its place; put both "
+                                          "files back under their own names",
+                                          segment_name(header.segment))));
+                }
+                return {};
+            case HeaderCheck::foreign:
+                return tl::unexpected(
+                    strange(name,
+                            "belongs to another data directory or another shard; put back this "
+                            "one's file"));
+            case HeaderCheck::newer:
+                return tl::unexpected(
+                    strange(name, "was written by a newer version of ursula; start that version"));
+        }
+        VERIFY(false);
+        return {};
+    }
+
+    const SegmentItem* find_live(SegmentId id) const {
+        const auto at = std::find_if(live_.begin(), live_.end(),
+                                     [&](const SegmentItem& item) { return item.segment == id; });
+        return at == live_.end() ? nullptr : &*at;
+    }
+
     // What was read may never have reached the disk; it counts as persisted only after this.
     base::Result<void> sync_end() {
         TRY(files_[last_].reader->sync());
@@ -606,7 +788,7 @@ class Recovery {
             }
             RecoveredSegment segment;
             segment.segment = item.segment;
-            segment.size_bytes = static_cast<std::uint32_t>(files_[item.segment].size);
+            segment.size_bytes = size_of(files_[item.segment].size);
             segment.end = item.end;
             segment.last_sequence = item.sequence;
             segment.last_checksum = item.checksum;

@@ -30,6 +30,9 @@ bool out_of_space(std::int64_t result) {
     return result == -ENOSPC || result == -EDQUOT;
 }
 
+constexpr const char* no_numbers_left =
+    "the log has used all its segment numbers; copy its streams to a new data directory";
+
 std::string temporary_name(SegmentId id) {
     return segment_name(id) + ".tmp";
 }
@@ -53,6 +56,9 @@ base::Result<void> SegmentSet::start(std::vector<Segment>&& recovered,
         segments_.push_back(std::make_unique<Segment>(std::move(segment)));
     }
     next_ = next;
+    if (!numbers_left()) {
+        return base::fail(no_numbers_left);
+    }
     for (const std::string& name : unused) {
         making_op_.name = name;
         TRY(run_now(DiskOp::Kind::remove));
@@ -67,6 +73,10 @@ std::uint32_t SegmentSet::first_size() const {
     const std::uint32_t size = std::max(segment_bytes_ / first_segment_fraction,
                                         std::min(segment_bytes_, first_segment_bytes_min));
     return size / block_ * block_;
+}
+
+bool SegmentSet::numbers_left() const {
+    return next_.value < base::limits::segment_number_end;
 }
 
 base::Result<void> SegmentSet::run_now(DiskOp::Kind kind) {
@@ -98,6 +108,7 @@ base::Result<void> SegmentSet::make_now(std::uint32_t size) {
     }
     TRY(run_now(DiskOp::Kind::sync));
     making_op_.new_name = segment_name(segment->id);
+    making_op_.no_replace = true;
     TRY(run_now(DiskOp::Kind::rename));
     TRY(run_now(DiskOp::Kind::sync_directory));
     segment->file = making_op_.file;
@@ -196,6 +207,11 @@ void SegmentSet::begin_making(base::Instant now) {
                  now);
         return;
     }
+    if (!numbers_left()) {
+        making_blocked_ = true;
+        set_full(no_numbers_left, now);
+        return;
+    }
     making_op_ = DiskOp{};
     if (!reusable_.empty()) {
         std::unique_ptr<Segment> old = std::move(reusable_.back());
@@ -210,6 +226,7 @@ void SegmentSet::begin_making(base::Instant now) {
         making_op_.kind = DiskOp::Kind::rename;
         making_op_.name = making_old_name_;
         making_op_.new_name = segment_name(next_);
+        making_op_.no_replace = true;
         making_ = Making::renaming;
     } else {
         making_recycled_ = false;
@@ -283,6 +300,7 @@ void SegmentSet::making_done(base::Instant now) {
             making_ = Making::renaming;
             op.kind = DiskOp::Kind::rename;
             op.new_name = segment_name(making_segment_->id);
+            op.no_replace = true;
             submit(op);
             return;
         case Making::renaming:

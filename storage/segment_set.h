@@ -102,6 +102,7 @@ class SegmentSet final : public DiskUser {
     base::Result<void> make_now(std::uint32_t size);
     base::Result<void> run_now(DiskOp::Kind kind);
     std::uint32_t first_size() const;
+    bool numbers_left() const;
     void begin_making(base::Instant now);
     void fill_next();
     void making_done(base::Instant now);

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/crc32c.h"
+#include "base/limits.h"
 #include "base/wire.h"
 #include "storage/planted.h"
 
@@ -57,9 +58,11 @@ HeaderCheck decode_segment_header(base::Bytes bytes, std::uint64_t salt, Segment
     const auto written_salt = load<std::uint64_t>(at + 16);
     const auto checksum = load<std::uint32_t>(at + 8);
     if (checksum != segment_header_crc(at, salt, segment)) {
-        return written_salt != salt && checksum == segment_header_crc(at, written_salt, segment)
-                   ? HeaderCheck::foreign
-                   : HeaderCheck::invalid;
+        out.segment = SegmentId(load<std::uint32_t>(at + 24));
+        if (checksum != segment_header_crc(at, written_salt, out.segment)) {
+            return HeaderCheck::invalid;
+        }
+        return written_salt != salt ? HeaderCheck::foreign : HeaderCheck::misplaced;
     }
     if (load<std::uint32_t>(at + 12) > wal_format_version) {
         return HeaderCheck::newer;
@@ -229,7 +232,7 @@ std::string segment_name(SegmentId segment) {
     return "wal-" + std::string(10 - digits.size(), '0') + digits;
 }
 
-bool parse_segment_name(std::string_view name, SegmentId& out) {
+bool parse_segment_number(std::string_view name, std::uint64_t& out) {
     if (name.size() != 14 || name.substr(0, 4) != "wal-") {
         return false;
     }
@@ -240,7 +243,13 @@ bool parse_segment_name(std::string_view name, SegmentId& out) {
         }
         number = number * 10 + static_cast<std::uint64_t>(digit - '0');
     }
-    if (number == 0 || number > UINT32_MAX) {
+    out = number;
+    return number != 0;
+}
+
+bool parse_segment_name(std::string_view name, SegmentId& out) {
+    std::uint64_t number = 0;
+    if (!parse_segment_number(name, number) || number >= base::limits::segment_number_end) {
         return false;
     }
     out = SegmentId(static_cast<std::uint32_t>(number));

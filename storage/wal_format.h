@@ -5,6 +5,10 @@
 //   wal-0000000013.tmp    a segment being filled with zeros: holds nothing
 // A segment file has its full size and is zero (or holds another number's old bytes) before it is
 // first written.
+// No power cut therefore leaves a wal-N that is empty, shorter than its header says, or with the
+// header of a segment that is still live or never was retired: such a file, a number from
+// base::limits::segment_number_end on, and a wal-* that is no regular file are refused at start,
+// with nothing removed.
 //
 // SEGMENT   position 0: segment header, alone in its block, together with the first batch (the
 // HEAD) one write.
@@ -154,9 +158,11 @@ struct SegmentHeader {
 enum class HeaderCheck : std::uint8_t {
     ok,
     invalid,
-    foreign,
+    foreign,    // whole, but of another salt
+    misplaced,  // whole and of this salt, but of the segment out.segment: recycled, or not its
+                // place
     newer
-};  // foreign: whole, but of another salt
+};
 
 // version: only tests write another.
 void encode_segment_header(const SegmentHeader& header, base::MutableBytes out,
@@ -248,7 +254,9 @@ class RecordCursor {
 // All record headers and bodies of a batch whose header validated.
 bool check_records(base::Bytes batch, const BatchHeader& header);
 
-// "wal-0000000012" -> 12; false for any other name.
+// "wal-0000000012" -> 12, up to ten digits' worth; false for any other name.
+bool parse_segment_number(std::string_view name, std::uint64_t& out);
+// The same; false also for a number that no segment has (base::limits::segment_number_end).
 bool parse_segment_name(std::string_view name, SegmentId& out);
 
 }  // namespace ursula::storage

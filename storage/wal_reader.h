@@ -39,6 +39,7 @@ class SegmentReader {
     void rest();
 
     // The segment header; its block size is what positions are rounded to from then on.
+    // misplaced: only out.segment is set.
     base::Result<HeaderCheck> read_header(SegmentHeader& out);
     // The batch that continues `before` at `position`: true and its whole bytes when it is VALID.
     base::Result<bool> read_batch(std::uint32_t position, std::uint64_t sequence,

@@ -80,6 +80,10 @@ constexpr std::size_t segment_bytes_default = 64 * mib;
 // Their list is repeated in every segment's head, which must fit one batch: 24 B each, 1 TiB of log
 // at 64 MiB.
 constexpr std::size_t log_segments_max = 16'384;
+// The first segment number that is never used, a safe way below the 2^31 that a stream's locations
+// have room for. At 64 MiB a segment that is 127 PiB written by one shard; a file with such a
+// number is not the log's.
+constexpr std::uint32_t segment_number_end = (1u << 31) - (1u << 20);
 constexpr std::size_t read_chunk_bytes_default =
     1 * mib;                                            // soft: one whole append is always returned
 constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read back for clients

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/verify.h"
@@ -169,8 +171,10 @@ void UringDisk::begin(Slot& slot, DiskOp& op) {
     slot.step = Step::only;
     slot.file = {};
     switch (op.kind) {
-        case DiskOp::Kind::open:
         case DiskOp::Kind::rename:
+            slot.step = op.no_replace ? Step::rename_new : Step::only;
+            break;
+        case DiskOp::Kind::open:
         case DiskOp::Kind::remove:
             break;
         case DiskOp::Kind::fill_zero:
@@ -217,6 +221,10 @@ void UringDisk::start_step(Slot& slot) {
             return;
         case Step::zeros:
             ring_->write(slot, fd, next_zeros(op, slot.moved), op.position + slot.moved);
+            return;
+        case Step::rename_new:
+            ring_->rename_at(slot, directory_, op.name.c_str(), op.new_name.c_str(),
+                             RENAME_NOREPLACE);
             return;
         case Step::only:
             break;
@@ -266,6 +274,9 @@ std::int64_t UringDisk::step_now(const Slot& slot) const {
                 ::fallocate(fd, 0, static_cast<off_t>(op.position), static_cast<off_t>(op.size)));
         case Step::zeros:
             return write_now(fd, next_zeros(op, slot.moved), op.position + slot.moved, 0);
+        case Step::rename_new:
+            return result_of(::renameat2(directory_, op.name.c_str(), directory_,
+                                         op.new_name.c_str(), RENAME_NOREPLACE));
         case Step::only:
             break;
     }
@@ -320,6 +331,14 @@ bool UringDisk::finish_step(Slot& slot, std::int64_t result) {
             slot.step = Step::zeros;
             op.result = 0;
             return op.size == 0;
+        case Step::rename_new:
+            // The file system has no such rename: the plain one.
+            if (result == -EINVAL || result == -ENOSYS || result == -EOPNOTSUPP) {
+                slot.step = Step::only;
+                return false;
+            }
+            op.result = result < 0 ? result : 0;
+            return true;
         case Step::zeros:
             if (result <= 0) {
                 op.result = result < 0 ? result : -EIO;
@@ -383,6 +402,19 @@ void UringDisk::finish_only(Slot& slot, std::int64_t result) {
 }
 
 base::Result<std::vector<storage::FileInfo>> UringDisk::list_now() {
+    std::vector<storage::FileInfo> files;
+    TRY(list(&files, nullptr));
+    return files;
+}
+
+base::Result<std::vector<std::string>> UringDisk::list_others_now() {
+    std::vector<std::string> others;
+    TRY(list(nullptr, &others));
+    return others;
+}
+
+base::Result<void> UringDisk::list(std::vector<storage::FileInfo>* files,
+                                   std::vector<std::string>* others) const {
     const int fd = ::openat(directory_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         const int error = errno;
@@ -394,13 +426,19 @@ base::Result<std::vector<storage::FileInfo>> UringDisk::list_now() {
         ::close(fd);
         return base::fail(std::string("cannot list a directory: ") + std::strerror(error), error);
     }
-    std::vector<storage::FileInfo> files;
     errno = 0;
     while (const dirent* entry = ::readdir(listing)) {
+        const std::string_view name = entry->d_name;
         struct stat status {};
-        if (::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(status.st_mode)) {
-            files.push_back({entry->d_name, static_cast<std::uint64_t>(status.st_size)});
+        if (name != "." && name != ".." &&
+            ::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (!S_ISREG(status.st_mode)) {
+                if (others != nullptr) {
+                    others->emplace_back(name);
+                }
+            } else if (files != nullptr) {
+                files->push_back({entry->d_name, static_cast<std::uint64_t>(status.st_size)});
+            }
         }
         errno = 0;
     }
@@ -409,7 +447,7 @@ base::Result<std::vector<storage::FileInfo>> UringDisk::list_now() {
     if (error != 0) {
         return base::fail(std::string("cannot list a directory: ") + std::strerror(error), error);
     }
-    return files;
+    return {};
 }
 
 }  // namespace ursula::io

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
@@ -39,6 +40,7 @@ class UringDisk final : public storage::Disk {
     bool keeps_data() const override { return true; }
     base::Result<storage::Space> space() override { return space_of(directory_); }
     base::Result<std::vector<storage::FileInfo>> list_now() override;
+    base::Result<std::vector<std::string>> list_others_now() override;
     void run_now(storage::DiskOp& op) override;
     void begin_now(storage::DiskOp& op) override;
     void finish_now(storage::DiskOp& op) override;
@@ -49,7 +51,7 @@ class UringDisk final : public storage::Disk {
     static constexpr std::size_t fill_bytes = 1024 * 1024;
 
   private:
-    enum class Step : std::uint8_t { only, transfer, sync_data, allocate, zeros };
+    enum class Step : std::uint8_t { only, transfer, sync_data, allocate, zeros, rename_new };
     struct File {
         int fd = -1;  // -1: the id is free
         bool direct = false;
@@ -68,6 +70,9 @@ class UringDisk final : public storage::Disk {
     // the first begin_now to the first submit.
     struct ReadAhead;
 
+    // Of the directory's entries the regular files, or the names of the others.
+    base::Result<void> list(std::vector<storage::FileInfo>* files,
+                            std::vector<std::string>* others) const;
     static void on_reaped(net::Op* reaped, std::int32_t result, std::uint32_t flags);
     void begin(Slot& slot, storage::DiskOp& op);
     // Queues the slot's step on the ring.

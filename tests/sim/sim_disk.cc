@@ -230,6 +230,10 @@ SimDisk::Flight SimDisk::begin(DiskOp& op) {
                 op.result = -ENOENT;
                 return flight;
             }
+            if (op.no_replace && names_.find(op.new_name) != names_.end()) {
+                op.result = -EEXIST;
+                return flight;
+            }
             const std::shared_ptr<Inode> inode = named->second;
             names_.erase(named);
             names_[op.new_name] = inode;

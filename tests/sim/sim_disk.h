@@ -39,6 +39,7 @@ class SimDisk final : public storage::Disk {
     bool keeps_data() const override { return true; }
     base::Result<storage::Space> space() override;
     base::Result<std::vector<storage::FileInfo>> list_now() override;
+    base::Result<std::vector<std::string>> list_others_now() override { return others_; }
     void run_now(storage::DiskOp& op) override;
 
     // --- what the test decides ---
@@ -53,6 +54,8 @@ class SimDisk final : public storage::Disk {
     // The op submitted or run `countdown` ops from now (0: the next) of this kind fails with
     // -error.
     void fail(storage::DiskOp::Kind kind, std::uint32_t countdown, int error);
+    // Something in the directory that is no regular file.
+    void add_other(const std::string& name) { others_.push_back(name); }
     // After so many more ops everything is refused with -EIO and changes nothing: the power is off.
     void cut_after(std::uint64_t ops) { ops_left_ = ops; }
     bool cut() const { return ops_left_ == 0; }
@@ -138,6 +141,7 @@ class SimDisk final : public storage::Disk {
         int error;
     };
     std::vector<Fault> faults_;
+    std::vector<std::string> others_;
 };
 
 }  // namespace ursula::sim

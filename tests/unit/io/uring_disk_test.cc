@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -287,6 +288,34 @@ TEST_CASE("the list holds files with their sizes, nothing else") {
     CHECK(files[1].name == "b");
     CHECK(files[1].size == 0);
     CHECK(fixture.disk().space()->total_bytes > 0);
+}
+
+TEST_CASE("what is no regular file has a list of its own") {
+    Fixture fixture(DirectIo::by_probe, Way::now);
+    fixture.open("a");
+    CHECK(fixture.disk().list_others_now()->empty());
+    std::filesystem::create_directory(fixture.path("directory"));
+    std::filesystem::create_symlink("a", fixture.path("link"));
+    REQUIRE(::mkfifo(fixture.path("pipe").c_str(), 0600) == 0);
+    auto others = *fixture.disk().list_others_now();
+    std::sort(others.begin(), others.end());
+    CHECK(others == std::vector<std::string>{"directory", "link", "pipe"});
+    CHECK(fixture.disk().list_now()->size() == 1);
+}
+
+TEST_CASE("a rename that may not replace leaves both files as they are") {
+    in_all_ways([](Fixture& fixture) {
+        fixture.open("a");
+        fixture.open("b");
+        DiskOp rename{
+            .kind = DiskOp::Kind::rename, .no_replace = true, .name = "a", .new_name = "b"};
+        CHECK(fixture.run(rename) == -EEXIST);
+        CHECK(std::filesystem::exists(fixture.path("a")));
+        rename.new_name = "c";
+        CHECK(fixture.run(rename) == 0);
+        CHECK(std::filesystem::exists(fixture.path("c")));
+        CHECK(fixture.run(rename) == -ENOENT);
+    });
 }
 
 TEST_CASE("a short write is continued, and the failure that cut it is told") {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/limits.h"
 #include "log_driver.h"
 #include "sim/sim_disk.h"
 #include "storage/wal_format.h"
@@ -335,6 +336,154 @@ TEST_CASE("only segments newer than the snapshots are read") {
     CHECK(!outcome.log.segments.front().replayed);
     CHECK(outcome.log.segments.back().replayed);
     CHECK(outcome.log.replayed_bytes < 40'000);
+}
+
+TEST_CASE("a number that no segment has is refused, in every form of the name") {
+    Life life;
+    life.append(3);
+    for (const char* name : {"wal-4294967295", "wal-4294967294.tmp", "wal-2147483647",
+                             "wal-2146435072", "wal-9999999999"}) {
+        Image image = life.image();
+        image.files[name];
+        Outcome outcome = recovered(image);
+        CHECK(!outcome.ok);
+        CHECK(outcome.refused.find(std::string(name) + " has a number") == 0);
+    }
+    // The highest one is taken, and the log cannot go on behind it.
+    Image image = life.image();
+    image.files["wal-2146435071"].resize(block);
+    SimDisk disk(image);
+    Collected told;
+    RecoveryOptions options;
+    options.salt = salt;
+    options.group_count = 4;
+    base::Result<RecoveredLog> log = recover(disk, options, told);
+    REQUIRE(log.has_value());
+    auto wal = Wal::start(disk, options_of(), std::move(*log));
+    REQUIRE(!wal.has_value());
+    CHECK(wal.error().errno_value == 0);
+}
+
+TEST_CASE("segments under each other's names are refused, and nothing is removed") {
+    Life life;
+    life.append(20, 700);
+    REQUIRE(life.wal->segment_count() == 2);
+    // Of a log that lost both heads nothing would be left.
+    Image image = life.image();
+    std::swap(file(image, 1), file(image, 2));
+    Outcome outcome = recovered(image);
+    CHECK(!outcome.ok);
+    CHECK(outcome.refused.find("wal-0000000001 holds segment wal-0000000002") == 0);
+    // The last begun one under a spare's number, and as a file that is being made.
+    for (const char* name : {"wal-0000000050", "wal-0000000002.tmp"}) {
+        image = life.image();
+        image.files[name] = file(image, 2);
+        image.files.erase("wal-0000000002");
+        outcome = recovered(image);
+        CHECK(!outcome.ok);
+        CHECK(outcome.refused.find(std::string(name) + " holds segment wal-0000000002") == 0);
+    }
+}
+
+TEST_CASE("covered segments under each other's names are refused, recycled ones are not") {
+    Life life;
+    life.append(60, 700);
+    REQUIRE(life.wal->segment_count() >= 4);
+    std::vector<EntryId> snapshots(4);
+    snapshots[0] = {Term(1), LogIndex(59)};
+    CHECK(recovered(life.image(), snapshots).ok);
+    Image image = life.image();
+    std::swap(file(image, 1), file(image, 2));
+    Outcome outcome = recovered(image, snapshots);
+    CHECK(!outcome.ok);
+    CHECK(outcome.refused.find("wal-0000000001 holds segment wal-0000000002") == 0);
+    // Shorter than what clients may read from it.
+    image = life.image();
+    file(image, 1).resize(3 * block);
+    CHECK(!recovered(image, snapshots).ok);
+
+    life.wal->covered(GroupId(0), LogIndex(60), {});
+    snapshots[0] = {Term(1), LogIndex(60)};
+    bool recycled = false;
+    for (int i = 0; i < 20; ++i) {
+        settle(*life.wal, life.disk, life.now);
+        image = life.image();
+        for (auto& [name, bytes] : image.files) {
+            SegmentId number;
+            SegmentHeader header;
+            recycled = recycled || (parse_segment_name(name, number) &&
+                                    decode_segment_header(bytes, salt, number, header) ==
+                                        HeaderCheck::misplaced);
+        }
+        CHECK(recovered(image, snapshots).ok);
+        life.append(2, 700);
+    }
+    CHECK(recycled);
+}
+
+TEST_CASE("a last segment that was cut short is refused with its sizes") {
+    Life life;
+    life.append(20, 700);
+    REQUIRE(life.wal->segment_count() == 2);
+    const std::size_t whole = life.image().files.at("wal-0000000002").size();
+    for (const std::size_t left :
+         {std::size_t{0}, std::size_t{40}, std::size_t{block}, std::size_t{5 * block}, whole - 1}) {
+        Image image = life.image();
+        file(image, 2).resize(left);
+        Outcome outcome = recovered(image);
+        CHECK(!outcome.ok);
+        CHECK(outcome.refused.find("wal-0000000002 ") == 0);
+        CHECK(outcome.refused.find(std::to_string(left) + " bytes") != std::string::npos);
+    }
+}
+
+TEST_CASE("a name of the log's that is no regular file is refused") {
+    for (const char* name : {"wal-0000000002", "wal-0000000099.tmp"}) {
+        SimDisk disk;
+        disk.add_other("directory");
+        disk.add_other(name);
+        Collected told;
+        RecoveryOptions options;
+        options.salt = salt;
+        options.group_count = 4;
+        const base::Result<RecoveredLog> log = recover(disk, options, told);
+        REQUIRE(!log);
+        CHECK(log.error().errno_value == 0);
+        CHECK(log.error().message.find(std::string(name) + " is not a regular file") == 0);
+    }
+}
+
+TEST_CASE("making a segment never replaces a file, and ends with the numbers") {
+    // Somebody put a file where the next segment comes, after the listing.
+    const std::uint32_t free_number = 40;
+    RecoveredLog log;
+    SimDisk disk;
+    DiskOp op;
+    op.kind = DiskOp::Kind::open;
+    op.name = segment_name(SegmentId(free_number));
+    op.create = true;
+    disk.run_now(op);
+    log.next_segment = SegmentId(free_number);
+    auto refused = Wal::start(disk, options_of(), std::move(log));
+    REQUIRE(!refused.has_value());
+    CHECK(refused.error().errno_value == EEXIST);
+
+    SimDisk other;
+    RecoveredLog late;
+    late.next_segment = SegmentId(base::limits::segment_number_end - 2);
+    auto wal = std::move(*Wal::start(other, options_of(), std::move(late)));
+    Instant now{};
+    std::uint64_t next = 1;
+    while (wal->state() == Wal::State::open && next < 200) {
+        stage(*wal, 0, 1, next++, std::string(700, 'e'));
+        settle(*wal, other, now);
+    }
+    CHECK(wal->state() == Wal::State::full);
+    CHECK(wal->full_reason().find("segment numbers") != std::string::npos);
+    const std::vector<FileInfo> files = *other.list_now();
+    for (const FileInfo& info : files) {
+        CHECK(info.name < segment_name(SegmentId(base::limits::segment_number_end)));
+    }
 }
 
 }  // namespace
