@@ -50,7 +50,7 @@ void Shard::take_frames() {
             continue;
         }
         if (!event.up) {
-            link->heard = now_.mono + base::Duration{-raft::limits::election_timeout.ns};
+            link->heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
         } else if (!link->down) {
             tell_groups(event.node, true);
         }
