@@ -308,13 +308,23 @@ void RequestReader::reset(HttpParser& parser) {
     state_ = State::head;
     scan_ = {};
     error_ = {};
+    failed_head_ = false;
 }
 
 bool RequestReader::between_requests() const {
     return state_ == State::head && block_ == nullptr && input_.empty() && put_back_ == nullptr;
 }
 
+// A request being read begins where the kept bytes do, or else the input.
+bool RequestReader::reads_head_request() const {
+    if (state_ == State::stopped) {
+        return failed_head_;
+    }
+    return (block_ != nullptr ? kept() : base::as_text(input_)).starts_with("HEAD ");
+}
+
 ReadEvent RequestReader::fail(HttpParser& parser, HttpError error) {
+    failed_head_ = reads_head_request();
     stop(parser);
     error_ = error;
     return ReadEvent::failed;

@@ -108,6 +108,9 @@ class RequestReader {
     // Its part of HttpParser::body_bytes, without a request that was put back.
     std::uint64_t counted_body_bytes() const;
     bool stopped() const { return state_ == State::stopped; }
+    // The request that is being read, or the one that failed, is a HEAD as far as it came: what
+    // refuses it has no body (RFC 9110 9.3.2).
+    bool reads_head_request() const;
     const HttpError& error() const { return error_; }  // after failed
 
   private:
@@ -154,7 +157,8 @@ class RequestReader {
     HeadScan scan_;
     State state_ = State::head;
     Chunk chunk_ = Chunk::first_digit;
-    bool discard_ = false;  // the body is counted and dropped
+    bool discard_ = false;      // the body is counted and dropped
+    bool failed_head_ = false;  // reads_head_request() of the one that failed
     std::uint8_t chunk_digits_ = 0;
     std::uint16_t chunk_line_bytes_ = 0;
     std::uint16_t extension_bytes_ = 0;

@@ -203,38 +203,57 @@ void put_control(Sink& sink, const SseControl& control) {
     sink.put(control_end);
 }
 
+// What is around `size` bytes of payload: "<hex size>\r\n" and "\r\n".
+struct ChunkHead {
+    explicit ChunkHead(std::size_t payload) {
+        char* end = std::to_chars(text.data(), text.data() + 16, payload, 16).ptr;
+        *end++ = '\r';
+        *end++ = '\n';
+        size = static_cast<std::size_t>(end - text.data());
+    }
+    std::array<char, 18> text;
+    std::size_t size;
+};
+
 // put(sink) writes the payload into a Counter and into a Filler alike.
 template <class Put>
 SseFrame make_frame(const Put& put) {
     Counter counter;
     put(counter);
-    std::array<char, 18> head;
-    char* head_end = std::to_chars(head.data(), head.data() + 16, counter.size(), 16).ptr;
-    *head_end++ = '\r';
-    *head_end++ = '\n';
-    const auto head_size = static_cast<std::size_t>(head_end - head.data());
-    const std::size_t size = head_size + counter.size() + 2;
+    const ChunkHead head(counter.size());
+    const std::size_t size = head.size + counter.size() + 2;
     base::Block* block = base::Block::make(size);
     Filler filler(reinterpret_cast<char*>(block->data()));
-    filler.put({head.data(), head_size});
+    filler.put({head.text.data(), head.size});
     put(filler);
     filler.put("\r\n");
     VERIFY(filler.end() == reinterpret_cast<const char*>(block->data()) + size);
     SseFrame frame;
     frame.chunked = base::Slice::adopt(block, 0, size);
-    frame.plain = frame.chunked.sub(head_size, counter.size());
+    frame.plain = frame.chunked.sub(head.size, counter.size());
     return frame;
+}
+
+template <class Sink>
+void put_event(Sink& sink, SseEncoding encoding, std::span<const base::Bytes> pieces,
+               const SseControl& control) {
+    put_id(sink, control.next_offset);
+    put_data(sink, encoding, pieces);
+    put_control(sink, control);
 }
 
 }  // namespace
 
 SseFrame encode_sse_data(SseEncoding encoding, std::span<const base::Bytes> pieces,
                          const SseControl& control) {
-    return make_frame([&](auto& sink) {
-        put_id(sink, control.next_offset);
-        put_data(sink, encoding, pieces);
-        put_control(sink, control);
-    });
+    return make_frame([&](auto& sink) { put_event(sink, encoding, pieces, control); });
+}
+
+std::size_t sse_data_bytes(SseEncoding encoding, std::span<const base::Bytes> pieces,
+                           const SseControl& control) {
+    Counter counter;
+    put_event(counter, encoding, pieces, control);
+    return ChunkHead(counter.size()).size + counter.size() + 2;
 }
 
 SseFrame encode_sse_control(const SseControl& control) {

@@ -35,6 +35,13 @@ struct SseFrame {
 // A data event of all the pieces, then the control event.
 [[nodiscard]] SseFrame encode_sse_data(SseEncoding encoding, std::span<const base::Bytes> pieces,
                                        const SseControl& control);
+// The size of its chunked form.
+[[nodiscard]] std::size_t sse_data_bytes(SseEncoding encoding, std::span<const base::Bytes> pieces,
+                                         const SseControl& control);
+// No event of so many payload bytes or fewer is larger than `frame_bytes`.
+constexpr std::size_t sse_payload_bytes_below(std::size_t frame_bytes) {
+    return frame_bytes < 1024 ? 0 : (frame_bytes - 1024) / 6;  // text of line ends: each is a line
+}
 // A control event alone.
 [[nodiscard]] SseFrame encode_sse_control(const SseControl& control);
 // The comment that keeps a quiet connection alive: ": hb" and one newline. Shared; made once per

@@ -110,6 +110,10 @@ constexpr std::int64_t beat_interval_ms = 100;
 constexpr std::size_t tail_post_bytes_max =
     256 * kib;  // payload carried in a post; above, readers catch up by reads
 constexpr std::size_t tails_per_core_max = 50'000;
+// Per loop: events encoded for one reader alone and not yet taken by it. Only those above
+// tail_post_bytes_max count, and one is always let through; the others wait for room. A few events
+// of body_bytes_default in base64.
+constexpr std::size_t tail_private_bytes_max = 64 * mib;
 
 // --- cores ---
 constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores

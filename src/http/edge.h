@@ -27,6 +27,7 @@ struct EdgeOptions {
     const base::Capacity* connections = nullptr;   // of the node; null: no bound
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
+    std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
     base::Duration sse_lifetime;
@@ -64,9 +65,11 @@ struct EdgeCounters {
     std::uint64_t responses[7][6] = {};  // by net::Method and status / 100
     std::uint64_t foreign_calls = 0;
     std::uint64_t mailbox_full = 0;
-    std::uint64_t long_polls = 0;   // gauge
-    std::uint64_t sse_readers = 0;  // gauge
-    std::uint64_t sse_slow = 0;     // pauses of a reader at its bound
+    std::uint64_t long_polls = 0;         // gauge
+    std::uint64_t sse_readers = 0;        // gauge
+    std::uint64_t sse_slow = 0;           // pauses of a reader at its bound
+    std::uint64_t sse_private_bytes = 0;  // gauge: of tail_private_bytes_max in use
+    std::uint64_t sse_held = 0;           // times a reader had to wait for them
     std::uint64_t sse_ended_lifetime = 0;
     std::uint64_t sse_ended_closed = 0;
     std::uint64_t sse_ended_removed = 0;

@@ -56,7 +56,7 @@ struct Listing {
 };
 
 // A read that will be 400 unless its stream is missing, which is told first.
-enum class BadQuery : std::uint8_t { none, offset_missing, offset_malformed };
+enum class BadQuery : std::uint8_t { none, offset_missing, offset_malformed, repeated };
 
 struct Exchange {
     std::uint32_t index = 0;       // of itself

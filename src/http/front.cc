@@ -61,6 +61,7 @@ void Front::drop(net::ConnectionId id) {
         }
         exchanges_.give(exchange);
     }
+    tails_.on_closed(id);
     peer.reader.reset(parser_);
     peer.id = {};
     peer.first = peer.last = 0;
@@ -93,9 +94,11 @@ void Front::end_input(Peer& peer) {
 
 // The connection's last answer: what it was sending is dropped.
 void Front::refuse_input(Peer& peer, const Problem& problem) {
+    // All that is known of the request: whether a body may answer it.
+    request_ = {};
+    request_.method = peer.reader.reads_head_request() ? Method::head : Method::other;
     peer.reader.stop(parser_);
     peer.closing = true;
-    request_ = {};
     Exchange& exchange = open_exchange(peer, request_);
     exchange.keep_alive = false;
     responder_.problem(exchange, problem);
@@ -173,9 +176,7 @@ void Front::collect(base::Now now) {
         if (peer.id != id) {
             continue;
         }
-        if (peer.first != 0 && exchanges_.at(peer.first).tail != nullptr) {
-            tails_.on_drained(exchanges_.at(peer.first), now);
-        }
+        tails_.on_drained(id, peer.first != 0 ? &exchanges_.at(peer.first) : nullptr);
         if (peer.choked) {
             peer.choked = false;
             pump(peer, now);
@@ -227,11 +228,7 @@ void Front::pump(Peer& peer, base::Now now) {
         }
         if (event == net::ReadEvent::failed) {
             const net::HttpError error = peer.reader.error();
-            request_ = {};
-            Exchange& exchange = open_exchange(peer, request_);
-            exchange.keep_alive = false;
-            peer.closing = true;
-            responder_.problem(exchange, problem_of_status(error.status, error.code));
+            refuse_input(peer, problem_of_status(error.status, error.code));
             break;
         }
         if (event == net::ReadEvent::head_ready) {
@@ -404,7 +401,7 @@ void Front::unlink_ended(base::Now now) {
 
 void Front::finish_turn(base::Now now) {
     unlink_ended(now);
-    tails_.release_watches();
+    tails_.finish_turn();
     parser_.end_turn();
     arena_.flip();
     // A request that starts now makes its call in the next turn, which the loop begins without

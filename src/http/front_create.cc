@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <string>
+#include <utility>
 
 #include "api/content_type.h"
 #include "api/placement.h"
@@ -33,6 +35,13 @@ void append_json_text(std::string& out, std::string_view text) {
         }
         out += c;
     }
+}
+
+// The bytes net::decode_path lets into a name.
+bool may_be_in_a_name(std::string_view text) {
+    return net::valid_utf8(text) && std::none_of(text.begin(), text.end(), [](char c) {
+               return (c >= 0 && c < ' ') || c == 0x7f || c == '\\';
+           });
 }
 
 }  // namespace
@@ -172,6 +181,9 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
     net::QueryIterator query(request.query);
     net::QueryParameter parameter;
     std::array<char, limits::path_bytes_max> buffer;
+    bool prefix_given = false;
+    bool after_given = false;
+    bool limit_given = false;
     while (query.next(parameter)) {
         const net::DecodedPath value = net::decode_query_value(parameter.value, buffer);
         if (value.error != net::UriError::none) {
@@ -179,11 +191,28 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
                                                      "check its %XX escapes"));
             return;
         }
-        if (parameter.name == "prefix") {
+        const bool is_prefix = parameter.name == "prefix";
+        const bool is_after = parameter.name == "after";
+        const bool is_limit = parameter.name == "limit";
+        if ((is_prefix && std::exchange(prefix_given, true)) ||
+            (is_after && std::exchange(after_given, true)) ||
+            (is_limit && std::exchange(limit_given, true))) {
+            responder_.problem(exchange,
+                               bad_request("query_repeated", "A query parameter stands twice",
+                                           "send prefix, after and limit at most once each"));
+            return;
+        }
+        if ((is_prefix || is_after) && !may_be_in_a_name(value.text)) {
+            responder_.problem(
+                exchange, bad_request("bad_query", "prefix or after can be in no stream's name",
+                                      "send valid UTF-8 without control characters"));
+            return;
+        }
+        if (is_prefix) {
             prefix = value.text;
-        } else if (parameter.name == "after") {
+        } else if (is_after) {
             after = value.text;
-        } else if (parameter.name == "limit") {
+        } else if (is_limit) {
             std::uint32_t limit = 0;
             const char* end = value.text.data() + value.text.size();
             const auto parsed = std::from_chars(value.text.data(), end, limit);

@@ -1,7 +1,9 @@
 // GET (catch-up, long-poll, SSE) and HEAD of a stream.
 #include <array>
 #include <optional>
+#include <utility>
 
+#include "api/content_type.h"
 #include "api/placement.h"
 #include "base/limits.h"
 #include "http/front.h"
@@ -26,23 +28,30 @@ struct ReadQuery {
     std::string_view cursor;
 };
 
-// Digest 1.8: the offset is exactly -1, now or a token of ours, given at most once; other values of
-// live and unknown parameters are ignored.
-bool read_query(std::string_view query, ReadQuery& out) {
+// Digest 1.8: the offset is exactly -1, now or a token of ours; other values of live and unknown
+// parameters are ignored. Those that are known stand at most once: of two, a proxy may see the
+// other.
+BadQuery read_query(std::string_view query, ReadQuery& out) {
     net::QueryIterator iterator(query);
     net::QueryParameter parameter;
     std::array<char, limits::query_value_bytes_max> buffer;
+    bool live_given = false;
+    bool cursor_given = false;
     while (iterator.next(parameter)) {
         const bool offset = parameter.name == "offset";
-        if (!offset && parameter.name != "live" && parameter.name != "cursor") {
+        const bool live = parameter.name == "live";
+        if (!offset && !live && parameter.name != "cursor") {
             continue;
         }
         const net::DecodedPath value = net::decode_query_value(parameter.value, buffer);
         if (!offset) {
+            if (std::exchange(live ? live_given : cursor_given, true)) {
+                return BadQuery::repeated;
+            }
             if (value.error != net::UriError::none) {
                 continue;
             }
-            if (parameter.name == "live") {
+            if (live) {
                 out.long_poll = value.text == "long-poll";
                 out.sse = value.text == "sse";
             } else if (value.text.size() <= out.cursor_buffer.size()) {
@@ -53,7 +62,7 @@ bool read_query(std::string_view query, ReadQuery& out) {
             continue;
         }
         if (out.offset_given || value.error != net::UriError::none) {
-            return false;
+            return BadQuery::offset_malformed;
         }
         out.offset_given = true;
         if (value.text == "-1") {
@@ -63,12 +72,13 @@ bool read_query(std::string_view query, ReadQuery& out) {
         } else {
             const std::optional<std::uint64_t> position = parse_offset(value.text);
             if (!position) {
-                return false;
+                return BadQuery::offset_malformed;
             }
             out.offset = *position;
         }
     }
-    return true;
+    return (out.long_poll || out.sse) && !out.offset_given ? BadQuery::offset_missing
+                                                           : BadQuery::none;
 }
 
 }  // namespace
@@ -76,16 +86,15 @@ bool read_query(std::string_view query, ReadQuery& out) {
 void Front::start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key,
                        base::Now now) {
     ReadQuery query;
-    const bool good = read_query(request.query, query);
-    const bool live = query.long_poll || query.sse;
-    if (!good || (live && !query.offset_given)) {
+    const BadQuery bad_query = read_query(request.query, query);
+    if (bad_query != BadQuery::none) {
         // A missing stream is told first (digest 1.8): let the shard say so.
         exchange.asked = Asked::read;
-        exchange.bad_query = good ? BadQuery::offset_missing : BadQuery::offset_malformed;
+        exchange.bad_query = bad_query;
         call(exchange, api::shard_of(key.group, options_.shards), api::HeadCall{key});
         return;
     }
-    if (live) {
+    if (query.long_poll || query.sse) {
         exchange.asked = Asked::tail;
         TailHub::Start start;
         start.mode = query.sse ? TailMode::sse : TailMode::long_poll;
@@ -119,6 +128,11 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
 }
 
 void Front::refuse_query(Exchange& exchange) {
+    if (exchange.bad_query == BadQuery::repeated) {
+        responder_.problem(exchange, bad_request("query_repeated", "A query parameter stands twice",
+                                                 "send offset, live and cursor at most once each"));
+        return;
+    }
     responder_.problem(
         exchange,
         exchange.bad_query == BadQuery::offset_missing
@@ -139,6 +153,9 @@ void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
         writer.constant("Stream-Closed: true\r\n");
     }
     writer.constant("Cache-Control: no-store\r\n");
+    if (api::is_json(base::as_text(reply.content_type.bytes()))) {
+        writer.constant(Responder::json_vary);  // as its GET
+    }
     responder_.end(exchange, writer.end_without_body());
 }
 

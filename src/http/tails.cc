@@ -1,6 +1,7 @@
 #include "http/tails.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/content_type.h"
 #include "api/placement.h"
@@ -123,17 +124,76 @@ api::Refusal TailHub::start(Exchange& exchange, const Start& start, base::Now no
     return api::Refusal::none;
 }
 
-// It does not take what it gets: nothing more is read for it until its output has drained.
+// It does not take what it gets: nothing more is read for it until its output has drained. A large
+// event of its own holds its memory to the last byte, so that one has to go out whole first.
 void TailHub::pause(Tail& tail) {
     tail.state_ = Tail::State::paused;
     ++counters_.sse_slow;
-    responder_.transport().report_drained(exchange_of(tail).connection,
-                                          limits::output_bytes_max / 2);
+    const net::ConnectionId id = exchange_of(tail).connection;
+    responder_.transport().report_drained(id, room_of(id) > 0 ? 0 : limits::output_bytes_max / 2);
+}
+
+bool TailHub::must_drain(const Tail& tail) {
+    const net::ConnectionId id = exchange_of(tail).connection;
+    return responder_.transport().output_pending(id) >= limits::output_bytes_max ||
+           (tail.mode_ == TailMode::sse && !tail.room_granted_ && room_of(id) > 0);
+}
+
+std::uint64_t& TailHub::room_of(net::ConnectionId id) {
+    if (rooms_.size() <= id.slot) {
+        rooms_.resize(id.slot + 1);
+    }
+    return rooms_[id.slot];
+}
+
+// One event always does when nothing is out: each append can be delivered, however large.
+bool TailHub::fits(std::uint64_t bytes) const {
+    const std::uint64_t used = counters_.sse_private_bytes;
+    return used == 0 || (used <= options_.tail_private_bytes_max &&
+                         bytes <= options_.tail_private_bytes_max - used);
+}
+
+void TailHub::take_room(net::ConnectionId id, std::uint64_t bytes) {
+    VERIFY(room_of(id) == 0);
+    room_of(id) = bytes;
+    counters_.sse_private_bytes += bytes;
+}
+
+void TailHub::give_back_room(net::ConnectionId id) {
+    counters_.sse_private_bytes -= std::exchange(room_of(id), 0);
+}
+
+void TailHub::wait_for_room(Tail& tail, std::uint64_t bytes) {
+    tail.state_ = Tail::State::roomless;
+    tail.room_wanted_ = bytes;
+    tail.queued_before_ = roomless_last_;
+    (roomless_last_ != nullptr ? roomless_last_->queued_behind_ : roomless_first_) = &tail;
+    roomless_last_ = &tail;
+    ++counters_.sse_held;
+}
+
+void TailHub::leave_room_queue(Tail& tail) {
+    Tail* const before = std::exchange(tail.queued_before_, nullptr);
+    Tail* const behind = std::exchange(tail.queued_behind_, nullptr);
+    (before != nullptr ? before->queued_behind_ : roomless_first_) = behind;
+    (behind != nullptr ? behind->queued_before_ : roomless_last_) = before;
+}
+
+// First come, first served, so that a large event is not passed by small ones for ever. Nothing but
+// the size was kept of it: it is read again.
+void TailHub::grant_room() {
+    while (roomless_first_ != nullptr && fits(roomless_first_->room_wanted_)) {
+        Tail& tail = *roomless_first_;
+        leave_room_queue(tail);
+        take_room(exchange_of(tail).connection, tail.room_wanted_);
+        tail.room_granted_ = true;
+        read_on(tail);
+    }
 }
 
 void TailHub::read_on(Tail& tail) {
     Exchange& exchange = exchange_of(tail);
-    if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+    if (must_drain(tail)) {
         pause(tail);
         return;
     }
@@ -182,6 +242,10 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
     tail.read_once_ = true;
     tail.incarnation_ = read.incarnation;
     exchange.from_now = false;
+    const bool granted = std::exchange(tail.room_granted_, false);
+    if (granted) {
+        give_back_room(exchange.connection);  // to be taken at once, as it is by now
+    }
     if (tail.mode_ == TailMode::long_poll) {
         if (read.next > read.from || read.closed || tail.last_look_) {
             answer_long_poll(tail, read, now);
@@ -194,9 +258,16 @@ void TailHub::on_read(Exchange& exchange, api::Answer& answer, base::Now now) {
     if (!tail.head_sent_) {
         begin_sse(tail, read);
     }
-    tail.offset_ = read.next;
+    tail.offset_ = read.from;
     if (read.next > read.from) {
-        send_data(tail, read.next, read.pieces, read.up_to_date, read.closed, now);
+        if (!send_data(tail, read.next, read.pieces, read.up_to_date, read.closed, granted, now)) {
+            if (ending_) {
+                ++counters_.sse_ended_shutdown;
+                end_sse(tail);
+            }
+            return;
+        }
+        tail.offset_ = read.next;
     } else if (!tail.told_ || read.closed) {
         send_control(tail, read.up_to_date, read.closed, now);
     }
@@ -323,13 +394,12 @@ void TailHub::deliver(Tail& tail, const api::Post& post, base::Now now) {
         read_on(tail);
         return;
     }
-    Exchange& exchange = exchange_of(tail);
     if (tail.mode_ == TailMode::long_poll) {
         // The read knows content type and incarnation, which a post does not carry.
         read_on(tail);
         return;
     }
-    if (responder_.transport().output_pending(exchange.connection) >= limits::output_bytes_max) {
+    if (must_drain(tail)) {
         pause(tail);
         return;
     }
@@ -353,8 +423,10 @@ void TailHub::deliver(Tail& tail, const api::Post& post, base::Now now) {
         tail.offset_ = post.to;
         send_frame(tail, shared_[kind], now);
     } else if (post.to > post.from) {
+        if (!send_data(tail, post.to, post.pieces, true, post.closed, false, now)) {
+            return;
+        }
         tail.offset_ = post.to;
-        send_data(tail, post.to, post.pieces, true, post.closed, now);
     } else {
         send_control(tail, true, post.closed, now);
     }
@@ -389,13 +461,15 @@ void TailHub::begin_sse(Tail& tail, const api::ReadReply& read) {
     responder_.transport().prepare_for_tail(exchange.connection);
 }
 
-void TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
-                        bool up_to_date, bool closed, base::Now now) {
+bool TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
+                        bool up_to_date, bool closed, bool granted, base::Now now) {
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), next);
     pieces_.clear();
+    std::size_t stored = 0;
     for (const base::Slice& piece : pieces) {
         pieces_.push_back(piece.bytes());
+        stored += piece.size();
     }
     net::SseControl control;
     control.next_offset = {token.data(), token.size()};
@@ -403,8 +477,25 @@ void TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Sl
     control.cursor = cursor_for(tail, now.wall);
     control.up_to_date = up_to_date;
     control.closed = closed;
+    std::size_t counted = 0;
+    if (stored > net::sse_payload_bytes_below(limits::tail_post_bytes_max)) {
+        counted = net::sse_data_bytes(tail.encoding_, pieces_, control);
+    }
+    const bool counts = counted > limits::tail_post_bytes_max;
+    if (counts) {
+        // One that was granted room is the queue's first, although it has left it.
+        if (!fits(counted) || (roomless_first_ != nullptr && !granted)) {
+            wait_for_room(tail, counted);
+            return false;
+        }
+        take_room(exchange_of(tail).connection, counted);
+    }
     ++counters_.sse_events;
     send_frame(tail, net::encode_sse_data(tail.encoding_, pieces_, control), now);
+    if (counts) {
+        responder_.transport().report_drained(exchange_of(tail).connection, 0);
+    }
+    return true;
 }
 
 void TailHub::send_control(Tail& tail, bool up_to_date, bool closed, base::Now now) {
@@ -469,6 +560,12 @@ void TailHub::end_sse(Tail& tail) {
 void TailHub::finish(Tail& tail) {
     Watch& watch = *tail.watch_;
     wheel_.cancel(tail.wake_);
+    if (tail.state_ == Tail::State::roomless) {
+        leave_room_queue(tail);
+    }
+    if (tail.room_granted_) {
+        give_back_room(exchange_of(tail).connection);
+    }
     if (tail.previous_ != nullptr) {
         tail.previous_->following_ = tail.following_;
     } else {
@@ -491,10 +588,21 @@ void TailHub::drop(Exchange& exchange) {
     finish(*exchange.tail);
 }
 
-void TailHub::on_drained(Exchange& exchange, base::Now now) {
-    static_cast<void>(now);
-    if (exchange.tail->state_ == Tail::State::paused) {
-        read_on(*exchange.tail);
+void TailHub::on_drained(net::ConnectionId id, Exchange* reader) {
+    net::Transport& transport = responder_.transport();
+    Tail* const tail = reader != nullptr ? reader->tail : nullptr;
+    if (room_of(id) > 0 && (tail == nullptr || !tail->room_granted_)) {
+        if (!transport.alive(id)) {
+            return;  // it flushes and closes: on_closed
+        }
+        if (transport.output_pending(id) > 0) {
+            transport.report_drained(id, 0);  // this report was for another's low water
+            return;
+        }
+        give_back_room(id);
+    }
+    if (tail != nullptr && tail->state_ == Tail::State::paused) {
+        read_on(*tail);
     }
 }
 
@@ -564,6 +672,11 @@ void TailHub::end_all(base::Now now) {
         }
     }
     static_cast<void>(now);
+}
+
+void TailHub::finish_turn() {
+    grant_room();
+    release_watches();
 }
 
 void TailHub::release_watches() {

@@ -33,11 +33,12 @@ class Tail {
     friend class TailHub;
     friend struct Watch;
     enum class State : std::uint8_t {
-        reading,  // a ReadCall is under way
-        joining,  // at the tail as far as it knows; the watch is being opened
-        live,     // in the watch's list, at its tail
-        paused,   // SSE: its output is at the bound; goes on reading when drained
-        held,     // the other core's mailbox was full; asks again at the wheel's next tick
+        reading,   // a ReadCall is under way
+        joining,   // at the tail as far as it knows; the watch is being opened
+        live,      // in the watch's list, at its tail
+        paused,    // SSE: its output is at the bound; goes on reading when drained
+        held,      // the other core's mailbox was full; asks again at the wheel's next tick
+        roomless,  // SSE: its next event is more than is left of tail_private_bytes_max; queued
     };
     struct Wake
         : net::Timer {  // long-poll: its end; SSE: the next heartbeat or the end of its life
@@ -62,6 +63,12 @@ class Tail {
         0;  // the last one sent, or the client's answer to come; see TailHub::cursor_for
     base::Instant life_end_;
     base::Instant last_sent_;
+    // roomless: the size of its next event, and the hub's queue. Then, while room_granted_, so much
+    // is kept free for it until it has read that event again.
+    std::uint64_t room_wanted_ = 0;
+    bool room_granted_ = false;
+    Tail* queued_before_ = nullptr;
+    Tail* queued_behind_ = nullptr;
 };
 
 class TailHub {
@@ -89,29 +96,43 @@ class TailHub {
     void on_watch(api::CallId id, api::Answer& answer, base::Now now);
     static bool is_watch(api::CallId id) { return (id.value >> 56) == 1; }
 
-    // Its connection went away.
+    // Its connection went away. on_closed: of every connection, after its exchanges.
     void drop(Exchange& exchange);
-    void on_drained(Exchange& exchange, base::Now now);
+    void on_closed(net::ConnectionId id) { give_back_room(id); }
+    // `reader`: of that connection, or null.
+    void on_drained(net::ConnectionId id, Exchange* reader);
     void on_time(base::Now now);
     base::Instant deadline() const { return wheel_.next(); }
     // The server stops: SSE ends cleanly, long-polls answer 204. A reader whose first read is under
     // way, or that comes later, gets what that read finds and ends then.
     void end_all(base::Now now);
-    // Watches whose last reader is gone are given up; once per turn, after the replies.
-    void release_watches();
+    // Once per turn, after the replies: readers for whose events there is room by now go on, and
+    // watches whose last reader is gone are given up.
+    void finish_turn();
     std::size_t tails() const { return tails_; }
 
   private:
+    void release_watches();
     void read_on(Tail& tail);
+    bool must_drain(const Tail& tail);
     void pause(Tail& tail);
+    std::uint64_t& room_of(net::ConnectionId id);
+    bool fits(std::uint64_t bytes) const;
+    void take_room(net::ConnectionId id, std::uint64_t bytes);
+    void give_back_room(net::ConnectionId id);
+    void wait_for_room(Tail& tail, std::uint64_t bytes);
+    void leave_room_queue(Tail& tail);
+    void grant_room();
     void lose(Tail& tail, const api::Refused& why);
     void lose_watch(Watch& watch, const api::Refused& why);
     void list_if_idle(Watch& watch);
     api::StreamKey key_of(const Watch& watch);
     void join(Tail& tail, base::Now now);
     void deliver(Tail& tail, const api::Post& post, base::Now now);
-    void send_data(Tail& tail, std::uint64_t next, std::span<const base::Slice> pieces,
-                   bool up_to_date, bool closed, base::Now now);
+    // False: there is no room for that event; the reader is roomless and will read it again.
+    [[nodiscard]] bool send_data(Tail& tail, std::uint64_t next,
+                                 std::span<const base::Slice> pieces, bool up_to_date, bool closed,
+                                 bool granted, base::Now now);
     void send_control(Tail& tail, bool up_to_date, bool closed, base::Now now);
     void send_frame(Tail& tail, const net::SseFrame& frame, base::Now now);
     std::uint64_t cursor_for(Tail& tail, base::WallTime now);
@@ -144,6 +165,12 @@ class TailHub {
     std::uint64_t next_watch_ = 1;
     std::size_t tails_ = 0;
     bool ending_ = false;  // end_all was called
+    // Bytes of tail_private_bytes_max a connection has, by its slot: of the event in its output,
+    // from the encoding to the last byte sent, whether its reader is still there or not; or kept
+    // free for it. Their sum is counters_.sse_private_bytes.
+    std::vector<std::uint64_t> rooms_;
+    Tail* roomless_first_ = nullptr;  // in the order they came
+    Tail* roomless_last_ = nullptr;
     net::SseFrame heartbeat_;
     std::vector<net::Timer*> expired_;
     std::vector<base::Bytes> pieces_;

@@ -453,6 +453,65 @@ def crowd_never_reads(server, quick):
     connection.request("DELETE", path)
 
 
+def event_of(server, path, wanted_s):
+    """What a live reader of `path` gets until the first control event, and how long that took."""
+    begin = time.monotonic()
+    raw = Raw(server)
+    raw.socket.sendall(f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    received = bytearray()
+    while b"streamNextOffset" not in received[-400:]:
+        if time.monotonic() - begin > wanted_s:
+            raise AssertionError(f"{path}: {len(received)} bytes after {wanted_s} s")
+        if raw.receive(ANSWER_S):
+            received += raw.buffer
+            raw.buffer = b""
+        elif raw.ended:
+            raise AssertionError(f"{path}: the reader was ended")
+    raw.close()
+    return bytes(received), time.monotonic() - begin
+
+
+def crowd_never_read_a_large_event(_server, quick):
+    """Deaf readers of one large append share 64 MiB of memory; everybody else is served."""
+    lone = Server(flags=["--shards", "1"])
+    try:
+        lone.start()
+        connection, path = new_stream(lone, "large", "application/octet-stream")
+        octets = {"Content-Type": "application/octet-stream"}
+        expect("append", connection.request("POST", path, octets, bytes(15 << 20)).status, 204)
+        small = new_stream(lone, "small")[1]
+        expect("append", connection.request("POST", small, TEXT, b"event!").status, 204)
+        live = f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        before = resident_bytes(lone)
+        # Each would hold 20 MiB of base64. Those beyond the bound leave in the full run when 30 s
+        # without a byte are over, three at a time.
+        deaf = [small_window(lone) for _ in range(40)]
+        for one in deaf:
+            one.sendall(live)
+        most = 0
+        begin = time.monotonic()
+        while time.monotonic() - begin < 2.0:
+            most = max(most, resident_bytes(lone) - before)
+            time.sleep(0.05)
+        if most > 100 << 20:
+            raise AssertionError(f"memory grew by {most >> 20} MiB for 40 deaf readers")
+        got, took = event_of(lone, small, ANSWER_S)
+        if b"data:event!" not in got or took > SLOWEST_S:
+            raise AssertionError(f"the reader of a small event: {took:.1f} s, {got[-200:]!r}")
+        # Some go by themselves; those who are left are ended.
+        for one in deaf[0 if quick else 4:]:
+            one.close()
+        got, took = event_of(lone, path, 90.0)
+        encoded = ((15 << 20) + 2) // 3 * 4
+        if len(got) < encoded or got.count(b"A") < encoded:
+            raise AssertionError(f"the reader of the large event got {len(got)} bytes")
+        print(f"    at most {most >> 20} MiB for 40 deaf readers; one that reads: {took:.1f} s")
+        for one in deaf:
+            one.close()
+    finally:
+        lone.discard()
+
+
 def crowd_slow_reader_gets_all(server, _quick):
     connection, path = new_stream(server, "slow")
     deaf = small_window(server)

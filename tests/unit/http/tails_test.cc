@@ -1,6 +1,7 @@
 // Live readers: watches that go away under them, full mailboxes, the end of the server.
 #include "http/tails.h"
 
+#include <algorithm>
 #include <map>
 
 #include "tests/unit/http/edge_server.h"
@@ -266,6 +267,89 @@ TEST_CASE("live readers of a loop have a bound: at, one above, ten times") {
     server.turn_until([&] { return server.front().counters().sse_readers == 1; });
     more.send(live("bound", "sse"));
     static_cast<void>(server.take<api::ReadCall>());
+}
+
+namespace {
+
+// Above what counts (limits::tail_post_bytes_max): three of them are too many for small_room().
+constexpr std::size_t large_bytes = 600 << 10;
+
+EdgeOptions small_room() {
+    EdgeOptions options = EdgeServer::default_options();
+    options.tail_private_bytes_max = 1'500'000;
+    return options;
+}
+
+std::string large(char filling) {
+    return std::string(large_bytes, filling);
+}
+
+// An SSE reader that finds one large event, and takes nothing of it.
+std::unique_ptr<Client> deaf_reader(EdgeServer& server, std::string_view stream) {
+    auto client = std::make_unique<Client>(server.port, 4096);
+    client->send(live(stream, "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, large('d')));
+    server.turns(3);
+    return client;
+}
+
+}  // namespace
+
+TEST_CASE("an event above the whole bound is delivered when nothing else is out") {
+    EdgeOptions options = small_room();
+    options.tail_private_bytes_max = 300'000;
+    EdgeServer server(options);
+    const EdgeCounters& counters = server.front().counters();
+    Client first(server.port, 4096);
+    first.send(live("one", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, large('1'), true, true));
+    server.turns(3);
+    CHECK(counters.sse_readers == 0);  // the stream is closed: the reader ended, its event is out
+    CHECK(counters.sse_private_bytes > large_bytes);
+    Client second(server.port);
+    second.send(live("one", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, large('2'), true, true));
+    server.turns(3);
+    CHECK(counters.sse_held == 1);
+    CHECK(!server.has<api::ReadCall>());
+    // The room is the connection's until the last byte went, whoever reads there.
+    CHECK(ended(server.receive_until(first, end_of_body)));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, large('2'), true, true));
+    CHECK(ended(server.receive_until(second, end_of_body)));
+    server.turns(3);
+    CHECK(counters.sse_private_bytes == 0);
+    // Both connections are good for another reader.
+    first.send(live("one", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, large('3'), true, true));
+    CHECK(ended(server.receive_until(first, end_of_body)));
+    server.turns(3);
+    CHECK(counters.sse_private_bytes == 0);
+}
+
+TEST_CASE("readers that wait for room end with their stream and with the server") {
+    EdgeServer server(small_room());
+    const EdgeCounters& counters = server.front().counters();
+    api::CallId watch;
+    Client live_one(server.port);
+    live_one.send(live("big", "sse"));
+    go_live(server, 0, &watch);
+    server.receive_until(live_one, next_offset(0));
+    const auto one = deaf_reader(server, "big");
+    const auto other = deaf_reader(server, "big");
+    const auto held = deaf_reader(server, "big");
+    const auto held_too = deaf_reader(server, "other");
+    CHECK(counters.sse_held == 2);
+    server.answer(watch, removed());
+    server.receive_until(*held, end_of_body);
+    CHECK(counters.sse_readers == 1);
+    server.front().begin_drain(server.now);
+    server.receive_until(*held_too, end_of_body);
+    CHECK(counters.sse_readers == 0);
+    CHECK(counters.sse_private_bytes > 2 * large_bytes);  // theirs is still being sent
+    one->reset();
+    other->reset();
+    server.turn_until([&] { return counters.sse_private_bytes == 0; });
+    CHECK(!server.has<api::ReadCall>());
 }
 
 TEST_CASE("an event stream over HTTP/1.0 ends with its connection, which is said once") {

@@ -346,6 +346,56 @@ TEST_CASE("unfinished bodies are counted until they are whole, stopped or reset"
     parser.end_turn();
 }
 
+TEST_CASE("what fails or is unfinished is known to be a HEAD, however it is cut") {
+    struct Case {
+        std::string_view bytes;
+        ReadEvent event;
+        bool head;
+    };
+    constexpr std::string_view next = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    constexpr Case cases[] = {
+        {"HEAD /a HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n", ReadEvent::failed,
+         true},
+        {"HEAD /a HTTP/1.1\r\nHost h\r\n\r\n", ReadEvent::failed, true},
+        {"HEAD /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx", ReadEvent::failed,
+         true},
+        {"HEAD /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe", ReadEvent::need_more, true},
+        {"HEAD /a HT", ReadEvent::need_more, true},
+        {"GET /a HTTP/1.1\r\nHost h\r\n\r\n", ReadEvent::failed, false},
+        {"HEADER /a HTTP/1.1\r\nHost h\r\n\r\n", ReadEvent::failed, false},
+        {"HEA", ReadEvent::need_more, false},
+    };
+    for (const Case& one : cases) {
+        for (const std::string_view before : {std::string_view(), next}) {
+            const std::string bytes = std::string(before) + std::string(one.bytes);
+            for (std::size_t cut = 0; cut < bytes.size(); ++cut) {
+                CAPTURE(bytes);
+                CAPTURE(cut);
+                HttpParser parser(1000);
+                RequestReader reader;
+                Request request;
+                ReadEvent event = ReadEvent::need_more;
+                for (const std::string_view part : {std::string_view(bytes).substr(0, cut),
+                                                    std::string_view(bytes).substr(cut)}) {
+                    if (event == ReadEvent::failed) {
+                        break;
+                    }
+                    reader.feed(base::as_bytes(part));
+                    do {
+                        event = reader.next(parser, request);
+                    } while (event != ReadEvent::need_more && event != ReadEvent::failed);
+                    parser.end_turn();
+                }
+                CHECK(event == one.event);
+                CHECK(reader.reads_head_request() == one.head);
+                reader.reset(parser);
+                CHECK_FALSE(reader.reads_head_request());
+                parser.end_turn();
+            }
+        }
+    }
+}
+
 TEST_CASE("a body that comes with its head is not copied") {
     HttpParser parser(1000);
     RequestReader reader;

@@ -199,6 +199,34 @@ TEST_CASE("base64 of every length, over pieces") {
     CHECK(data_lines(SseEncoding::base64, {"ab", "c"}) == "data:YWJj\n");
 }
 
+TEST_CASE("the size of an event is known before it is encoded, and bounded by its payload's") {
+    constexpr std::size_t bound = 4096;
+    constexpr std::size_t payload = net::sse_payload_bytes_below(bound);
+    CHECK(payload > 400);
+    CHECK(net::sse_payload_bytes_below(0) == 0);
+    net::SseControl control;
+    control.next_offset = "0000000000000000_0000000000000512";
+    control.has_cursor = true;
+    control.cursor = UINT64_MAX;
+    control.up_to_date = true;
+    for (const char filling : {'\n', '\r', 'x'}) {
+        for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{17}, payload}) {
+            std::string text(size, filling);
+            const base::Bytes plain = base::as_bytes(text);
+            std::string elements = text + "1,";
+            const base::Bytes json = base::as_bytes(elements);
+            for (const SseEncoding encoding :
+                 {SseEncoding::text, SseEncoding::json, SseEncoding::base64}) {
+                const base::Bytes pieces[] = {encoding == SseEncoding::json ? json : plain};
+                const std::size_t encoded =
+                    net::encode_sse_data(encoding, pieces, control).chunked.size();
+                CHECK(net::sse_data_bytes(encoding, pieces, control) == encoded);
+                CHECK(encoded <= bound);
+            }
+        }
+    }
+}
+
 TEST_CASE("a reference reader gets back what was written") {
     base::Random random(3);
     constexpr std::string_view alphabet = "\r\n\r\nab: dt{\"\x80";
