@@ -295,6 +295,68 @@ std::unique_ptr<Client> deaf_reader(EdgeServer& server, std::string_view stream)
 
 }  // namespace
 
+TEST_CASE("large events of single readers have a bound: who is above it waits for room") {
+    EdgeServer server(small_room());
+    const EdgeCounters& counters = server.front().counters();
+    std::vector<std::unique_ptr<Client>> deaf;
+    deaf.push_back(deaf_reader(server, "big"));
+    const std::uint64_t one = counters.sse_private_bytes;
+    CHECK(one > large_bytes);
+    CHECK(one < large_bytes + 1000);
+    deaf.push_back(deaf_reader(server, "big"));
+    CHECK(counters.sse_private_bytes == 2 * one);
+    for (int i = 0; i < 10; ++i) {
+        deaf.push_back(deaf_reader(server, "big"));
+    }
+    CHECK(counters.sse_private_bytes == 2 * one);
+    CHECK(counters.sse_held == 10);
+    CHECK(!server.has<api::ReadCall>());
+
+    // What is small does not count: it passes all of them.
+    Client small(server.port);
+    small.send(live("small", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, std::string(100'000, 's')));
+    server.receive_until(small, next_offset(100'000));
+
+    // They have their heads, and are kept alive.
+    const std::string head = server.receive_until(*deaf.back(), "\r\n\r\n");
+    CHECK(head.starts_with("HTTP/1.1 200 OK\r\n"));
+    server.pass(base::seconds(16));
+    server.receive_until(*deaf.back(), ": hb\n");
+
+    // One goes: the first that waits reads again, and nobody else.
+    deaf[0]->reset();
+    const SentCall again = server.take<api::ReadCall>();
+    server.turns(3);
+    CHECK(!server.has<api::ReadCall>());
+    CHECK(std::get<api::ReadCall>(again.verb).offset == 0);
+    CHECK(counters.sse_private_bytes == 2 * one);  // kept free for it
+    server.answer(again.id, read_reply(0, large('a')));
+    const std::string got = server.receive_until(*deaf[2], next_offset(large_bytes));
+    CHECK(std::count(got.begin(), got.end(), 'a') >= static_cast<std::ptrdiff_t>(large_bytes));
+    // It took all: the next one's turn.
+    const SentCall next = server.take<api::ReadCall>();
+    CHECK(counters.sse_private_bytes == 2 * one);
+
+    // One that was given room and goes without using it, and some that only waited.
+    deaf[3]->reset();
+    deaf[5]->reset();
+    deaf.back()->reset();
+    const SentCall third = server.take<api::ReadCall>();
+    server.answer(next.id, read_reply(0, large('n')));  // nobody's any more
+    server.turns(3);
+    CHECK(!server.has<api::ReadCall>());
+    CHECK(counters.sse_private_bytes == 2 * one);
+    server.answer(third.id, api::Refused{api::Refusal::stream_not_found});
+    static_cast<void>(server.take<api::ReadCall>());
+
+    for (auto& client : deaf) {
+        client->reset();  // a FIN from one that took all would leave it half-closed, and served
+    }
+    server.turn_until([&] { return counters.sse_readers == 1; });
+    CHECK(counters.sse_private_bytes == 0);
+}
+
 TEST_CASE("an event above the whole bound is delivered when nothing else is out") {
     EdgeOptions options = small_room();
     options.tail_private_bytes_max = 300'000;
@@ -322,6 +384,28 @@ TEST_CASE("an event above the whole bound is delivered when nothing else is out"
     first.send(live("one", "sse"));
     server.answer(server.take<api::ReadCall>().id, read_reply(0, large('3'), true, true));
     CHECK(ended(server.receive_until(first, end_of_body)));
+    server.turns(3);
+    CHECK(counters.sse_private_bytes == 0);
+}
+
+TEST_CASE("a reader that takes nothing loses its room after the stall timeout") {
+    EdgeServer server(small_room());
+    const EdgeCounters& counters = server.front().counters();
+    const auto one = deaf_reader(server, "big");
+    const auto other = deaf_reader(server, "big");
+    Client waiting(server.port);
+    waiting.send(live("big", "sse", "now"));
+    // From now on, with something there when it comes to read.
+    server.answer(server.take<api::ReadCall>().id, read_reply(7, large('w')));
+    server.turns(3);
+    CHECK(counters.sse_held == 1);
+    // The kernel's buffers take some of it before nothing moves any more.
+    server.pass(base::seconds(120));
+    const SentCall again = server.take<api::ReadCall>();
+    CHECK(std::get<api::ReadCall>(again.verb).offset == 7);
+    CHECK(!std::get<api::ReadCall>(again.verb).from_now);
+    server.answer(again.id, read_reply(7, large('w')));
+    server.receive_until(waiting, next_offset(7 + large_bytes));
     server.turns(3);
     CHECK(counters.sse_private_bytes == 0);
 }
