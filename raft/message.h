@@ -63,7 +63,9 @@ struct Replicated {
     LogIndex last;
     // Rejected: the entry that the leader should try next, or one before it (3.5, last paragraph).
     EntryId hint;
-    LogIndex rejected;  // Rejected: the index of the prev that did not match
+    // Rejected: the index of the prev that did not match; 0: the Replicate was of an earlier term,
+    // and all this answer says is its own.
+    LogIndex rejected;
     LogIndex commit;    // the follower knows this much is committed
     bool complete = true;
     bool operator==(const Replicated&) const = default;

@@ -209,6 +209,9 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
     peer->heard = true;
     peer->complete = answer.complete;
     if (!answer.accepted) {
+        if (answer.rejected == LogIndex{}) {
+            return;  // meant for the leader of an earlier term, which this node may have been
+        }
         if (answer.number < peer->fresh_from) {
             return;  // it speaks of what was sent before this pace began
         }

@@ -617,6 +617,19 @@ TEST_CASE("a message that is lost is asked for again, and a slow disk is no loss
     three.settle();
 }
 
+TEST_CASE("3.3: a refusal meant for the leader of an earlier term is none of this one's") {
+    // It names a number of the earlier term's messages, and a leader may lead again.
+    Three three;
+    three.put(1);
+    three.settle();
+    const Message stale{NodeId(3), NodeId(1), three.group(1).term(),
+                        Replicated{.accepted = false, .number = 1000}};
+    CHECK(three.step(1, Received{&stale}).reverted == NodeId{});
+    three.put(1);
+    three.settle();
+    CHECK(three.group(3).log().committed() == three.group(1).log().last());
+}
+
 TEST_CASE("raft.reversion: a follower whose log went back has no voice") {
     Three three;
     three.put(1);
