@@ -337,10 +337,12 @@ base::Bytes FrameWriter::finish(const FrameHeader& header) {
     out.put(frame_version);
     out.put(static_cast<std::uint32_t>(bytes_.size()));
     out.put(header.cluster);
-    out.put(header.from.value);
-    out.put(header.to.value);
-    out.put(header.shard.value);
+    for (const PeerShard& end : {header.from, header.to}) {
+        out.put(end.node.value);
+        out.put(end.shard.value);
+    }
     out.put(items_);
+    out.put(std::uint32_t{0});
     out.put(header.boot);
     out.put(header.to_boot);
     out.put(header.sequence);
@@ -366,10 +368,14 @@ bool FrameReader::open(base::Bytes frame) {
         return false;
     }
     header_.cluster = in.get<std::uint64_t>();
-    header_.from = base::NodeId(in.get<std::uint32_t>());
-    header_.to = base::NodeId(in.get<std::uint32_t>());
-    header_.shard = base::ShardId(in.get<std::uint32_t>());
+    for (PeerShard* end : {&header_.from, &header_.to}) {
+        end->node = base::NodeId(in.get<std::uint32_t>());
+        end->shard = base::ShardId(in.get<std::uint32_t>());
+    }
     items_left_ = in.get<std::uint32_t>();
+    if (in.get<std::uint32_t>() != 0) {
+        return false;
+    }
     header_.boot = in.get<std::uint64_t>();
     header_.to_boot = in.get<std::uint64_t>();
     header_.sequence = in.get<std::uint64_t>();
@@ -406,8 +412,8 @@ bool FrameReader::next(FrameItem& item) {
     item.entries.clear();
     item.led.clear();
     item.is_beat = kind == beat_kind;
-    item.message.from = header_.from;
-    item.message.to = header_.to;
+    item.message.from = header_.from.node;
+    item.message.to = header_.to.node;
     if (item.is_beat) {
         read_beat(body, item);
         ok_ = body.ok() && body.left() == 0 && item.group == base::GroupId{} &&

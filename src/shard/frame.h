@@ -1,5 +1,5 @@
-// A frame: what one shard of a node has to say to the same shard of another in one turn, for all
-// groups. Numbers are little-endian; crc = CRC-32C. Bytes named zero must be.
+// A frame: what one shard of a node has to say to one shard of another in one turn, for all groups
+// that both have. Numbers are little-endian; crc = CRC-32C. Bytes named zero must be.
 //
 //   frame header     at  size
 //     magic            0     4   frame_magic
@@ -7,15 +7,15 @@
 //     version          8     4   frame_version; another one is refused
 //     length          12     4   of the whole frame
 //     cluster         16     8   the cluster's id; another cluster's frame is refused
-//     from            24     4   node
-//     to              28     4   node
-//     shard           32     4   of both
-//     items           36     4   how many
-//     boot            40     8   random, of this life of the sender
-//     to boot         48     8   the receiver's life as the sender knows it, 0 not yet; a frame to
+//     from            24     8   node, shard
+//     to              32     8   node, shard
+//     items           40     4   how many
+//     zero            44     4
+//     boot            48     8   random, of this life of the sender
+//     to boot         56     8   the receiver's life as the sender knows it, 0 not yet; a frame to
 //                                an earlier life is refused
-//     sequence        56     8   rises with each frame of this life to this peer, from 1
-//     items           64
+//     sequence        64     8   rises with each frame of this life to this peer, from 1
+//     items           72
 //
 //   item header      at  size
 //     kind             0     1   1 + index in raft::MessageBody; 64: a beat
@@ -56,19 +56,19 @@
 
 #include "base/bytes.h"
 #include "raft/message.h"
+#include "shard/peer_net.h"
 
 namespace ursula::shard {
 
 constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
-constexpr std::size_t frame_header_bytes = 64;
+constexpr std::size_t frame_header_bytes = 72;
 constexpr std::size_t item_header_bytes = 24;
 
 struct FrameHeader {
     std::uint64_t cluster = 0;
-    base::NodeId from;
-    base::NodeId to;
-    base::ShardId shard;
+    PeerShard from;
+    PeerShard to;
     std::uint64_t boot = 0;
     std::uint64_t to_boot = 0;
     std::uint64_t sequence = 0;

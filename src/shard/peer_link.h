@@ -1,6 +1,6 @@
-// PeerLink: what a shard knows of the same shard on one other node - when it was heard of, what is
-// on its way to it in this turn's frame, and which entries wait to be sent. A plain struct owned by
-// its shard.
+// PeerLink: what a shard knows of one shard of another node, with which it shares groups - when it
+// was heard of, what is on its way to it in this turn's frame, and which entries wait to be sent. A
+// plain struct owned by its shard.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "raft/message.h"
 #include "shard/frame.h"
+#include "shard/peer_net.h"
 #include "storage/wal.h"
 
 namespace ursula::shard {
@@ -41,7 +42,11 @@ struct WaitingEntries {
 };
 
 struct PeerLink {
-    base::NodeId node;
+    PeerShard peer;
+    std::uint32_t shards = 1;  // of that node
+
+    // Whether the group lives in that shard.
+    bool has(base::GroupId group) const { return group.value % shards == peer.shard.value; }
 
     // Sending.
     FrameWriter frame;

@@ -1,5 +1,6 @@
-// PeerNet: the seam between a shard and the same shard of the other nodes. Two implementations: the
-// links of a server, and the simulated network of tests/sim. One PeerNet belongs to one shard and
+// PeerNet: the seam between a shard and those shards of the other nodes that have groups of its own
+// (shard counts may differ between nodes). Two implementations: the links of a server, and the
+// simulated network of tests/sim. One PeerNet belongs to one shard and
 // is used only by its loop, in batches: taken from once per turn, sent to at most once per peer and
 // turn. A node of one has none.
 //
@@ -14,14 +15,21 @@
 
 namespace ursula::shard {
 
+// One shard of one other node.
+struct PeerShard {
+    base::NodeId node;
+    base::ShardId shard;
+    bool operator==(const PeerShard&) const = default;
+};
+
 struct ReceivedFrame {
-    base::NodeId from;
+    PeerShard from;
     base::Bytes bytes;  // until the next take()
 };
 
-// The connection to a node began anew (what was under way may be lost) or ended.
+// The connection to it began anew (what was under way may be lost) or ended.
 struct LinkEvent {
-    base::NodeId node;
+    PeerShard peer;
     bool up = false;
 };
 
@@ -31,11 +39,11 @@ class PeerNet {
     // Appends what came since the last call, in order of arrival; events come before the frames of
     // their connection.
     virtual void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& events) = 0;
-    // Whether a frame to this node would be taken now. False: there is no connection, or its queue
+    // Whether a frame to it would be taken now. False: there is no connection, or its queue
     // is full; what would have been sent is dropped, and Raft sends it again.
-    virtual bool takes(base::NodeId to) const = 0;
+    virtual bool takes(PeerShard to) const = 0;
     // Copies the frame and sends it at the latest with this turn's submit.
-    virtual void send(base::NodeId to, base::Bytes frame) = 0;
+    virtual void send(PeerShard to, base::Bytes frame) = 0;
 };
 
 }  // namespace ursula::shard

@@ -34,6 +34,12 @@
 
 namespace ursula::shard {
 
+// A node of the cluster; its number of shards never changes.
+struct MemberNode {
+    base::NodeId node;
+    std::uint32_t shards = 1;
+};
+
 struct ShardOptions {
     base::ShardId id;
     std::uint32_t shards = 1;
@@ -55,8 +61,8 @@ struct ShardOptions {
     base::Histogram* sync_duration = nullptr;  // storage::WalOptions::sync_duration
 
     // Of a node that is not alone: all voters, this node among them, and the way to the others,
-    // which outlives the shard. Their shards and groups are as many as ours.
-    std::vector<base::NodeId> members;
+    // which outlives the shard. Their groups are as many as ours.
+    std::vector<MemberNode> members;
     PeerNet* peer_net = nullptr;
     std::uint64_t cluster = 0;  // frames of another cluster are refused
     std::uint64_t boot = 0;     // random, not 0, and never given to another start of any node
@@ -173,13 +179,14 @@ class Shard {
     // shard_peers.cc
     bool has_peers() const { return !links_.empty(); }
     void begin_links();
-    PeerLink* find_link(base::NodeId node);
+    PeerLink* find_link(PeerShard peer);
+    PeerLink* find_link(base::NodeId node, base::GroupId group);
     void take_frames();
     void take_frame(const ReceivedFrame& frame);
     void take_beat(PeerLink& link, const FrameItem& beat);
     void meet(PeerLink& link, std::uint64_t boot);
     void watch_links();
-    void tell_groups(base::NodeId node, bool up);
+    void tell_groups(const PeerLink& link, bool up);
     void accept_entries(Replica& replica);
     void cut_log(Replica& replica, base::LogIndex from);
     base::Instant links_deadline() const;
@@ -279,7 +286,7 @@ class Shard {
 
     const ShardOptions options_;
     storage::Disk& disk_;
-    std::vector<PeerLink> links_;  // to the other members; empty in a node of one
+    std::vector<PeerLink> links_;  // to the other members' shards; empty in a node of one
     std::vector<std::unique_ptr<LogFetch>> fetches_;
     std::vector<Replica*> turn_ends_;  // raft::TurnEnd is due
     std::vector<Replica*> keeping_;    // hold applied entries for followers

@@ -95,9 +95,13 @@ base::Result<BootReport> Shard::start(base::Now now) {
         return tl::unexpected(std::move(wal.error()));
     }
     wal_ = std::move(*wal);
-    const base::NodeId alone[] = {options_.node};
-    const std::span<const base::NodeId> voters =
-        has_peers() ? std::span<const base::NodeId>(options_.members) : alone;
+    std::vector<base::NodeId> voters;
+    for (const MemberNode& member : options_.members) {
+        voters.push_back(member.node);
+    }
+    if (voters.empty()) {
+        voters.push_back(options_.node);
+    }
     const raft::MembershipAt memberships[] = {
         {base::LogIndex{}, raft::Membership::of_voters(voters)}};
     for (auto& replica : replicas_) {

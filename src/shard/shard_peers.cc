@@ -14,14 +14,20 @@ namespace ursula::shard {
 namespace limits = base::limits;
 
 void Shard::begin_links() {
-    for (const base::NodeId member : options_.members) {
-        if (member == options_.node) {
-            continue;
+    for (const MemberNode& member : options_.members) {
+        for (std::uint32_t shard = 0; member.node != options_.node && shard < member.shards;
+             ++shard) {
+            PeerLink link;
+            link.peer = {member.node, base::ShardId(shard)};
+            link.shards = member.shards;
+            link.heard = now_.mono;
+            const bool shared =
+                std::any_of(replicas_.begin(), replicas_.end(),
+                            [&link](const auto& replica) { return link.has(replica->id()); });
+            if (shared) {
+                links_.push_back(std::move(link));
+            }
         }
-        PeerLink link;
-        link.node = member;
-        link.heard = now_.mono;
-        links_.push_back(std::move(link));
     }
     VERIFY(links_.empty() ||
            (options_.peer_net != nullptr && options_.boot != 0 && disk_.keeps_data()));
@@ -31,9 +37,18 @@ void Shard::begin_links() {
     next_beat_ = now_.mono;
 }
 
-PeerLink* Shard::find_link(base::NodeId node) {
+PeerLink* Shard::find_link(PeerShard peer) {
     for (PeerLink& link : links_) {
-        if (link.node == node) {
+        if (link.peer == peer) {
+            return &link;
+        }
+    }
+    return nullptr;
+}
+
+PeerLink* Shard::find_link(base::NodeId node, base::GroupId group) {
+    for (PeerLink& link : links_) {
+        if (link.peer.node == node && link.has(group)) {
             return &link;
         }
     }
@@ -45,14 +60,14 @@ void Shard::take_frames() {
     link_events_.clear();
     options_.peer_net->take(frames_, link_events_);
     for (const LinkEvent& event : link_events_) {
-        PeerLink* link = find_link(event.node);
+        PeerLink* link = find_link(event.peer);
         if (link == nullptr) {
             continue;
         }
         if (!event.up) {
             link->heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
         } else if (!link->down) {
-            tell_groups(event.node, true);
+            tell_groups(*link, true);
         }
     }
     for (const ReceivedFrame& frame : frames_) {
@@ -70,7 +85,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
     }
     const FrameHeader& header = reader.header();
     if (header.cluster != options_.cluster || header.from != frame.from ||
-        header.to != options_.node || header.shard != options_.id || header.boot == 0 ||
+        header.to != PeerShard{options_.node, options_.id} || header.boot == 0 ||
         (header.to_boot != 0 && header.to_boot != options_.boot)) {
         ++counters_.frames_refused;
         return;
@@ -82,7 +97,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
     link->heard = now_.mono;
     if (link->down && link->write_age_ms < raft::limits::election_timeout.ms()) {
         link->down = false;
-        tell_groups(link->node, true);
+        tell_groups(*link, true);
     }
     // A beat that was overtaken says nothing about now.
     const bool newest = header.sequence > link->heard_sequence;
@@ -95,7 +110,8 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             continue;
         }
         const std::uint32_t group = item_.group.value;
-        if (group >= options_.groups || group % options_.shards != options_.id.value) {
+        if (group >= options_.groups || group % options_.shards != options_.id.value ||
+            !link->has(item_.group)) {
             ++counters_.frames_refused;
             return;
         }
@@ -115,12 +131,16 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
     link.heard_sequence = 0;
     link.write_age_ms = 0;
     link.down = false;
+    const base::NodeId node = link.peer.node;
     for (auto& replica : replicas_) {
-        if (restarted && replica->group.leader() == link.node) {
-            replica->group.step(raft::LeaderGone{link.node, replica->group.term()}, now_,
+        if (!link.has(replica->id())) {
+            continue;
+        }
+        if (restarted && replica->group.leader() == node) {
+            replica->group.step(raft::LeaderGone{node, replica->group.term()}, now_,
                                 replica->effects);
         }
-        replica->group.step(raft::PeerUp{link.node}, now_, replica->effects);
+        replica->group.step(raft::PeerUp{node}, now_, replica->effects);
         carry_out(*replica);
     }
 }
@@ -128,7 +148,7 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
 void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
     link.write_age_ms = beat.write_age_ms;
     for (auto& replica : replicas_) {
-        if (replica->group.leader() != link.node) {
+        if (replica->group.leader() != link.peer.node || !link.has(replica->id())) {
             continue;
         }
         const auto led =
@@ -136,7 +156,7 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
                              [](const Led& one, base::GroupId group) { return one.group < group; });
         if (led == beat.led.end() || led->group != replica->id() ||
             led->term < replica->group.term()) {
-            replica->group.step(raft::LeaderGone{link.node, replica->group.term()}, now_,
+            replica->group.step(raft::LeaderGone{link.peer.node, replica->group.term()}, now_,
                                 replica->effects);
             carry_out(*replica);
         }
@@ -150,17 +170,20 @@ void Shard::watch_links() {
                           link.write_age_ms >= raft::limits::election_timeout.ms();
         if (down != link.down) {
             link.down = down;
-            tell_groups(link.node, !down);
+            tell_groups(link, !down);
         }
     }
 }
 
-void Shard::tell_groups(base::NodeId node, bool up) {
+void Shard::tell_groups(const PeerLink& link, bool up) {
     for (auto& replica : replicas_) {
+        if (!link.has(replica->id())) {
+            continue;
+        }
         if (up) {
-            replica->group.step(raft::PeerUp{node}, now_, replica->effects);
+            replica->group.step(raft::PeerUp{link.peer.node}, now_, replica->effects);
         } else {
-            replica->group.step(raft::PeerDown{node}, now_, replica->effects);
+            replica->group.step(raft::PeerDown{link.peer.node}, now_, replica->effects);
         }
         carry_out(*replica);
     }

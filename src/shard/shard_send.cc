@@ -54,7 +54,7 @@ void Shard::want_turn_end(Replica& replica) {
 }
 
 void Shard::send(Replica& replica, const raft::Message& message) {
-    PeerLink* link = find_link(message.to);
+    PeerLink* link = find_link(message.to, replica.id());
     if (link == nullptr) {
         return;
     }
@@ -236,7 +236,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
                            "group " + std::to_string(replica.id().value) + ": entries from " +
                                std::to_string(fetch.first.value) +
                                " on could not be read back for node " +
-                               std::to_string(links_[at].node.value)});
+                               std::to_string(links_[at].peer.node.value)});
     }
     forget_fetch(waiting);
     return good;
@@ -313,16 +313,15 @@ void Shard::send_frames() {
         if (link.frame.empty()) {
             continue;
         }
-        if (options_.peer_net->takes(link.node)) {
+        if (options_.peer_net->takes(link.peer)) {
             FrameHeader header;
             header.cluster = options_.cluster;
-            header.from = options_.node;
-            header.to = link.node;
-            header.shard = options_.id;
+            header.from = {options_.node, options_.id};
+            header.to = link.peer;
             header.boot = options_.boot;
             header.to_boot = link.boot;
             header.sequence = ++link.sequence;
-            options_.peer_net->send(link.node, link.frame.finish(header));
+            options_.peer_net->send(link.peer, link.frame.finish(header));
             ++counters_.frames_sent;
         } else {
             for (WaitingEntries& waiting : link.waiting) {
@@ -356,7 +355,7 @@ void Shard::release_sent(Replica& replica) {
     base::LogIndex through = applied;
     if (replica.group.is_leader() && kept_bytes_ <= limits::replication_bytes_held_max) {
         for (std::size_t i = 0; i < links_.size(); ++i) {
-            if (!links_[i].down) {
+            if (!links_[i].down && links_[i].has(replica.id())) {
                 through = std::min(through, replica.sent[i]);
             }
         }

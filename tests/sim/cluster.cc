@@ -138,7 +138,8 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.wal_piece_bytes_max = small_log_ ? 1500 : 4 << 10;
     if (nodes_.size() > 1) {
         for (const Node& member : nodes_) {
-            options.members.push_back(base::NodeId(static_cast<std::uint32_t>(member.number)));
+            options.members.push_back(
+                {base::NodeId(static_cast<std::uint32_t>(member.number)), shards_});
         }
         options.cluster = 0xc1;
     }
@@ -219,8 +220,10 @@ void Cluster::crash(Node& node, bool power) {
     // A process that dies closes its connections; a machine does not.
     for (Node& other : nodes_) {
         if (!power && other.up) {
-            for (Part& part : other.parts) {
-                part.port->tell({base::NodeId(static_cast<std::uint32_t>(node.number)), false});
+            for (std::uint32_t at = 0; at < shards_; ++at) {
+                const shard::PeerShard gone{base::NodeId(static_cast<std::uint32_t>(node.number)),
+                                            base::ShardId(at)};
+                other.parts[at].port->tell({gone, false});
             }
         }
     }

@@ -7,6 +7,15 @@
 
 namespace ursula::sim {
 
+namespace {
+
+shard::PeerShard peer(std::size_t node, std::size_t shard) {
+    return {base::NodeId(static_cast<std::uint32_t>(node)),
+            base::ShardId(static_cast<std::uint32_t>(shard))};
+}
+
+}  // namespace
+
 void SimNet::Port::take(std::vector<shard::ReceivedFrame>& frames,
                         std::vector<shard::LinkEvent>& events) {
     shown_ = std::move(inbox_);
@@ -18,12 +27,12 @@ void SimNet::Port::take(std::vector<shard::ReceivedFrame>& frames,
     events_.clear();
 }
 
-bool SimNet::Port::takes(base::NodeId to) const {
-    return !net_.cut(node_, to.value);
+bool SimNet::Port::takes(shard::PeerShard to) const {
+    return !net_.cut(node_, to.node.value);
 }
 
-void SimNet::Port::send(base::NodeId to, base::Bytes frame) {
-    net_.send(node_, to.value, shard_, frame);
+void SimNet::Port::send(shard::PeerShard to, base::Bytes frame) {
+    net_.send(node_, to.node.value, shard_, frame);
 }
 
 SimNet::SimNet(std::size_t nodes, std::size_t shards, const base::Instant& clock,
@@ -87,10 +96,10 @@ void SimNet::reset(std::size_t a, std::size_t b) {
     });
     for (std::size_t shard = 0; shard < shards_; ++shard) {
         if (Port* at_a = port(a, shard); at_a != nullptr) {
-            at_a->tell({base::NodeId(static_cast<std::uint32_t>(b)), true});
+            at_a->tell({peer(b, shard), true});
         }
         if (Port* at_b = port(b, shard); at_b != nullptr) {
-            at_b->tell({base::NodeId(static_cast<std::uint32_t>(a)), true});
+            at_b->tell({peer(a, shard), true});
         }
     }
 }
@@ -111,8 +120,7 @@ void SimNet::deliver() {
             ++lost_;
             continue;
         }
-        at->inbox_.push_back(
-            {base::NodeId(static_cast<std::uint32_t>(flight.from)), std::move(flight.bytes)});
+        at->inbox_.push_back({peer(flight.from, flight.shard), std::move(flight.bytes)});
     }
 }
 

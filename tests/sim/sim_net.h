@@ -26,15 +26,15 @@ class SimNet {
             : net_(net), node_(node), shard_(shard) {}
         void take(std::vector<shard::ReceivedFrame>& frames,
                   std::vector<shard::LinkEvent>& events) override;
-        bool takes(base::NodeId to) const override;
-        void send(base::NodeId to, base::Bytes frame) override;
+        bool takes(shard::PeerShard to) const override;
+        void send(shard::PeerShard to, base::Bytes frame) override;
         bool has_mail() const { return !inbox_.empty() || !events_.empty(); }
         void tell(const shard::LinkEvent& event) { events_.push_back(event); }
 
       private:
         friend class SimNet;
         struct Mail {
-            base::NodeId from;
+            shard::PeerShard from;
             std::vector<std::byte> bytes;
         };
         SimNet& net_;

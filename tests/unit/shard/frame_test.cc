@@ -20,7 +20,8 @@ using base::NodeId;
 using base::Term;
 using raft::ReadContext;
 
-const FrameHeader header{77, NodeId(2), NodeId(3), base::ShardId(1), 4711, 815, 99};
+const FrameHeader header{
+    77, {NodeId(2), base::ShardId(1)}, {NodeId(3), base::ShardId(4)}, 4711, 815, 99};
 
 EntryId id(std::uint64_t term, std::uint64_t index) {
     return {Term(term), LogIndex(index)};
@@ -100,7 +101,7 @@ void add_all(FrameWriter& writer) {
         const Term term(100 + i);
         const auto* entries = std::get_if<raft::Replicate>(&all[i]);
         if (entries == nullptr) {
-            writer.add(group, {header.from, header.to, term, all[i]});
+            writer.add(group, {header.from.node, header.to.node, term, all[i]});
             continue;
         }
         writer.add_replicate(group, term, *entries);
@@ -151,7 +152,8 @@ TEST_CASE("a frame is read as it was written") {
             REQUIRE(reader.next(item));
             CHECK(!item.is_beat);
             CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
-            CHECK((item.message == raft::Message{header.from, header.to, Term(100 + i), all[i]}));
+            CHECK((item.message ==
+                   raft::Message{header.from.node, header.to.node, Term(100 + i), all[i]}));
             const bool with_entries =
                 std::holds_alternative<raft::Replicate>(all[i]) && i + 1 < all.size();
             REQUIRE(item.entries.size() == (with_entries ? 3 : 0));
@@ -202,8 +204,8 @@ TEST_CASE("a frame that is whole but wrong is refused") {
     CHECK(with(frame_header_bytes, std::uint8_t{1}));
     CHECK(!with(0, std::uint32_t{0}));                              // magic
     CHECK(!with(8, std::uint32_t{2}));                              // version
-    CHECK(!with(36, std::uint32_t{99}));                            // more items than there are
-    CHECK(!with(36, std::uint32_t{1}));                             // fewer
+    CHECK(!with(40, std::uint32_t{99}));                            // more items than there are
+    CHECK(!with(40, std::uint32_t{1}));                             // fewer
     CHECK(!with(frame_header_bytes, std::uint8_t{0}));              // kind
     CHECK(!with(frame_header_bytes, std::uint8_t{15}));             // kind
     CHECK(!with(frame_header_bytes, std::uint8_t{2}));              // another kind's length
