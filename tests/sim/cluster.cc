@@ -200,6 +200,8 @@ void Cluster::crash(Node& node, bool power) {
         node.durable[group] = {log.term_at(status.persisted), status.persisted};
         node.promised[group] = status.hard_state_persisted;
         report_.fetches += group < shards_ ? node.parts[group].shard->counters().log_fetches : 0;
+        report_.forwards +=
+            group < shards_ ? node.parts[group].shard->counters().forwards_taken : 0;
     }
     net_->detach(node.number);
     for (Part& part : node.parts) {
@@ -437,6 +439,7 @@ void Cluster::heal() {
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
             report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
+            report_.forwards += node.up ? part.shard->counters().forwards_taken : 0;
         }
     }
 }
@@ -509,8 +512,9 @@ std::string_view Cluster::keep(Node& node, const std::string& stream, const std:
 }
 
 Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, bool any) {
+    // Any node takes a write; half of them go where the last one went well.
     const std::size_t hint = client.leaders[group];
-    const bool wander = random_.chance(1, 10);
+    const bool wander = random_.chance(1, 2);
     std::size_t at = random_.below(nodes_.size());
     if (!any && !wander && hint != 0) {
         at = hint - 1;
@@ -521,7 +525,8 @@ Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, b
 void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
     client.call = api::CallId(next_call_++);
     client.node = node.number;
-    client.at = now_ + patience;
+    // Some wait longer than a forwarded write may take.
+    client.at = now_ + (random_.chance(1, 8) ? patience * 2 : patience);
     Part& part = part_of(node, client.stream);
     part.calls.push_back({client.call, base::ShardId(group_of(client.stream) % shards_), verb});
 }
@@ -635,6 +640,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
                                     ? static_cast<std::size_t>(refused->numbers[0])
                                     : 0;
         const bool transient = refused->why == api::Refusal::not_leader ||
+                               refused->why == api::Refusal::no_leader ||
                                refused->why == api::Refusal::overloaded ||
                                refused->why == api::Refusal::outcome_unknown;
         if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {
