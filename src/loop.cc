@@ -327,6 +327,7 @@ void Loop::keep_unsent(std::uint32_t to, api::Reply& reply) {
                 auto* before = std::get_if<api::Post>(&earlier->answer);
                 if (before != nullptr && earlier->id == reply.id) {
                     before->removed = post->removed;
+                    before->lost = post->lost;
                     before->closed = post->closed;
                     before->to = post->to;
                     return;

@@ -126,6 +126,8 @@ struct Call {
     CallId id;
     base::ShardId from;  // the loop that asks
     Verb verb;
+    // A write: when another node leads, refuse with not_leader and name it, instead of passing on.
+    bool redirect = false;
 };
 
 }  // namespace ursula::api

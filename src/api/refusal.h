@@ -32,6 +32,7 @@ enum class Refusal : std::uint8_t {
     data_damaged,    // 500: bytes on disk fail their checksum; never served
     read_failed,     // 500
     not_leader,      // 503: another node takes writes of this group; numbers: it, 0 unknown
+    no_leader,       // 503: no leader of this group is known, or none that can be reached
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,

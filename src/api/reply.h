@@ -72,6 +72,9 @@ struct WatchReply {
 // What one turn did to a watched stream. Its bytes, tail and closed flag are one snapshot.
 struct Post {
     bool removed = false;  // the stream is gone; the watch is over
+    // This node hears no leader of the stream's group any more: what it would tell may be old, so
+    // the watch is over.
+    bool lost = false;
     bool closed = false;
     std::uint64_t from = 0;
     std::uint64_t to = 0;

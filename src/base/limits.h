@@ -48,6 +48,8 @@ constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 a
 constexpr std::size_t path_segments_max = 64;      // under /v1/stream
 constexpr std::size_t bucket_name_bytes_max = 64;  // a-z A-Z 0-9 _ - .
 constexpr std::size_t bucket_name_bytes_min = 1;
+// "bucket/" and a path: what the two bounds above let through.
+constexpr std::size_t stream_name_bytes_max = bucket_name_bytes_max + 1 + path_bytes_max;
 constexpr std::size_t content_type_bytes_max = 256;
 constexpr std::size_t producer_id_bytes_max = 256;
 constexpr std::size_t stream_seq_bytes_max = 256;
@@ -105,6 +107,21 @@ constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
 // Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
 // them be lost.
 constexpr std::int64_t beat_interval_ms = 100;
+// A write or a read waits this long for a leader to appear, and a tail for one to be heard of
+// again: a silence that is noticed, an election that needs a second try.
+constexpr std::int64_t leader_wait_ms = 2'000;
+// Calls that wait so, per shard; one is always let in. 503 above.
+constexpr std::size_t forwards_waiting_max = 4096;
+constexpr std::size_t forwards_waiting_bytes_max = 16 * mib;
+// A forwarded write without an answer for this long has an unknown outcome.
+constexpr std::int64_t forward_timeout_ms = 5'000;
+// Forwarded to one shard of another node and not answered; one is always let in. 503 above.
+constexpr std::size_t forwards_open_max = 8192;
+constexpr std::size_t forwards_open_bytes_max = 32 * mib;
+// A leader that cannot commit an entry for this long tells those who wait for it that its outcome
+// is unknown: longer than it leads without a majority (raft::limits::commit_stall), shorter than
+// clients wait.
+constexpr std::int64_t write_deadline_ms = 10'000;
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =

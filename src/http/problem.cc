@@ -159,7 +159,10 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "see the server's log", false};
         case api::Refusal::not_leader:
             return {503, "not_leader", "Another node leads this stream's group",
-                    "nothing was stored; try again, or ask the leader", true};
+                    "nothing was stored; try again, or ask that node", true};
+        case api::Refusal::no_leader:
+            return {503, "no_leader", "No leader of this stream's group can be reached now",
+                    "nothing was stored; try again in a second, here or at another node", true};
         case api::Refusal::shutting_down:
             return {503, "shutting_down", "The server is stopping", "try again", true};
         case api::Refusal::outcome_unknown:

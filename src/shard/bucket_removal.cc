@@ -131,7 +131,7 @@ void Shard::drive_removal(Removal& removal, const api::Answer& answer) {
 void Shard::finish_removal(Removal& removal, const api::Answer& answer) {
     if (removal.has_caller) {
         api::Answer copy = answer;
-        replies_->push_back(api::Reply{removal.call, removal.from, std::move(copy)});
+        reply(removal.from, removal.call, std::move(copy));
     }
     std::erase_if(removals_, [&](const auto& one) { return one.get() == &removal; });
 }

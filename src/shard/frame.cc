@@ -12,6 +12,8 @@ namespace ursula::shard {
 namespace {
 
 constexpr std::uint8_t beat_kind = 64;
+constexpr std::uint8_t call_kind = 72;
+constexpr std::uint8_t answer_kind = 73;
 constexpr std::uint8_t replicate_kind = 5;
 constexpr std::size_t crc_from = 8;
 constexpr std::size_t entry_header_bytes = 8;
@@ -329,6 +331,22 @@ void FrameWriter::add_beat(std::uint32_t write_age_ms, const std::vector<Led>& l
     end_item();
 }
 
+void FrameWriter::add_call(base::GroupId group, std::uint64_t number, base::Bytes call) {
+    add_numbered(call_kind, group, number, call);
+}
+
+void FrameWriter::add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer) {
+    add_numbered(answer_kind, group, number, answer);
+}
+
+void FrameWriter::add_numbered(std::uint8_t kind, base::GroupId group, std::uint64_t number,
+                               base::Bytes bytes) {
+    begin_item(kind, group, base::Term{});
+    put(number);
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    end_item();
+}
+
 base::Bytes FrameWriter::finish(const FrameHeader& header) {
     VERIFY(entries_due_ == 0 && items_ > 0 && bytes_.size() <= base::limits::frame_bytes_max);
     base::WireWriter out(base::MutableBytes(bytes_).first(frame_header_bytes));
@@ -412,11 +430,20 @@ bool FrameReader::next(FrameItem& item) {
     item.entries.clear();
     item.led.clear();
     item.is_beat = kind == beat_kind;
+    item.is_call = kind == call_kind;
+    item.is_answer = kind == answer_kind;
     item.message.from = header_.from.node;
     item.message.to = header_.to.node;
     if (item.is_beat) {
         read_beat(body, item);
         ok_ = body.ok() && body.left() == 0 && item.group == base::GroupId{} &&
+              item.message.term == base::Term{};
+        return ok_;
+    }
+    if (item.is_call || item.is_answer) {
+        item.number = body.u64();
+        item.call = body.bytes(body.left());
+        ok_ = body.ok() && item.number > 0 && item.number < call_number_end &&
               item.message.term == base::Term{};
         return ok_;
     }

@@ -18,12 +18,13 @@
 //     items           72
 //
 //   item header      at  size
-//     kind             0     1   1 + index in raft::MessageBody; 64: a beat
+//     kind             0     1   1 + index in raft::MessageBody; 64: a beat; 72, 73: a call
+//                                forwarded to the group's leader, and its answer
 //     zero             1     3
 //     length           4     4   of what follows the item header
 //     group            8     4   (0 in a beat)
 //     zero            12     4
-//     term            16     8   the message's (0 in a beat)
+//     term            16     8   the message's (0 in a beat, a call and an answer)
 //
 //   kind                 behind the item header
 //     1  PreVote         u64 last term, u64 last index
@@ -46,6 +47,9 @@
 //     14 SnapshotStatus  u8 failed
 //     64 beat            u32 age in ms of the sender's oldest log write under way, u32 n;
 //                        n x {u32 group, u64 term}: all groups that the sender leads
+//     72 call            u64 number, rising with each call of the sender's life to this peer, from
+//                        1 and below 2^48; the call (shard/call_wire.h)
+//     73 answer          u64 number of the call, the answer (shard/call_wire.h)
 //
 //   membership           u64 index, u8 joint, u8 n, u16 zero; n x {u32 node, u32 1 voter +
 //                        2 outgoing + 4 learner}, by rising node
@@ -64,6 +68,7 @@ constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
 constexpr std::size_t frame_header_bytes = 72;
 constexpr std::size_t item_header_bytes = 24;
+constexpr std::uint64_t call_number_end = std::uint64_t{1} << 48;
 
 struct FrameHeader {
     std::uint64_t cluster = 0;
@@ -89,11 +94,15 @@ struct Led {
 // One item as read. Views live as long as the frame; vectors are used again by the next item.
 struct FrameItem {
     bool is_beat = false;
+    bool is_call = false;
+    bool is_answer = false;
     base::GroupId group;
     raft::Message message;
     std::vector<FrameEntry> entries;  // of a Replicate: those after prev, all of them
     std::uint32_t write_age_ms = 0;
-    std::vector<Led> led;  // by rising group
+    std::vector<Led> led;      // by rising group
+    std::uint64_t number = 0;  // of a call or an answer
+    base::Bytes call;          // either's bytes, not looked at yet
 };
 
 // Puts one frame together. Memory is kept from frame to frame.
@@ -109,6 +118,8 @@ class FrameWriter {
     void add_entry(raft::EntryKind kind, base::Bytes body);
     // `led` by rising group.
     void add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led);
+    void add_call(base::GroupId group, std::uint64_t number, base::Bytes call);
+    void add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer);
     // The frame, until clear().
     base::Bytes finish(const FrameHeader& header);
 
@@ -119,6 +130,8 @@ class FrameWriter {
     void put(T value);
     void put(const raft::MembershipAt& membership);
     void put_body(const raft::MessageBody& body);
+    void add_numbered(std::uint8_t kind, base::GroupId group, std::uint64_t number,
+                      base::Bytes bytes);
 
     std::vector<std::byte> bytes_;
     std::size_t item_at_ = 0;

@@ -325,8 +325,9 @@ void fields(Io& io, T& message) {
 
 template <class Io, Like<api::Post> T>
 void fields(Io& io, T& message) {
-    auto& [removed, closed, from, to, pieces] = message;
+    auto& [removed, lost, closed, from, to, pieces] = message;
     io.number(removed);
+    io.number(lost);
     io.number(closed);
     io.number(from);
     io.number(to);
@@ -376,9 +377,10 @@ void alternative(Reader& io, Alternatives& chosen) {
 
 template <class Io, Like<api::Call> T>
 void fields(Io& io, T& message) {
-    auto& [id, from, verb] = message;
+    auto& [id, from, verb, redirect] = message;
     io.number(id);
     io.number(from);
+    io.number(redirect);
     alternative(io, verb);
 }
 

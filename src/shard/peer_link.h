@@ -3,6 +3,7 @@
 // plain struct owned by its shard.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -59,6 +60,19 @@ struct PeerLink {
     std::uint32_t write_age_ms = 0;
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
+
+    // Forwarding, to it.
+    std::uint64_t call_number = 0;  // of the newest call
+    std::size_t open_forwards = 0;  // without an answer
+    std::size_t open_bytes = 0;     // of those calls
+    // And from it: the newest call taken of its lives, the present one first. Frames of several
+    // lives may come mixed; more of them at once than these do not.
+    struct Life {
+        std::uint64_t boot = 0;
+        std::uint64_t newest_call = 0;
+    };
+    std::array<Life, 4> lives;
+    std::uint32_t generation = 0;  // rises with each life that is met
 };
 
 }  // namespace ursula::shard

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "api/call.h"
 #include "raft/group.h"
 #include "shard/entry_places.h"
+#include "shard/forward.h"
 #include "shard/pending.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
@@ -33,6 +35,7 @@ struct ParkedRead {
     base::ShardId from;
     std::string name;
     api::Verb verb;  // its key's name points to `name` when served
+    base::Instant since;
 };
 
 // Entries that recovery found and whose commitment was not known yet, oldest first. Bodies lie one
@@ -108,6 +111,13 @@ struct Replica {
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
     bool keeps = false;                // listed as one that holds applied entries
     bool turn_end = false;             // listed for a raft::TurnEnd
+    std::deque<Forward> forwards;      // first those sent, last those that wait to be
+    std::size_t forwards_waiting = 0;  // how many
+    std::size_t forwards_refused = 0;  // of those sent
+    bool ask_again = false;            // parked reads were refused: there was no leader
+    bool waits = false;                // listed for one of these
+    base::Instant heard_leader;        // when it last had one
+    bool tails_ended = false;          // since then
 };
 
 }  // namespace ursula::shard

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "shard/planted.h"
+
 namespace ursula::shard {
 
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
@@ -38,6 +40,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     if (now.mono >= raft_deadline_) {
         run_timeouts();
     }
+    if (has_peers()) {
+        go_on_waiting();
+    }
     for (const api::Call& call : calls) {
         take(call);
     }
@@ -58,6 +63,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     }
     send_posts();
     own_names_.clear();
+    taken_bytes_.clear();
 
     replies_ = nullptr;
     internal_calls_ = nullptr;
@@ -167,8 +173,19 @@ void Shard::carry_out(Replica& replica) {
         }
     }
     if (effects.reads_refused) {
-        std::erase_if(replica.parked, [&](const ParkedRead& parked) {
+        std::erase_if(replica.parked, [&](ParkedRead& parked) {
             if (parked.confirmed || parked.context > *effects.reads_refused) {
+                return false;
+            }
+            if (planted(Planted::refused_reads_served)) {
+                parked.confirmed = true;
+                parked.index = replica.machine.applied().index;
+                return false;
+            }
+            if (has_peers()) {
+                replica.ask_again =
+                    true;  // one question for all: who asked earlier is answered too
+                list_waiting(replica);
                 return false;
             }
             reply(parked.from, parked.call, api::Refused{api::Refusal::overloaded});
@@ -191,7 +208,11 @@ void Shard::carry_out(Replica& replica) {
 }
 
 void Shard::reply(base::ShardId to, api::CallId call, api::Answer&& answer) {
-    if (to == internal) {
+    if (to.value >= elsewhere.value) {
+        if (to != internal) {
+            reply_to_peer(to, call, answer);
+            return;
+        }
         api::Reply own{call, options_.id, std::move(answer)};
         on_internal_reply(own);
         return;

@@ -92,8 +92,11 @@ struct ShardCounters {
     std::uint64_t refused_not_leader = 0;
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
-    std::uint64_t frames_refused = 0;  // not whole, not ours, or of an earlier life
-    std::uint64_t log_fetches = 0;     // entries read back for followers, in so many pieces
+    std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
+    std::uint64_t forwards_sent = 0;    // writes passed on to their group's leader
+    std::uint64_t forwards_taken = 0;   // those of other nodes
+    std::uint64_t forwards_failed = 0;  // refused, or of unknown outcome, for want of a leader
+    std::uint64_t log_fetches = 0;      // entries read back for followers, in so many pieces
 };
 
 // Something a person reading the log should see; the loop logs it.
@@ -154,6 +157,9 @@ class Shard {
     }
 
   private:
+    // Call::from of those that no loop of this node made: from here on calls of other nodes, and
+    // the shard's own.
+    static constexpr base::ShardId elsewhere{0x8000'0000};
     static constexpr base::ShardId internal{UINT32_MAX};
 
     struct Watcher {
@@ -208,8 +214,31 @@ class Shard {
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
 
+    // shard_forward.cc
+    bool pass_on(const api::Call& call);
+    static bool is_full(const PeerLink& link, std::size_t bytes);
+    PeerLink* link_to_leader(const Replica& replica);
+    bool hears_leader(const Replica& replica);
+    void list_waiting(Replica& replica);
+    void route(Replica& replica);
+    void send_forward(Replica& replica, std::size_t at, PeerLink& link);
+    void take_waiting(Replica& replica, std::size_t at);
+    static void fill_hash(const Replica& replica, api::Verb& verb);
+    void close_forward(Replica& replica, std::size_t at, api::Answer&& answer);
+    void close_on_link(const Forward& forward);
+    std::size_t close_refused(Replica& replica, std::size_t end);
+    void hold_refused(Replica& replica, std::size_t at);
+    void lose_forward(Replica& replica, std::size_t at);
+    void lose_forwards(const PeerLink& link);
+    void take_call(PeerLink& link, const FrameHeader& header, const FrameItem& item);
+    void take_answer(const PeerLink& link, const FrameItem& item);
+    void reply_to_peer(base::ShardId to, api::CallId call, const api::Answer& answer);
+    void go_on_waiting();
+    void end_waits();
+
     // shard_submit.cc
     void take(const api::Call& call);
+    void take_here(const api::Call& call);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
                     bool adds_bytes);
     void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
@@ -220,7 +249,6 @@ class Shard {
     bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
-    bool refuse_not_leader(Replica& replica, const api::Call& call);
 
     // shard_apply.cc
     void apply_through(Replica& replica, base::LogIndex committed);
@@ -237,6 +265,7 @@ class Shard {
     void take_read(const api::Call& call, const api::StreamKey& key);
     void park(Replica& replica, const api::Call& call, std::string_view name);
     void serve_parked(Replica& replica);
+    void end_reads(Replica& replica);
     void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
     void serve_read(Replica& replica, base::ShardId from, api::CallId id,
                     const api::ReadCall& read);
@@ -292,8 +321,15 @@ class Shard {
     std::vector<Replica*> keeping_;    // hold applied entries for followers
     std::uint64_t kept_bytes_ = 0;     // of those entries
     base::Instant next_beat_;
-    bool send_more_ = false;  // entries wait only for the next frame
-    FrameItem item_;          // the one being taken
+    bool send_more_ = false;         // entries wait only for the next frame
+    bool calls_left_ = false;        // so do calls
+    std::vector<Replica*> waiting_;  // those with forwards, or reads to be asked for again
+    std::size_t waiting_calls_ = 0;  // forwards that wait, of all groups
+    std::size_t waiting_bytes_ = 0;  // and their bytes
+    std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
+    std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
+    std::vector<std::byte> answer_bytes_;
+    FrameItem item_;  // the one being taken
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;

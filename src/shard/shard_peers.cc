@@ -64,6 +64,7 @@ void Shard::take_frames() {
         if (link == nullptr) {
             continue;
         }
+        lose_forwards(*link);
         if (!event.up) {
             link->heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
         } else if (!link->down) {
@@ -115,6 +116,14 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             ++counters_.frames_refused;
             return;
         }
+        if (item_.is_call) {
+            take_call(*link, header, item_);
+            continue;
+        }
+        if (item_.is_answer) {
+            take_answer(*link, item_);
+            continue;
+        }
         Replica& replica = this->replica(item_.group);
         replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
         carry_out(replica);
@@ -127,6 +136,15 @@ void Shard::take_frame(const ReceivedFrame& frame) {
 // costs an election at worst.
 void Shard::meet(PeerLink& link, std::uint64_t boot) {
     const bool restarted = link.boot != 0;
+    lose_forwards(link);
+    ++link.generation;
+    auto life = std::find_if(link.lives.begin(), link.lives.end(),
+                             [boot](const PeerLink::Life& one) { return one.boot == boot; });
+    if (life == link.lives.end()) {
+        --life;
+        *life = {boot, 0};
+    }
+    std::rotate(link.lives.begin(), life, life + 1);
     link.boot = boot;
     link.heard_sequence = 0;
     link.write_age_ms = 0;

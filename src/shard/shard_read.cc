@@ -65,6 +65,7 @@ void Shard::park(Replica& replica, const api::Call& call, std::string_view name)
     parked.from = call.from;
     parked.name = name;
     parked.verb = call.verb;
+    parked.since = now_.mono;
     replica.parked.push_back(std::move(parked));
     replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
     carry_out(replica);
@@ -90,6 +91,19 @@ void Shard::serve_parked(Replica& replica) {
         }
         serve(replica, parked.from, parked.call, parked.verb);
     }
+}
+
+// Those that found no leader for too long, or did not get applied what the leader had.
+void Shard::end_reads(Replica& replica) {
+    std::erase_if(replica.parked, [&](const ParkedRead& parked) {
+        const std::int64_t longest =
+            parked.confirmed ? limits::forward_timeout_ms : limits::leader_wait_ms;
+        if (now_.mono - parked.since < base::milliseconds(longest)) {
+            return false;
+        }
+        reply(parked.from, parked.call, api::Refused{api::Refusal::no_leader});
+        return true;
+    });
 }
 
 void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb) {

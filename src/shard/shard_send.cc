@@ -2,6 +2,7 @@
 // the turn in which this node's own log write does. Bodies of entries come from the log's memory;
 // those that have left it are read back, while later messages of the same group wait behind them.
 #include <algorithm>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "base/limits.h"
@@ -245,7 +246,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
 // --- the end of a turn ---
 
 void Shard::end_turn() {
-    send_more_ = false;
+    send_more_ = std::exchange(calls_left_, false);
     for (std::size_t link = 0; link < links_.size(); ++link) {
         send_waiting(link);
     }

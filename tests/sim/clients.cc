@@ -35,8 +35,9 @@ std::string_view Cluster::keep(Node& node, const std::string& stream, const std:
 }
 
 Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, bool any) {
+    // Any node takes a write; half of them go where the last one went well.
     const std::size_t hint = client.leaders[group];
-    const bool wander = random_.chance(1, 10);
+    const bool wander = random_.chance(1, 2);
     std::size_t at = random_.below(nodes_.size());
     if (!any && !wander && hint != 0) {
         at = hint - 1;
@@ -47,7 +48,8 @@ Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, b
 void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
     client.call = api::CallId(next_call_++);
     client.node = node.number;
-    client.at = now_ + patience;
+    // Some wait longer than a forwarded write may take.
+    client.at = now_ + (random_.chance(1, 8) ? patience * 2 : patience);
     Part& part = part_of(node, group_of(client.stream));
     const auto shard = static_cast<std::uint32_t>(&part - node.parts.data());
     part.calls.push_back({client.call, base::ShardId(shard), verb});
@@ -162,6 +164,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
                                     ? static_cast<std::size_t>(refused->numbers[0])
                                     : 0;
         const bool transient = refused->why == api::Refusal::not_leader ||
+                               refused->why == api::Refusal::no_leader ||
                                refused->why == api::Refusal::overloaded ||
                                refused->why == api::Refusal::outcome_unknown;
         if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {

@@ -38,6 +38,7 @@ struct Sum {
         all.lost_nodes += one.lost_nodes;
         all.elections += one.elections;
         all.fetches += one.fetches;
+        all.forwards += one.forwards;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -49,10 +50,11 @@ struct Sum {
         fmt::print(
             "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, "
             "{} reads, {} crashes, {} lost nodes, {} elections, {} reads of the log for followers, "
-            "{} frames, {} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
+            "{} writes forwarded, {} frames, {} lost; the slowest healing took {} ms (seed {}); {} "
+            "vacuous\n",
             seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
-            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.frames,
-            all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.forwards,
+            all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
     }
 };
 
@@ -105,6 +107,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.crashes > sum.seeds);
         CHECK(sum.all.elections > sum.seeds * 2);
         CHECK(sum.all.fetches > 0);
+        CHECK(sum.all.forwards > sum.seeds * 50);
         CHECK(sum.all.lost_nodes > 0);
     }
 }

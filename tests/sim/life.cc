@@ -73,6 +73,7 @@ void Cluster::crash(Node& node, bool power) {
     net_->detach(node.number);
     for (Part& part : node.parts) {
         report_.fetches += part.shard->counters().log_fetches;
+        report_.forwards += part.shard->counters().forwards_taken;
         part.shard.reset();
         part.disk.reset();
         part.image = power ? part.sim->crash_image(disk_random_) : part.sim->everything();
