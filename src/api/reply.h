@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "api/inspect.h"
 #include "api/refusal.h"
 #include "base/ids.h"
 #include "base/slice.h"
@@ -93,7 +94,9 @@ struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
 };
 
 using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply>;
+                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply>;
+// A reply is moved about on hot paths: what is rare must not make it larger.
+static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 
 struct Reply {
     CallId id;
