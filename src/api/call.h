@@ -131,9 +131,10 @@ struct TransferCall {
     base::NodeId to;
 };
 
-using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
-                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
-                          ListBucketsCall, ListStreamsCall, SealBucketCall, InspectCall, TransferCall>;
+using Verb =
+    std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
+                 CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
+                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall>;
 
 struct Call {
     CallId id;

@@ -93,8 +93,9 @@ struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
     bool more = false;
 };
 
-using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply>;
+using Answer =
+    std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply,
+                 Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

@@ -85,10 +85,9 @@ void Shard::inspect(const api::Call& call, const api::InspectCall& what) {
         }
     }
     for (const PeerLink& link : links_) {
-        const auto known =
-            std::find_if(out.peers.begin(), out.peers.end(), [&link](const api::PeerView& peer) {
-                return peer.node == link.peer.node;
-            });
+        const auto known = std::find_if(
+            out.peers.begin(), out.peers.end(),
+            [&link](const api::PeerView& peer) { return peer.node == link.peer.node; });
         const bool up = link.boot != 0 && !link.down;
         if (known == out.peers.end()) {
             out.peers.push_back({link.peer.node, up});

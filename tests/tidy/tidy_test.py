@@ -28,12 +28,13 @@ INCLUDES = {
     "src/api": {"base", "api"},
     "src/stream": {"base", "api", "stream"},
     "src/shard": {"base", "api", "raft", "storage", "stream", "shard"},
+    "src/ops": {"base", "ops"},
     "src/admin": {"base", "api", "ops", "admin"},
     "src/http": {"base", "api", "net", "admin", "http"},
     "src/io": {"base", "raft", "storage", "net", "shard", "io"},
 }
-OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "admin",
-               "http", "io"}
+OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "ops",
+               "admin", "http", "io"}
 
 # Libraries from outside: header pattern -> the folders that may use it ("*" is all of ours).
 LIBRARIES = [
