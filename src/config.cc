@@ -74,6 +74,9 @@ std::string text_of(const std::string& value) {
 std::string text_of(const ListenAddress& value) {
     return '"' + value.text() + '"';
 }
+std::string text_of(const AdminListen& value) {
+    return '"' + value.text() + '"';
+}
 std::string text_of(DirectIo value) {
     return value == DirectIo::by_probe ? "\"auto\"" : value == DirectIo::on ? "\"on\"" : "\"off\"";
 }
@@ -119,9 +122,11 @@ constexpr bool at_reload = true;
                                                                                        __VA_ARGS__ \
     }
 
-const std::array<Key, 18> keys = {{
+const std::array<Key, 19> keys = {{
     URSULA_KEY(server, listen, at_start, addresses(c.server.listen),
                "where clients connect, ADDR:PORT or a list; port 0 picks a free one"),
+    URSULA_KEY(server, admin_listen, at_start, admin_listen(c.server.admin_listen),
+               "for ursulactl: unix:PATH or ADDR:PORT; no /run/ursula: DATA_DIR/admin.sock"),
     URSULA_KEY(server, shards, at_start, integer(c.server.shards, 0, limits::shards_max),
                "cores to use; 0: as before, at first start one per usable CPU"),
     URSULA_KEY(server, pin, at_start, boolean(c.server.pin),
@@ -399,6 +404,15 @@ struct Builder {
                 break;
             }
         }
+        const AdminListen& admin = config.server.admin_listen;
+        if (admin.kind == AdminListen::Kind::tcp && !admin.address.loopback() &&
+            !config.server.insecure && good("server.insecure") && good("server.admin_listen")) {
+            problems.error(
+                place_of("server.admin_listen"),
+                "server.admin_listen = \"" + admin.text() +
+                    "\" lets other machines administer this node, without TLS and tokens",
+                "set server.insecure = true to allow that, or listen on 127.0.0.1");
+        }
         if (config.server.shards > config.cluster.groups && good("server.shards") &&
             good("cluster.groups")) {
             const bool shards_are_set =
@@ -492,6 +506,18 @@ bool ListenAddress::loopback() const {
 
 std::string ListenAddress::text() const {
     return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string AdminListen::text() const {
+    switch (kind) {
+        case Kind::none:
+            return {};
+        case Kind::unix_socket:
+            return "unix:" + path;
+        case Kind::tcp:
+            return address.text();
+    }
+    return {};
 }
 
 std::uint64_t Reserve::of(std::uint64_t file_system_bytes) const {

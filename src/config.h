@@ -28,6 +28,19 @@ struct ListenAddress {
     std::string text() const;  // "127.0.0.1:4437", "[::1]:4437"
 };
 
+// server.admin_listen. The default, written out or not, is the first of /run/ursula/admin.sock and
+// admin.sock in the data directory that can be had (src/admin_listener.h); anything else is meant.
+struct AdminListen {
+    enum class Kind : std::uint8_t { none, unix_socket, tcp };
+    Kind kind = Kind::unix_socket;
+    std::string path = "/run/ursula/admin.sock";  // of a Unix socket
+    ListenAddress address;                        // tcp
+
+    bool operator==(const AdminListen&) const = default;
+    bool is_default() const { return *this == AdminListen(); }
+    std::string text() const;  // "unix:/run/ursula/admin.sock", "127.0.0.1:4438", ""
+};
+
 enum class DirectIo : std::uint8_t { by_probe, on, off };  // storage.direct: auto, on, off
 
 // storage.reserve: a share of the file system or a size.
@@ -44,6 +57,7 @@ struct Reserve {
 struct Config {
     struct Server {
         std::vector<ListenAddress> listen = {ListenAddress{}};  // never empty
+        AdminListen admin_listen;
         std::uint32_t shards = 0;  // 0: the remembered value, at first start one per usable CPU
         bool pin = true;
         bool insecure = false;

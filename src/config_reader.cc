@@ -359,6 +359,36 @@ void ConfigReader::addresses(std::vector<ListenAddress>& field) const {
     }
 }
 
+void ConfigReader::admin_listen(AdminListen& field) const {
+    if (!is_text(value)) {
+        return wrong_type("text", "write it as \"unix:/run/ursula/admin.sock\"");
+    }
+    constexpr std::string_view scheme = "unix:";
+    AdminListen listen;
+    if (value.text.empty()) {
+        listen.kind = AdminListen::Kind::none;
+    } else if (value.text.starts_with(scheme)) {
+        listen.path = value.text.substr(scheme.size());
+        if (listen.path.empty() || listen.path.back() == '/' ||
+            listen.path.find('\0') != std::string::npos) {
+            return refuse(key + ": " + in_quotes(value.text) + " names no file",
+                          "write it as \"unix:/run/ursula/admin.sock\"");
+        }
+    } else {
+        const std::string hint = parse_address(value.text, listen.address);
+        if (value.text.find('/') != std::string::npos) {
+            return refuse(key + ": " + in_quotes(value.text) + " is not unix:PATH",
+                          "did you mean \"unix:" + value.text + "\"?");
+        }
+        if (!hint.empty()) {
+            return refuse(key + ": " + in_quotes(value.text) + " is not unix:PATH or ADDR:PORT",
+                          hint);
+        }
+        listen.kind = AdminListen::Kind::tcp;
+    }
+    field = listen;
+}
+
 void ConfigReader::origins(std::vector<std::string>& field) const {
     const std::string example = "write it as [\"https://example.com\"]";
     const std::optional<std::vector<ConfigValue>> items = texts(example);

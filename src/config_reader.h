@@ -28,6 +28,7 @@ struct ConfigReader {
     void direct(DirectIo& field) const;
     void reserve(Reserve& field) const;
     void addresses(std::vector<ListenAddress>& field) const;
+    void admin_listen(AdminListen& field) const;
     void origins(std::vector<std::string>& field) const;
 
   private:

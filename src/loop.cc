@@ -160,10 +160,15 @@ base::Result<void> Loop::start() {
     now_ = recovered;
     net::TransportOptions transport;
     transport.connections = &neighbours_.connections;
+    transport.admin_connections = &admin_connections_;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
     neighbours_.foreign_doorbells[self_] = ring_->foreign_doorbell_fd();
+    // Operators are let in at once: a node that waits for others says so.
+    if (options_.admin_listener >= 0) {
+        transport_->listen(options_.admin_listener, net::Plane::admin);
+    }
     return {};
 }
 
@@ -450,6 +455,31 @@ std::string Loop::health() {
     std::string text;
     ops::write_health(text, look());
     return text;
+}
+
+admin::NodeFacts Loop::admin_facts() {
+    publish();
+    admin::NodeFacts facts;
+    facts.cluster = options_.cluster;
+    facts.version = URSULA_VERSION;
+    facts.uptime_seconds = static_cast<std::uint64_t>(
+                               std::max<std::int64_t>(0, now_.wall.ms - options_.started_at.ms)) /
+                           1000;
+    facts.started = neighbours_.started == neighbours_.shards;
+    facts.health = look();
+    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
+        const ops::ShardMetrics& metrics = neighbours_.metrics[i];
+        facts.appended_bytes += metrics.appended_bytes.value();
+        facts.memory_bytes += metrics.storage_memory_bytes.value();
+        facts.disk_bytes += metrics.storage_disk_bytes.value();
+    }
+    if (options_.data_directory >= 0) {
+        if (const auto space = io::space_of(options_.data_directory)) {
+            facts.has_free_bytes = true;
+            facts.free_bytes = space->free_bytes;
+        }
+    }
+    return facts;
 }
 
 std::string Loop::metrics() {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/facts.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "config.h"
@@ -64,6 +65,8 @@ struct LoopOptions {
     shard::ShardOptions shard_options;
     http::EdgeOptions edge;
     std::vector<int> listeners;
+    int admin_listener = -1;  // of one loop; -1: none here
+    const admin::ClusterView* cluster = nullptr;
     int directory = -1;  // the shard's; -1: in memory
     io::DiskProfile disk_profile;
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
@@ -96,6 +99,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
+    admin::NodeFacts admin_facts() override;
 
     ops::HealthInput look() const;
     void route(api::Reply& reply);
@@ -117,6 +121,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     const std::uint32_t self_;
     bool refused_ = false;
 
+    base::Capacity admin_connections_{base::limits::admin_connections_max};
     std::unique_ptr<net::Ring> ring_;
     std::unique_ptr<net::ReceiveBuffers> buffers_;
     std::unique_ptr<net::Transport> transport_;

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "admin_listener.h"
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -126,6 +127,14 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
     layout.shards = layout.node.shards;
     layout.groups = layout.node.groups;
     return layout;
+}
+
+// What the admin plane shows of a node that is alone.
+admin::ClusterView cluster_of(base::NodeId self, const std::string& url) {
+    admin::ClusterView view;
+    view.self = self;
+    view.nodes.push_back({self, url.substr(url.find("//") + 2), url});
+    return view;
 }
 
 struct Listening {
@@ -358,6 +367,11 @@ int run_node(const CommandLine& line) {
     if (!listening) {
         return end_with(listening.error().message, exit_failed);
     }
+    auto admin = open_admin_listener(config.server.admin_listen, config.storage.path);
+    if (!admin) {
+        return end_with(admin.error().message, exit_failed);
+    }
+    const admin::ClusterView cluster = cluster_of(base::NodeId(1), listening->url);
     if (layout->shards > cpus.size()) {
         base::log(base::Event::shards_share_cpus,
                   {{"shards", layout->shards}, {"cpus", cpus.size()}});
@@ -365,6 +379,7 @@ int run_node(const CommandLine& line) {
     base::log(base::Event::server_starting,
               {{"version", URSULA_VERSION},
                {"listen", listening->url},
+               {"admin", admin->where},
                {"data_dir", config.in_memory() ? "none" : config.storage.path.c_str()},
                {"shards", layout->shards},
                {"groups", layout->groups}});
@@ -383,6 +398,8 @@ int run_node(const CommandLine& line) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
         options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
         options.listeners = listening->by_shard[i];
+        options.admin_listener = i == 0 ? admin->socket() : -1;
+        options.cluster = &cluster;
         options.disk_profile = profile;
         options.stop_after = line.stop_after;
         if (line.snapshot_after != 0) {
@@ -451,6 +468,7 @@ int run_node(const CommandLine& line) {
             ::close(socket);
         }
     }
+    admin->close();
     base::log(base::Event::server_stopped, {});
     return 0;
 }

@@ -118,9 +118,23 @@ struct SealBucketCall {
     bool seal = true;
 };
 
-using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
-                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
-                          ListBucketsCall, ListStreamsCall, SealBucketCall>;
+// An operator's look at this shard's replicas (api/inspect.h): all of them, one, or a stream's.
+struct InspectCall {
+    enum class What : std::uint8_t { groups, group, stream };
+    What what = What::groups;
+    StreamKey key;  // `group` alone, or the stream's
+};
+
+// Hand the leadership of a group to another of its voters.
+struct TransferCall {
+    base::GroupId group;
+    base::NodeId to;
+};
+
+using Verb =
+    std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
+                 CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
+                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall>;
 
 struct Call {
     CallId id;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "api/inspect.h"
 #include "api/refusal.h"
 #include "base/ids.h"
 #include "base/slice.h"
@@ -95,8 +96,11 @@ struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
     bool more = false;
 };
 
-using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply>;
+using Answer =
+    std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply,
+                 Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply>;
+// A reply is moved about on hot paths: what is rare must not make it larger.
+static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 
 struct Reply {
     CallId id;

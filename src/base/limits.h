@@ -41,7 +41,10 @@ constexpr std::size_t body_rate_bytes_min = 5 * kib;  // per window: 1 KiB/s
 // Connections over server.max_connections that wait to be told so; beyond, they are reset. Enough
 // for a burst, and little beside the connections that are served.
 constexpr std::uint32_t refused_at_once_max = 64;
-constexpr std::int64_t linger_timeout_ms = 5'000;  // after our last byte, for the peer's FIN
+// Of the admin plane, beside server.max_connections: operators, a console, a scraper.
+constexpr std::uint32_t admin_connections_max = 64;
+constexpr std::size_t admin_body_bytes_max = 64 * kib;  // its bodies are a few keys; 413 above
+constexpr std::int64_t linger_timeout_ms = 5'000;       // after our last byte, for the peer's FIN
 
 // --- names and headers of the protocol ---
 constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above

@@ -22,6 +22,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "SIGHUP: the configuration was read again and is in effect.")                            \
     EVENT(config_refused, "config.refused", warning,                                               \
           "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")       \
+    EVENT(admin_unavailable, "admin.unavailable", warning,                                         \
+          "No place for the admin socket could be had; ursulactl --server still reads.")           \
     EVENT(shards_share_cpus, "shards.share_cpus", warning,                                         \
           "There are more shards than usable CPUs; some share one.")                               \
     EVENT(ring_ready, "ring.ready", info,                                                          \

@@ -12,6 +12,10 @@
 #include "base/siphash.h"
 #include "base/time.h"
 
+namespace ursula::admin {
+struct NodeFacts;
+}
+
 namespace ursula::http {
 
 struct EdgeOptions {
@@ -55,6 +59,7 @@ class NodePages {
     virtual bool ready(std::string& text) = 0;
     virtual std::string health() = 0;   // JSON
     virtual std::string metrics() = 0;  // Prometheus text
+    virtual admin::NodeFacts admin_facts() = 0;
 
   protected:
     ~NodePages() = default;

@@ -1,6 +1,11 @@
 #include "http/exchange.h"
 
+#include "admin/task.h"
+
 namespace ursula::http {
+
+Exchange::Exchange() = default;
+Exchange::~Exchange() = default;
 
 Exchange& Exchanges::take() {
     if (free_ == 0) {
@@ -40,6 +45,7 @@ void Exchanges::give(Exchange& exchange) {
     exchange.held.reset();
     exchange.create.reset();
     exchange.listing.reset();
+    exchange.admin.reset();
     exchange.tail = nullptr;
     exchange.next = free_;
     free_ = exchange.index;

@@ -477,6 +477,7 @@ bool Front::find_target(const net::Request& request, Route& route, api::StreamKe
             key.name = name;
         } else {
             route.bucket = arena_.keep(route.bucket);
+            route.stream_name = arena_.keep(route.stream_name);
         }
         return true;
     }
@@ -552,6 +553,9 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         case RouteKind::bucket:
             start_bucket(exchange, request, route);
             return;
+        case RouteKind::admin:
+            start_admin(exchange, request, route);
+            return;
         case RouteKind::root:
         case RouteKind::livez:
         case RouteKind::readyz:
@@ -624,6 +628,10 @@ void Front::respond(api::Reply& reply, base::Now now) {
 void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
     static_cast<void>(now);
     if (auto* refused = std::get_if<api::Refused>(&answer)) {
+        if (exchange.asked == Asked::admin) {
+            take_admin(exchange, answer);
+            return;
+        }
         if (exchange.create != nullptr && !exchange.create->making_bucket &&
             options_.auto_create_buckets && refused->why == api::Refusal::bucket_not_found) {
             exchange.create->making_bucket = true;
@@ -672,6 +680,9 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
             [[fallthrough]];
         case Asked::list_buckets:
             answer_list(exchange, std::get<api::ListReply>(answer));
+            return;
+        case Asked::admin:
+            take_admin(exchange, answer);
             return;
         case Asked::nothing:
         case Asked::tail:

@@ -20,6 +20,10 @@
 #include "net/http_parser.h"
 #include "net/transport.h"
 
+namespace ursula::admin {
+struct Response;
+}
+
 namespace ursula::http {
 
 class Front {
@@ -95,7 +99,8 @@ class Front {
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);
 
-    // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc.
+    // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc,
+    // front_admin.cc.
     void start(Peer& peer, const net::Request& request, base::Now now);
     void start_stream(Exchange& exchange, const net::Request& request, const Route& route,
                       const api::StreamKey& key, base::Now now);
@@ -108,6 +113,10 @@ class Front {
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
     void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
     void send_listing(Exchange& exchange);
+    void start_admin(Exchange& exchange, const net::Request& request, const Route& route);
+    bool find_admin_stream(std::string_view path, api::StreamKey& key);
+    void take_admin(Exchange& exchange, api::Answer& answer);
+    void answer_admin(Exchange& exchange, const admin::Response& response);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
     void answer_options(Exchange& exchange);
 

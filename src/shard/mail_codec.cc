@@ -25,6 +25,12 @@ std::size_t size_of(const std::vector<Slice>& pieces) {
     return size;
 }
 
+template <class T>
+Bytes bytes_of(const std::vector<T>& list) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return {reinterpret_cast<const std::byte*>(list.data()), list.size() * sizeof(T)};
+}
+
 // The bulk of a message (a body, the pieces of a read, a list) is inline when small, else it is the
 // record's block. At most one per message.
 struct Sizer {
@@ -49,6 +55,10 @@ struct Sizer {
     void body(Bytes value) { bulk(value.size()); }
     void pieces(const std::vector<Slice>& value) { bulk(size_of(value)); }
     void long_text(const std::string& value) { bulk(value.size()); }
+    template <class T>
+    void list(const std::vector<T>& value) {
+        bulk(bytes_of(value).size());
+    }
 };
 
 struct Writer {
@@ -94,6 +104,10 @@ struct Writer {
         }
     }
     void long_text(const std::string& value) { body(base::as_bytes(value)); }
+    template <class T>
+    void list(const std::vector<T>& value) {
+        body(bytes_of(value));
+    }
 };
 
 class Reader {
@@ -129,6 +143,16 @@ class Reader {
         Bytes bytes;
         body(bytes);
         value = base::as_text(bytes);
+    }
+    template <class T>
+    void list(std::vector<T>& value) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        Bytes bytes;
+        body(bytes);
+        value.resize(bytes.size() / sizeof(T));
+        if (!bytes.empty()) {
+            std::memcpy(static_cast<void*>(value.data()), bytes.data(), bytes.size());
+        }
     }
 
   private:
@@ -256,6 +280,20 @@ void fields(Io& io, T& message) {
     io.number(seal);
 }
 
+template <class Io, Like<api::InspectCall> T>
+void fields(Io& io, T& message) {
+    auto& [what, key] = message;
+    io.number(what);
+    fields(io, key);
+}
+
+template <class Io, Like<api::TransferCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, to] = message;
+    io.number(group);
+    io.number(to);
+}
+
 // Messages without a member.
 template <class Io, class T>
 requires std::is_empty_v<T>
@@ -352,6 +390,23 @@ void fields(Io& io, T& message) {
     auto& [names, more] = message;
     io.long_text(names);
     io.number(more);
+}
+
+template <class Io, Like<api::InspectReply> T>
+void fields(Io& io, T& message) {
+    auto& [groups, peers, streams, content_type] = message;
+    io.list(groups);
+    io.list(peers);
+    io.list(streams);
+    io.slice(content_type);
+}
+
+template <class Io, Like<api::TransferReply> T>
+void fields(Io& io, T& message) {
+    auto& [kind, leader, term] = message;
+    io.number(kind);
+    io.number(leader);
+    io.number(term);
 }
 
 // --- envelopes: who, which alternative, its fields ---

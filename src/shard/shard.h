@@ -6,7 +6,7 @@
 // Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
 // · shard_snapshot.cc snapshots · shard_peers.cc frames in and the nodes' liveness · shard_send.cc
-// frames out · bucket_removal.cc.
+// frames out · bucket_removal.cc · shard_inspect.cc for operators.
 #pragma once
 
 #include <cstdint>
@@ -274,6 +274,12 @@ class Shard {
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
     void list_streams(const api::Call& call, const api::ListStreamsCall& list);
     void list_buckets(const api::Call& call);
+
+    // shard_inspect.cc
+    void inspect(const api::Call& call, const api::InspectCall& what);
+    void serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
+                           const api::InspectCall& what, bool confirmed);
+    void transfer(const api::Call& call, const api::TransferCall& transfer);
 
     // shard_boot.cc
     class BootSink;

@@ -88,6 +88,8 @@ void Shard::serve_parked(Replica& replica) {
             watch->key.name = parked.name;
         } else if (auto* resolve = std::get_if<api::ResolveBucketCall>(&parked.verb)) {
             resolve->bucket = parked.name;
+        } else if (auto* look = std::get_if<api::InspectCall>(&parked.verb)) {
+            look->key.name = parked.name;
         }
         serve(replica, parked.from, parked.call, parked.verb);
     }
@@ -133,6 +135,10 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
     }
     if (const auto* watch = std::get_if<api::WatchCall>(&verb)) {
         serve_watch(replica, from, id, *watch);
+        return;
+    }
+    if (const auto* look = std::get_if<api::InspectCall>(&verb)) {
+        serve_stream_view(replica, from, id, *look, true);
         return;
     }
     const api::StreamKey* key = key_of(verb);

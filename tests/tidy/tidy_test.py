@@ -28,10 +28,13 @@ INCLUDES = {
     "src/api": {"base", "api"},
     "src/stream": {"base", "api", "stream"},
     "src/shard": {"base", "api", "raft", "storage", "stream", "shard"},
-    "src/http": {"base", "api", "net", "http"},
+    "src/ops": {"base", "ops"},
+    "src/admin": {"base", "api", "ops", "admin"},
+    "src/http": {"base", "api", "net", "admin", "http"},
     "src/io": {"base", "raft", "storage", "net", "shard", "io"},
 }
-OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "http", "io"}
+OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "ops",
+               "admin", "http", "io"}
 
 # Libraries from outside: header pattern -> the folders that may use it ("*" is all of ours).
 LIBRARIES = [
@@ -43,7 +46,7 @@ LIBRARIES = [
     (re.compile(r"curl/"), set()),
     (re.compile(r"zstd"), {"storage"}),
     (re.compile(r"simdjson|rapidjson/"), {"src/stream"}),
-    (re.compile(r"nlohmann/"), {"src/http"}),
+    (re.compile(r"nlohmann/"), {"src/admin"}),
     (re.compile(r"toml\+\+|toml\.hpp|CLI/|systemd/|doctest"), set()),
 ]
 # Costly to compile: in .cc files only.
