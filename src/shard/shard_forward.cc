@@ -330,10 +330,7 @@ void Shard::take_answer(const PeerLink& link, const FrameItem& item) {
     }
     Forward& forward = replica.forwards[at];
     const auto* refused = std::get_if<api::Refused>(&answer);
-    const bool certain =
-        refused != nullptr &&
-        (refused->why == api::Refusal::not_leader ||
-         (planted(Planted::submitted_rerouted) && refused->why == api::Refusal::outcome_unknown));
+    const bool certain = refused != nullptr && refused->why == api::Refusal::not_leader;
     if (certain && !forward.passed && forward.sent < 2) {
         close_on_link(forward);
         forward.refused_by = link.peer.node;
