@@ -402,6 +402,13 @@ void Shard::end_waits() {
             replica->entries.pop();
         }
         end_reads(*replica);
+        if (hears_leader(*replica)) {
+            replica->heard_leader = now_.mono;
+        } else if (!replica->tails_ended && now_.mono - replica->heard_leader >=
+                                                base::milliseconds(limits::leader_wait_ms)) {
+            replica->tails_ended = true;
+            end_watches(*replica);
+        }
     }
 }
 
