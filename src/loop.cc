@@ -522,6 +522,7 @@ void Loop::publish() {
     metrics.sse_disconnects_lifetime.set(edge.sse_ended_lifetime);
     metrics.sse_disconnects_stream_closed.set(edge.sse_ended_closed);
     metrics.sse_disconnects_stream_deleted.set(edge.sse_ended_removed);
+    metrics.sse_disconnects_no_leader.set(edge.sse_ended_lost);
     metrics.sse_disconnects_client.set(edge.sse_ended_client);
     metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
     metrics.admission_rejects_bodies.set(edge.bodies_refused);
@@ -532,6 +533,9 @@ void Loop::publish() {
     metrics.raft_groups_follower.set(shard_->group_count() - leaders);
     metrics.raft_leaderless_groups.set(shard_->group_count() - leaders);
     metrics.raft_elections.set(counted.elections);
+    metrics.forwards_sent.set(counted.forwards_sent);
+    metrics.forwards_taken.set(counted.forwards_taken);
+    metrics.forwards_failed.set(counted.forwards_failed);
     metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
     metrics.storage_disk_bytes.set(options_.directory < 0
                                        ? 0

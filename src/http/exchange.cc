@@ -34,8 +34,8 @@ void Exchanges::give(Exchange& exchange) {
     constexpr std::size_t kept_capacity_max = 256;
     ++exchange.generation;
     exchange.connection = {};
-    for (std::string* text :
-         {&exchange.path, &exchange.host, &exchange.origin, &exchange.if_none_match}) {
+    for (std::string* text : {&exchange.path, &exchange.host, &exchange.origin,
+                              &exchange.if_none_match, &exchange.redirect_to}) {
         if (text->capacity() > kept_capacity_max) {
             std::string().swap(*text);
         } else {

@@ -87,6 +87,7 @@ struct Exchange {
     std::string host;
     std::string origin;  // CORS with an origin list
     std::string if_none_match;
+    std::string redirect_to;  // "Prefer: redirect": the target as sent; empty: not asked for
     std::unique_ptr<net::OutputBuffer> held;  // a response finished before an earlier one
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;

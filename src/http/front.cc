@@ -444,6 +444,7 @@ void Front::call(Exchange& exchange, base::ShardId to, api::Verb verb) {
     call_.id = exchange.call_id();
     call_.from = options_.shard;
     call_.verb = verb;
+    call_.redirect = !exchange.redirect_to.empty();
     if (to != options_.shard) {
         ++counters_.foreign_calls;
     }
@@ -578,6 +579,9 @@ void Front::start_stream(Exchange& exchange, const net::Request& request, const 
                                   "send each header of the protocol once"));
         return;
     }
+    if (request.method != Method::get && request.method != Method::head) {
+        note_redirect(exchange, request);
+    }
     switch (request.method) {
         case Method::post:
             start_append(exchange, request, key);
@@ -607,6 +611,22 @@ void Front::answer_options(Exchange& exchange) {
     writer.constant(responder_.preflight_headers());
     writer.constant("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
     responder_.end(exchange, writer.end_without_body());
+}
+
+// To the node that leads. False: it was not asked for, or is not for this refusal.
+bool Front::redirect(Exchange& exchange, const api::Refused& refused) {
+    if (exchange.redirect_to.empty() || refused.why != api::Refusal::not_leader) {
+        return false;
+    }
+    const auto leader = std::find_if(
+        options_.client_urls.begin(), options_.client_urls.end(),
+        [&refused](const ClientUrl& one) { return one.node.value == refused.numbers[0]; });
+    if (leader == options_.client_urls.end()) {
+        return false;
+    }
+    responder_.problem(exchange, redirected(leader->url),
+                       "Location: " + leader->url + exchange.redirect_to + "\r\n");
+    return true;
 }
 
 void Front::respond(api::Reply& reply, base::Now now) {
@@ -639,7 +659,9 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
                  api::CreateBucketCall{arena_.keep(exchange.create->bucket)});
             return;
         }
-        responder_.refuse(exchange, *refused);
+        if (!redirect(exchange, *refused)) {
+            responder_.refuse(exchange, *refused);
+        }
         return;
     }
     switch (exchange.asked) {

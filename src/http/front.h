@@ -13,6 +13,7 @@
 #include "api/reply.h"
 #include "http/edge.h"
 #include "http/exchange.h"
+#include "http/header_values.h"
 #include "http/responder.h"
 #include "http/routes.h"
 #include "http/tails.h"
@@ -128,6 +129,15 @@ class Front {
     void refuse_query(Exchange& exchange);
     void answer_bucket(Exchange& exchange, const api::BucketReply& reply);
     void answer_list(Exchange& exchange, const api::ListReply& reply);
+
+    // "Prefer: redirect" of a write, when there is somewhere to send it.
+    void note_redirect(Exchange& exchange, const net::Request& request) {
+        if (!options_.client_urls.empty() && prefers_redirect(request.headers)) [[unlikely]] {
+            exchange.redirect_to.assign(request.path);
+            exchange.redirect_to.append(request.query.empty() ? "" : "?").append(request.query);
+        }
+    }
+    bool redirect(Exchange& exchange, const api::Refused& refused);
 
     // Sends the call, or answers 503 when that shard takes no more now.
     void call(Exchange& exchange, base::ShardId to, api::Verb verb);

@@ -234,6 +234,14 @@ Problem not_built(std::string_view header) {
             fmt::format("leave {} out; it is refused rather than ignored", header), false};
 }
 
+Problem redirected(std::string_view url) {
+    return {307, "not_leader", "Another node leads this stream's group",
+            fmt::format("nothing was stored; send it to {} (Location has all of the URL), or leave "
+                        "\"Prefer: redirect\" out and it is passed on",
+                        url),
+            false};
+}
+
 Problem method_not_allowed(std::string_view allow) {
     return {405, "method_not_allowed", "This path does not take that method",
             fmt::format("use one of {}", allow), false};

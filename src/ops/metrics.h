@@ -36,6 +36,7 @@ namespace ursula::ops {
     SERIES(sse_disconnects_lifetime, "reason=\"lifetime\"")                                   \
     SERIES(sse_disconnects_stream_closed, "reason=\"stream_closed\"")                         \
     SERIES(sse_disconnects_stream_deleted, "reason=\"stream_deleted\"")                       \
+    SERIES(sse_disconnects_no_leader, "reason=\"no_leader\"")                                 \
     SERIES(sse_disconnects_client, "reason=\"client\"")                                       \
     SERIES(sse_disconnects_send_stalled, "reason=\"send_stalled\"")                           \
     SERIES(sse_disconnects_shutdown, "reason=\"shutdown\"")                                   \
@@ -48,6 +49,13 @@ namespace ursula::ops {
     SERIES(raft_leaderless_groups, "")                                                        \
     FAMILY("counter", "ursula_raft_elections_total", "Elections begun.")                      \
     SERIES(raft_elections, "")                                                                \
+    FAMILY("counter", "ursula_forwards_total",                                                \
+           "Writes passed on to the node that leads, and those taken from others.")           \
+    SERIES(forwards_sent, "direction=\"sent\"")                                               \
+    SERIES(forwards_taken, "direction=\"taken\"")                                             \
+    FAMILY("counter", "ursula_forwards_failed_total",                                         \
+           "Writes for which no leader was found, or whose outcome is unknown.")              \
+    SERIES(forwards_failed, "")                                                               \
     HISTOGRAM(wal_sync_duration, "ursula_wal_sync_duration_seconds",                          \
               "From the start of a log write to its being durable.")                          \
     FAMILY("gauge", "ursula_storage_bytes", "Bytes held, by where.")                          \

@@ -15,7 +15,7 @@ enum class Planted : std::uint8_t {
     bodies_shifted,        // entries that were known already are not skipped in a frame
     forward_resent,        // a forwarded write is sent again after its connection began anew
     forward_twice,         // a forwarded write in a doubled frame is done twice
-    submitted_rerouted,    // one whose entry was cut is sent to the next leader
+    submitted_rerouted,    // one in a deposed leader's log is sent to the next one
     unknown_as_refused,    // lost forwards are told as certain refusals
     refused_reads_served,  // reads that lost their leader are answered from applied state
 };

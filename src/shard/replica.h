@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,18 @@ struct QueuedCommand {
     Ticket ticket;
 };
 
+// A listing that waits for all groups of its shard; answered once, served or refused.
+struct ParkedListing {
+    api::CallId call;
+    base::ShardId from;
+    std::string bucket;
+    std::string prefix;
+    std::string after;
+    std::uint32_t count_max = 0;
+    std::size_t waiting = 0;  // groups that did not confirm yet
+    bool answered = false;
+};
+
 // A linearizable read that its group has not confirmed yet; owns what its call only showed.
 struct ParkedRead {
     raft::ReadContext context;
@@ -36,6 +49,7 @@ struct ParkedRead {
     std::string name;
     api::Verb verb;  // its key's name points to `name` when served
     base::Instant since;
+    std::shared_ptr<ParkedListing> listing;  // part of one; core-local
 };
 
 // Entries that recovery found and whose commitment was not known yet, oldest first. Bodies lie one

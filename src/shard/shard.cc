@@ -196,6 +196,12 @@ void Shard::carry_out(Replica& replica) {
         ++counters_.elections;
         replica.sent.assign(links_.size(), base::LogIndex{});
     }
+    if (planted(Planted::submitted_rerouted) && effects.role_change &&
+        effects.role_change->role != raft::Role::leader) {
+        for (; !replica.entries.empty(); replica.entries.pop()) {
+            forget_tickets(replica, replica.entries.front().commands, api::Refusal::not_leader);
+        }
+    }
     effects.clear();
     want_turn_end(replica);
     if (commit_to.value != 0) {

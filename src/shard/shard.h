@@ -170,6 +170,7 @@ class Shard {
     struct WatchList {
         std::vector<Watcher> watchers;
         stream::Stream* stream = nullptr;
+        base::GroupId group;
         std::uint64_t posted = 0;  // the posts so far end here
         bool changed = false;      // listed in changed_
     };
@@ -263,7 +264,8 @@ class Shard {
     // shard_read.cc
     bool confirm_reads(Replica& replica);
     void take_read(const api::Call& call, const api::StreamKey& key);
-    void park(Replica& replica, const api::Call& call, std::string_view name);
+    void park(Replica& replica, const api::Call& call, std::string_view name,
+              std::shared_ptr<ParkedListing> listing = {});
     void serve_parked(Replica& replica);
     void end_reads(Replica& replica);
     void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
@@ -272,7 +274,9 @@ class Shard {
     void serve_watch(Replica& replica, base::ShardId from, api::CallId id,
                      const api::WatchCall& watch);
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
-    void list_streams(const api::Call& call, const api::ListStreamsCall& list);
+    void end_watches(const Replica& replica);
+    void take_listing(const api::Call& call, const api::ListStreamsCall& list);
+    void list_streams(const ParkedListing& list);
     void list_buckets(const api::Call& call);
 
     // shard_inspect.cc
@@ -297,6 +301,7 @@ class Shard {
     struct Removal {
         enum class Step : std::uint8_t { begin, sealing, decide, unsealing, removed, reopened };
         Step step = Step::begin;
+        base::Term term;  // in which this node leads group 0 and drives it
         std::string bucket;
         std::uint64_t bucket_id = 0;
         api::CallId waiting_for;  // the step under way, and how many answers it still needs
@@ -312,6 +317,7 @@ class Shard {
     };
     void take_removal(const api::Call& call, std::string_view bucket);
     void resume_removals();
+    void abandon_removals();
     base::Instant removals_deadline() const;
     void run_removals();
     void drive_removal(Removal& removal, const api::Answer& answer);
@@ -367,7 +373,7 @@ class Shard {
     std::uint64_t live_at_round_ = UINT64_MAX;  // live payload when the last round began
 
     std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
-    bool removals_resumed_ = false;
+    base::Term removals_resumed_;  // the newest term of group 0 in which they were
     std::uint64_t next_internal_ = 1;
 
     std::deque<std::string> own_names_;  // what commands of the shard's own look at, this turn

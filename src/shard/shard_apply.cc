@@ -49,7 +49,8 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     if (!replica.effects.empty()) {
         carry_out(replica);
     }
-    if (!removals_resumed_ && replica.id() == api::bucket_group && replica.group.is_leader()) {
+    if (replica.id() == api::bucket_group && replica.group.is_leader() &&
+        removals_resumed_ != replica.group.term()) {
         resume_removals();
     }
 }

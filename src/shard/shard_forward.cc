@@ -330,10 +330,7 @@ void Shard::take_answer(const PeerLink& link, const FrameItem& item) {
     }
     Forward& forward = replica.forwards[at];
     const auto* refused = std::get_if<api::Refused>(&answer);
-    const bool certain =
-        refused != nullptr &&
-        (refused->why == api::Refusal::not_leader ||
-         (planted(Planted::submitted_rerouted) && refused->why == api::Refusal::outcome_unknown));
+    const bool certain = refused != nullptr && refused->why == api::Refusal::not_leader;
     if (certain && !forward.passed && forward.sent < 2) {
         close_on_link(forward);
         forward.refused_by = link.peer.node;
@@ -405,6 +402,13 @@ void Shard::end_waits() {
             replica->entries.pop();
         }
         end_reads(*replica);
+        if (hears_leader(*replica)) {
+            replica->heard_leader = now_.mono;
+        } else if (!replica->tails_ended && now_.mono - replica->heard_leader >=
+                                                base::milliseconds(limits::leader_wait_ms)) {
+            replica->tails_ended = true;
+            end_watches(*replica);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ void Shard::begin_links() {
            (options_.peer_net != nullptr && options_.boot != 0 && disk_.keeps_data()));
     for (auto& replica : replicas_) {
         replica->sent.assign(links_.size(), base::LogIndex{});
+        replica->heard_leader = now_.mono;
     }
     next_beat_ = now_.mono;
 }

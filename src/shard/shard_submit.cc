@@ -91,7 +91,7 @@ void Shard::take_here(const api::Call& call) {
     } else if (std::holds_alternative<api::ListBucketsCall>(call.verb)) {
         list_buckets(call);
     } else if (const auto* list = std::get_if<api::ListStreamsCall>(&call.verb)) {
-        list_streams(call, *list);
+        take_listing(call, *list);
     } else if (const auto* seal = std::get_if<api::SealBucketCall>(&call.verb)) {
         stream::Command command;
         command.kind =

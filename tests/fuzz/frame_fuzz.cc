@@ -8,12 +8,32 @@
 #include "base/crc32c.h"
 #include "base/verify.h"
 #include "base/wire.h"
+#include "shard/call_wire.h"
 #include "shard/frame.h"
 
 using namespace ursula;
 using namespace ursula::shard;
 
 namespace {
+
+// A call or an answer that is accepted has one form, too.
+void read_forwarded(const FrameItem& item) {
+    std::vector<std::byte> again;
+    api::Verb verb;
+    api::Answer answer;
+    if (item.is_call) {
+        if (!read_call(item.call, item.group, verb)) {
+            return;
+        }
+        write_call(verb, again);
+    } else {
+        if (!read_answer(item.call, answer)) {
+            return;
+        }
+        write_answer(answer, again);
+    }
+    VERIFY(base::equal_bytes(again, item.call));
+}
 
 void read(base::Bytes frame) {
     FrameReader reader;
@@ -25,6 +45,16 @@ void read(base::Bytes frame) {
     while (reader.next(item)) {
         if (item.is_beat) {
             writer.add_beat(item.write_age_ms, item.led);
+            continue;
+        }
+        if (item.is_call) {
+            read_forwarded(item);
+            writer.add_call(item.group, item.number, item.call);
+            continue;
+        }
+        if (item.is_answer) {
+            read_forwarded(item);
+            writer.add_answer(item.group, item.number, item.call);
             continue;
         }
         const auto* entries = std::get_if<raft::Replicate>(&item.message.body);

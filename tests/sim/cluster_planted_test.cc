@@ -42,6 +42,11 @@ TEST_CASE("the simulator finds bugs planted in the shard") {
     plant(shard::Planted::ticket_by_index, "ticket_by_index");
     plant(shard::Planted::reads_unconfirmed, "reads_unconfirmed");
     plant(shard::Planted::bodies_shifted, "bodies_shifted");
+    plant(shard::Planted::forward_resent, "forward_resent");
+    plant(shard::Planted::forward_twice, "forward_twice");
+    plant(shard::Planted::submitted_rerouted, "submitted_rerouted");
+    plant(shard::Planted::unknown_as_refused, "unknown_as_refused");
+    plant(shard::Planted::refused_reads_served, "refused_reads_served");
 }
 
 TEST_CASE("the simulator finds a log that acknowledges before it has") {

@@ -187,7 +187,8 @@ bool EdgeServer::send(base::ShardId to, const api::Call& call) {
     }
     KeyOf key;
     std::visit(key, call.verb);
-    sent.push_back({to, call.id, call.verb, std::move(key.name), std::move(key.body)});
+    sent.push_back(
+        {to, call.id, call.verb, std::move(key.name), std::move(key.body), call.redirect});
     return true;
 }
 

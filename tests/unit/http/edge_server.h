@@ -32,6 +32,7 @@ struct SentCall {
     api::Verb verb;  // its views are over
     std::string name;
     std::string body;
+    bool redirect = false;
 };
 
 class EdgeServer : public CallSink, public NodePages {

@@ -110,6 +110,8 @@ void add_all(FrameWriter& writer) {
         }
     }
     writer.add_beat(250, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
+    writer.add_call(GroupId(8), 77, base::as_bytes(bodies[0]));
+    writer.add_answer(GroupId(9), call_number_end - 1, base::as_bytes(bodies[2]));
 }
 
 std::vector<std::byte> copied(base::Bytes bytes) {
@@ -150,7 +152,7 @@ TEST_CASE("a frame is read as it was written") {
         for (std::size_t i = 0; i < all.size(); ++i) {
             CAPTURE(i);
             REQUIRE(reader.next(item));
-            CHECK(!item.is_beat);
+            CHECK((!item.is_beat && !item.is_call && !item.is_answer));
             CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
             CHECK((item.message ==
                    raft::Message{header.from.node, header.to.node, Term(100 + i), all[i]}));
@@ -166,6 +168,16 @@ TEST_CASE("a frame is read as it was written") {
         CHECK(item.is_beat);
         CHECK(item.write_age_ms == 250);
         CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
+        REQUIRE(reader.next(item));
+        CHECK((item.is_call && !item.is_answer && !item.is_beat));
+        CHECK(item.group == GroupId(8));
+        CHECK(item.number == 77);
+        CHECK(base::as_text(item.call) == bodies[0]);
+        REQUIRE(reader.next(item));
+        CHECK((item.is_answer && !item.is_call && !item.is_beat));
+        CHECK(item.group == GroupId(9));
+        CHECK(item.number == call_number_end - 1);
+        CHECK(item.call.empty());
         CHECK(!reader.next(item));
         CHECK(reader.ok());
         CHECK(!reader.next(item));
@@ -220,6 +232,21 @@ TEST_CASE("a frame that is whole but wrong is refused") {
         reseal(frame);
         CHECK(!readable(frame));
     }
+
+    // A call's number: 0, or too large. A term, which a call has not.
+    writer.clear();
+    writer.add_call(GroupId(1), 1, base::as_bytes(bodies[0]));
+    const std::vector<std::byte> call = copied(writer.finish(header));
+    const auto call_with = [&call](std::size_t at, std::uint64_t value) {
+        std::vector<std::byte> frame = call;
+        base::store(frame.data() + frame_header_bytes + at, value);
+        reseal(frame);
+        return readable(frame);
+    };
+    CHECK(call_with(item_header_bytes, call_number_end - 1));
+    CHECK(!call_with(item_header_bytes, 0));
+    CHECK(!call_with(item_header_bytes, call_number_end));
+    CHECK(!call_with(16, 1));
 
     // A Replicate whose last lies before its prev, or far behind it.
     for (const std::uint64_t last : {std::uint64_t{9}, std::uint64_t{14}, UINT64_MAX}) {
