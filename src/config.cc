@@ -85,6 +85,10 @@ std::string text_of(const Reserve& value) {
            (value.is_share ? format_percent(value.share_hundredths) : format_size(value.bytes)) +
            '"';
 }
+std::string text_of(const Config::Member& value) {
+    return "{ id = " + std::to_string(value.id) + ", address = " + text_of(value.address) +
+           ", client = " + text_of(value.client) + " }";
+}
 template <class T>
 std::string text_of(const std::vector<T>& list) {
     std::string text = "[";
@@ -122,7 +126,7 @@ constexpr bool at_reload = true;
                                                                                        __VA_ARGS__ \
     }
 
-const std::array<Key, 19> keys = {{
+const std::array<Key, 24> keys = {{
     URSULA_KEY(server, listen, at_start, addresses(c.server.listen),
                "where clients connect, ADDR:PORT or a list; port 0 picks a free one"),
     URSULA_KEY(server, admin_listen, at_start, admin_listen(c.server.admin_listen),
@@ -163,6 +167,16 @@ const std::array<Key, 19> keys = {{
                "direct I/O: auto (by probe), on or off"),
     URSULA_KEY(storage, reserve, at_start, reserve(c.storage.reserve),
                "free disk space below which appends are refused, share or size"),
+    URSULA_KEY(cluster, name, at_start, cluster_name(c.cluster.name),
+               "what the cluster is called; the same on all members"),
+    URSULA_KEY(cluster, node_id, at_start, integer(c.cluster.node_id, 1, limits::node_id_max),
+               "which of the members this node is; 0: alone"),
+    URSULA_KEY(cluster, listen, at_start, cluster_listen(c.cluster.listen),
+               "where the other members connect; left out: this member's address"),
+    URSULA_KEY(cluster, insecure, at_start, boolean(c.cluster.insecure),
+               "allow peers without TLS beyond loopback"),
+    URSULA_KEY(cluster, members, at_start, members(c.cluster.members),
+               "who forms the cluster, same on all: { id = , address = , client = } each"),
     URSULA_KEY(cluster, groups, at_start, integer(c.cluster.groups, 1, limits::groups_max),
                "replicated logs that streams are spread over; fixed at first start"),
 }};
@@ -267,6 +281,7 @@ struct Builder {
     Config config;
     Places places;
     ConfigValue listen_value;                    // for the place of one address of a list
+    ConfigValue members_value;                   // likewise
     std::set<std::string, std::less<>> refused;  // keys with a value that was not taken
     ConfigProblems problems;
 
@@ -277,6 +292,8 @@ struct Builder {
         key.read(ConfigReader{full, value, problems}, config);
         if (full == "server.listen") {
             listen_value = value;
+        } else if (full == "cluster.members") {
+            members_value = value;
         } else if (full == "cluster.groups") {
             config.cluster.groups_given = true;
         }
@@ -390,7 +407,98 @@ struct Builder {
                                                  : place_of("server.listen");
     }
 
+    // The place of one member of the list, or of the whole list.
+    ConfigPlace member_place(std::uint32_t id) {
+        for (const ConfigValue& item : members_value.items) {
+            for (std::size_t i = 0; i < item.items.size(); ++i) {
+                if (item.names[i].name == "id" && item.items[i].integer == id) {
+                    return item.place;
+                }
+            }
+        }
+        return place_of("cluster.members");
+    }
+
+    void validate_cluster() {
+        Config::Cluster& cluster = config.cluster;
+        if (!good("cluster.members") || !good("cluster.node_id") || !good("cluster.listen")) {
+            return;
+        }
+        if (cluster.node_id == 0) {
+            if (!cluster.members.empty()) {
+                problems.error(place_of("cluster.members"),
+                               "cluster.members says who forms the cluster, and no "
+                               "cluster.node_id which of them this node is",
+                               "set cluster.node_id to this node's id");
+            } else if (!cluster.listen.empty()) {
+                problems.error(place_of("cluster.listen"),
+                               "cluster.listen is for the other members of a cluster, and this "
+                               "node is alone",
+                               "set cluster.node_id and cluster.members, or remove it");
+            }
+            return;
+        }
+        if (good("storage.path") && config.in_memory()) {
+            problems.error(place_of("cluster.node_id"),
+                           "a member of a cluster keeps what it promised on disk, and there is no "
+                           "storage.path",
+                           "set storage.path");
+        }
+        const Config::Member* own = nullptr;
+        std::string ids;
+        for (const Config::Member& member : cluster.members) {
+            ids += (ids.empty() ? "" : ", ") + text_of(member.id);
+            own = member.id == cluster.node_id ? &member : own;
+        }
+        if (cluster.members.empty()) {
+            if (cluster.listen.empty()) {
+                problems.error(place_of("cluster.node_id"),
+                               "this node is to be one of a cluster, and neither cluster.listen "
+                               "nor cluster.members says where the others reach it",
+                               "set cluster.listen");
+            }
+            return;
+        }
+        if (own == nullptr) {
+            problems.error(place_of("cluster.node_id"),
+                           "cluster.node_id " + text_of(cluster.node_id) +
+                               " is not a member of this cluster (" + ids + ")",
+                           "write one of these, or add the node to cluster.members on all nodes");
+            return;
+        }
+        if (cluster.listen.empty()) {
+            cluster.listen = {own->address};
+            return;
+        }
+        const ListenAddress listen = cluster.listen.front();
+        const bool any_host = listen.host == "0.0.0.0" || listen.host == "::";
+        if (listen.port != own->address.port || (!any_host && listen.host != own->address.host)) {
+            problems.error(member_place(own->id),
+                           "member " + text_of(own->id) + " is this node, and its address \"" +
+                               own->address.text() +
+                               "\" is not cluster.listen = " + text_of(listen),
+                           "make them the same; to listen on every interface write \"0.0.0.0:" +
+                               std::to_string(own->address.port) + "\"");
+        }
+    }
+
+    void validate_cluster_listen() {
+        if (config.cluster.listen.empty() || config.cluster.listen.front().loopback() ||
+            config.cluster.insecure || !good("cluster.insecure") || !good("cluster.listen") ||
+            !good("cluster.members")) {
+            return;
+        }
+        const bool named = place_of("cluster.listen").source != ConfigSource::built_in;
+        problems.error(named ? place_of("cluster.listen") : member_place(config.cluster.node_id),
+                       "cluster.listen = " + text_of(config.cluster.listen.front()) +
+                           " lets other machines in, without TLS",
+                       "set cluster.insecure = true to allow that on a network that is yours "
+                       "alone, or listen on 127.0.0.1");
+    }
+
     void validate() {
+        validate_cluster();
+        validate_cluster_listen();
         for (const ListenAddress& address : config.server.listen) {
             if (!address.loopback() && !config.server.insecure && good("server.insecure") &&
                 good("server.listen")) {

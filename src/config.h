@@ -79,7 +79,19 @@ struct Config {
         Reserve reserve;
         bool operator==(const Storage&) const = default;
     };
+    // One of cluster.members.
+    struct Member {
+        std::uint32_t id = 0;
+        ListenAddress address;  // of its cluster.listen, as its peers reach it; port not 0
+        std::string client;     // http:// or https:// URL where clients reach it
+        bool operator==(const Member&) const = default;
+    };
     struct Cluster {
+        std::string name;
+        std::uint32_t node_id = 0;          // 0: not given
+        std::vector<ListenAddress> listen;  // one; none: a node alone has no cluster listener
+        bool insecure = false;
+        std::vector<Member> members;  // by rising id
         std::uint32_t groups = base::limits::groups_default;
         // Somebody wrote `groups`: a data directory with another number is refused then, and its
         // number is taken otherwise.
@@ -92,6 +104,8 @@ struct Config {
 
     bool operator==(const Config&) const = default;
     bool in_memory() const { return storage.path.empty(); }
+    // The node is, or is to become, one of a cluster.
+    bool clustered() const { return cluster.node_id != 0; }
 };
 
 // One value given outside the file. `origin` is how the user spelt its name ("--shards", "--set

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -43,7 +44,8 @@ Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes,
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
       metrics(std::make_unique<ops::ShardMetrics[]>(count)),
       memory(memory_bytes),
-      connections(connections_max) {
+      connections(connections_max),
+      peer_sockets(std::make_unique<SocketHandOver[]>(count)) {
     for (std::uint32_t i = 0; i < count; ++i) {
         doorbells[i] = -1;
         foreign_doorbells[i] = -1;
@@ -89,11 +91,22 @@ base::Result<void> Loop::shut_down() {
         ring_->reap();
         transport_->begin_turn(now_.mono);
         transport_->abort_all();
+        if (has_peers()) {
+            collect_peers();
+            peers_->close();
+            if (gate_ != nullptr) {
+                gate_->close();
+            }
+        }
         shard_->advance({}, now_, replies_, internal_calls_);
         replies_.clear();
         internal_calls_.clear();
         transport_->flush();
-        const bool idle = uring_disk_ == nullptr || uring_disk_->in_flight() == 0;
+        if (has_peers()) {
+            peers_->flush();
+        }
+        const bool idle = (uring_disk_ == nullptr || uring_disk_->in_flight() == 0) &&
+                          (!has_peers() || peers_->idle()) && (gate_ == nullptr || gate_->idle());
         if (transport_->open_connections() == 0 && idle) {
             break;
         }
@@ -133,7 +146,15 @@ base::Result<void> Loop::start() {
         uring_disk_ = disk.get();
         disk_ = std::move(disk);
     }
-    shard_ = std::make_unique<shard::Shard>(options_.shard_options, *disk_);
+    shard::ShardOptions below = options_.shard_options;
+    if (!options_.peers.members.empty()) {
+        peers_ = std::make_unique<Peers>(options_.peers, *ring_, now_.mono);
+        below.peer_net = peers_.get();
+    }
+    if (options_.cluster_listener >= 0) {
+        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener);
+    }
+    shard_ = std::make_unique<shard::Shard>(below, *disk_);
     auto boot = shard_->start(now_);
     if (!boot) {
         refused_ = boot.error().errno_value == 0;
@@ -192,6 +213,9 @@ void Loop::reap() {
 // Bytes into calls, mail into calls and answers.
 void Loop::collect() {
     front_->collect(now_);
+    if (has_peers()) {
+        collect_peers();
+    }
     for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
         if (from == self_) {
             continue;
@@ -210,6 +234,33 @@ void Loop::collect() {
             }
         }
     }
+}
+
+// What came from other nodes, for the shard to take; new connections to the loops they are for.
+void Loop::collect_peers() {
+    if (gate_ != nullptr) {
+        gate_->begin_turn(now_.mono);
+        arrivals_.clear();
+        gate_->take_arrivals(arrivals_);
+        for (const net::PeerDoor::Arrival& arrival : arrivals_) {
+            const std::uint32_t to = arrival.target;
+            if (to >= neighbours_.shards || !neighbours_.peer_sockets[to].push(arrival.socket)) {
+                ::close(arrival.socket);  // it will come again
+            } else if (const int doorbell = neighbours_.doorbells[to].load();
+                       to != self_ && doorbell >= 0) {
+                ring_->doorbell(doorbell);
+            }
+        }
+        Standing other;
+        while (gate_->next_request(other)) {
+            gate_->answer(encode_standing(options_.standing));
+        }
+    }
+    for (int socket = neighbours_.peer_sockets[self_].take(); socket >= 0;
+         socket = neighbours_.peer_sockets[self_].take()) {
+        peers_->adopt(socket);
+    }
+    peers_->begin_turn(now_.mono);
 }
 
 // Groups step, one batch goes to the log, what is committed is applied.
@@ -245,6 +296,12 @@ void Loop::respond() {
     }
     front_->finish_turn(now_);
     transport_->flush();
+    if (has_peers()) {
+        peers_->flush();
+        if (gate_ != nullptr) {
+            gate_->flush();
+        }
+    }
     if (now_.mono - published_ >= publish_every) {
         publish();
     }
@@ -288,6 +345,12 @@ base::Result<void> Loop::submit() {
 base::Instant Loop::deadline() const {
     base::Instant at = std::min(transport_->next_deadline(), front_->deadline());
     at = std::min(at, shard_->deadline());
+    if (has_peers()) {
+        at = std::min(at, peers_->deadline());
+        if (gate_ != nullptr) {
+            at = std::min(at, gate_->deadline());
+        }
+    }
     return draining_ ? std::min(at, drain_end_) : at;
 }
 
@@ -365,13 +428,21 @@ void Loop::take_over(const Config& config) {
     front_->options_changed();
 }
 
+// A node that was ready once must find its log at every later start. One that follows may know all
+// leaders before its first record is durable.
+bool Loop::may_count_ready() const {
+    const storage::Wal& wal = shard_->wal();
+    return !has_peers() || options_.shard_options.begun ||
+           (wal.counters().batches > 0 && wal.oldest_write() == base::Instant::never());
+}
+
 // What the node as a whole has come to: ready, draining, over.
 void Loop::follow_node() {
     if (const Config* config = neighbours_.config.load(std::memory_order_acquire);
         config != config_) {
         take_over(*config);
     }
-    if (!counted_ready_ && shard_->ready()) {
+    if (!counted_ready_ && shard_->ready() && may_count_ready()) {
         counted_ready_ = true;
         ++neighbours_.ready;
     }
@@ -531,7 +602,7 @@ void Loop::publish() {
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);
     metrics.raft_groups_follower.set(shard_->group_count() - leaders);
-    metrics.raft_leaderless_groups.set(shard_->group_count() - leaders);
+    metrics.raft_leaderless_groups.set(shard_->leaderless());
     metrics.raft_elections.set(counted.elections);
     metrics.forwards_sent.set(counted.forwards_sent);
     metrics.forwards_taken.set(counted.forwards_taken);

@@ -21,8 +21,11 @@
 #include "net/transport.h"
 #include "ops/health.h"
 #include "ops/metrics.h"
+#include "peer_gate.h"
+#include "peers.h"
 #include "shard/mailbox.h"
 #include "shard/shard.h"
+#include "socket_hand_over.h"
 #include "storage/memory_disk.h"
 
 namespace ursula {
@@ -49,7 +52,8 @@ struct Neighbours {
     std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
     base::Capacity memory;                     // of a node without a data directory
     base::Capacity connections;
-    std::atomic<std::uint64_t> served{0};  // with --stop-after
+    std::unique_ptr<SocketHandOver[]> peer_sockets;  // by the loop they are for
+    std::atomic<std::uint64_t> served{0};            // with --stop-after
     // The newest configuration; each is kept until the node ends. A loop takes over what may
     // change while it runs.
     std::atomic<const Config*> config{nullptr};
@@ -72,6 +76,11 @@ struct LoopOptions {
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
     base::WallTime started_at;
     int data_directory = -1;  // for its free space; -1: in memory
+
+    // Of a node that is one of several.
+    PeersOptions peers;         // no members: alone
+    int cluster_listener = -1;  // of the one loop that accepts for all
+    Standing standing;          // what that loop answers to other nodes' control connections
 };
 
 class Loop final : public http::CallSink, public http::NodePages {
@@ -107,6 +116,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
+    void collect_peers();
+    bool has_peers() const { return peers_ != nullptr; }
+    bool may_count_ready() const;
     void take_over(const Config& config);
     void publish();
     void log_events();
@@ -127,6 +139,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::unique_ptr<net::Transport> transport_;
     std::unique_ptr<storage::Disk> disk_;
     io::UringDisk* uring_disk_ = nullptr;  // disk_, when there is a data directory
+    std::unique_ptr<Peers> peers_;         // null: alone
+    std::unique_ptr<PeerGate> gate_;       // on the loop with the cluster listener
+    std::vector<net::PeerDoor::Arrival> arrivals_;
     std::unique_ptr<shard::Shard> shard_;
     std::unique_ptr<http::Front> front_;
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,9 +17,11 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "forming.h"
 #include "io/data_dir.h"
 #include "loop.h"
 #include "net/listener.h"
+#include "random_number.h"
 #include "storage/node_file.h"
 #include "systemd.h"
 
@@ -42,13 +43,6 @@ void say(const std::string& line) {
 int end_with(const std::string& why, int code) {
     say("ursula: " + why);
     return code;
-}
-
-std::uint64_t random_number() {
-    std::uint64_t value = 0;
-    while (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value)) {
-    }
-    return value;
 }
 
 std::vector<int> usable_cpus() {
@@ -82,7 +76,36 @@ struct Layout {
     std::uint32_t shards = 1;
     std::uint32_t groups = 1;
     storage::NodeFile node;
+    std::uint64_t boot = 0;  // of this life
 };
+
+// Whether the directory may be started with this configuration's [cluster].
+base::Result<void> check_identity(const Config& config, const std::string& path,
+                                  const storage::NodeFile& node) {
+    const std::uint32_t wanted = config.cluster.node_id;
+    if (node.cluster.stage == storage::ClusterStage::none) {
+        if (config.clustered() && node.begun && config.cluster.members.size() != 1) {
+            return base::fail(path +
+                              " holds the data of a node that was alone: a cluster of several "
+                              "begins with empty directories; start this one with itself as the "
+                              "only one of cluster.members, or give an empty storage.path");
+        }
+        return {};
+    }
+    const std::string what = path + " is the directory of node " + std::to_string(node.node.value) +
+                             " of " + cluster_name(node.cluster.id);
+    if (!config.clustered()) {
+        return base::fail(what + ": set cluster.node_id = " + std::to_string(node.node.value) +
+                          " and cluster.listen to start it");
+    }
+    if (node.node.value != wanted) {
+        return base::fail(what + ", and cluster.node_id = " + std::to_string(wanted) +
+                          ": a directory's node never changes; set cluster.node_id = " +
+                          std::to_string(node.node.value) + " or give node " +
+                          std::to_string(wanted) + " its own storage.path");
+    }
+    return {};
+}
 
 base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
                                  const io::DiskProfile& profile, std::uint32_t cpus) {
@@ -99,8 +122,9 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
     if (!found) {
         return tl::unexpected(std::move(found.error()));
     }
+    const base::NodeId own(config.clustered() ? config.cluster.node_id : 1);
     if (*found == storage::NodeFileFound::absent) {
-        layout.node.node = base::NodeId(1);
+        layout.node.node = own;
         layout.node.salt = random_number();
         layout.node.shards = layout.shards;
         layout.node.groups = layout.groups;
@@ -124,6 +148,11 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
             "set it to " +
             std::to_string(layout.node.groups));
     }
+    TRY(check_identity(config, directory->path(), layout.node));
+    if (layout.node.node != own) {
+        layout.node.node = own;  // nobody knows it yet
+        TRY(storage::store_node_file(root, layout.node));
+    }
     layout.shards = layout.node.shards;
     layout.groups = layout.node.groups;
     return layout;
@@ -143,18 +172,23 @@ struct Listening {
     std::string others;
 };
 
+// A server that was just killed keeps its port until the kernel has taken its ring apart.
+base::Result<net::Listeners> open_patiently(const ListenAddress& address, std::uint32_t count) {
+    auto opened = net::open_listeners({address.host, address.port}, count);
+    for (int tries = 0; !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries;
+         ++tries) {
+        const timespec pause{0, 10'000'000};
+        ::nanosleep(&pause, nullptr);
+        opened = net::open_listeners({address.host, address.port}, count);
+    }
+    return opened;
+}
+
 base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
     Listening listening;
     listening.by_shard.resize(shards);
     for (const ListenAddress& address : config.server.listen) {
-        auto opened = net::open_listeners({address.host, address.port}, shards);
-        // A server that was just killed keeps its port until the kernel has taken its ring apart.
-        for (int tries = 0;
-             !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries; ++tries) {
-            const timespec pause{0, 10'000'000};
-            ::nanosleep(&pause, nullptr);
-            opened = net::open_listeners({address.host, address.port}, shards);
-        }
+        auto opened = open_patiently(address, shards);
         if (!opened) {
             return tl::unexpected(std::move(opened.error()));
         }
@@ -167,6 +201,38 @@ base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
             (listening.url.empty() ? "http://" : " http://") + real.text();
     }
     return listening;
+}
+
+ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
+    ClusterPlan plan;
+    plan.name = config.cluster.name;
+    plan.groups = groups;
+    for (const Config::Member& member : config.cluster.members) {
+        plan.members.push_back({base::NodeId(member.id), member.address.text(), member.client});
+    }
+    return plan;
+}
+
+// Until the directory's node is one of a formed cluster.
+base::Result<FormingEnd> find_cluster(const Config& config, const io::DataDir& directory,
+                                      const io::DiskProfile& profile, Layout& layout, int listener,
+                                      const sigset_t& signals) {
+    if (layout.node.cluster.stage == storage::ClusterStage::formed) {
+        return FormingEnd::formed;
+    }
+    if (config.cluster.members.empty()) {
+        return base::fail(directory.path() +
+                          " belongs to no cluster yet and cluster.members names none: write the "
+                          "members there, the same on all of them");
+    }
+    // Nobody's start shall hang on the others'.
+    tell_systemd("READY=1\nSTATUS=waiting for the other members of the cluster");
+    FormingOptions options;
+    options.plan = plan_of(config, layout.groups);
+    options.listener = listener;
+    options.signals = &signals;
+    io::UringDisk root(directory.directory(), profile);
+    return form_cluster(options, root, layout.node);
 }
 
 void ring_all(Neighbours& neighbours) {
@@ -187,11 +253,12 @@ class Supervisor {
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
-        while (neighbours_.ready.load() < neighbours_.shards) {
+        for (int polls = 0; neighbours_.ready.load() < neighbours_.shards; ++polls) {
             if (neighbours_.stopping || neighbours_.draining) {
                 return false;
             }
-            if (poll_signal(2)) {
+            // A majority may be long in coming.
+            if (poll_signal(polls < 500 ? 2 : 50)) {
                 ask_to_stop();
                 neighbours_.stopping = true;
                 return false;
@@ -282,8 +349,25 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     below.id = shard;
     below.shards = layout.shards;
     below.groups = layout.groups;
-    below.node = base::NodeId(1);
+    below.node = layout.node.node;
     below.table_key = key;
+    if (config.clustered()) {
+        for (const storage::ClusterMember& member : layout.node.cluster.members) {
+            below.members.push_back({member.id, member.shards});
+        }
+        below.cluster = layout.node.cluster.id;
+        below.boot = layout.boot;
+        PeersOptions& peers = options.peers;
+        peers.node = layout.node.node;
+        peers.shard = shard;
+        peers.shards = layout.shards;
+        peers.groups = layout.groups;
+        peers.cluster = layout.node.cluster.id;
+        peers.incarnation = layout.node.incarnation();
+        peers.boot = layout.boot;
+        peers.members = layout.node.cluster.members;
+        peers.random_seed = random_number();
+    }
     if (config.in_memory()) {
         below.memory_capacity = &neighbours.memory;
     } else {
@@ -363,6 +447,24 @@ int run_node(const CommandLine& line) {
         return end_with(layout.error().message,
                         layout.error().errno_value == 0 ? exit_refused : exit_failed);
     }
+    layout->boot = random_number();
+    int cluster_listener = -1;
+    if (config.clustered()) {
+        auto opened = open_patiently(config.cluster.listen.front(), 1);
+        if (!opened) {
+            return end_with(opened.error().message, exit_failed);
+        }
+        cluster_listener = opened->sockets.front();
+        auto found = find_cluster(config, *directory, profile, *layout, cluster_listener, signals);
+        if (!found) {
+            return end_with(found.error().message,
+                            found.error().errno_value == 0 ? exit_refused : exit_failed);
+        }
+        if (*found == FormingEnd::stopped) {
+            base::log(base::Event::server_stopped, {});
+            return 0;
+        }
+    }
     auto listening = open_all(config, layout->shards);
     if (!listening) {
         return end_with(listening.error().message, exit_failed);
@@ -401,6 +503,10 @@ int run_node(const CommandLine& line) {
         options.admin_listener = i == 0 ? admin->socket() : -1;
         options.cluster = &cluster;
         options.disk_profile = profile;
+        if (i == 0 && config.clustered()) {
+            options.cluster_listener = cluster_listener;
+            options.standing = standing_of(layout->node, plan_of(config, layout->groups).hash());
+        }
         options.stop_after = line.stop_after;
         if (line.snapshot_after != 0) {
             options.shard_options.snapshot_log_bytes = line.snapshot_after;
@@ -469,6 +575,9 @@ int run_node(const CommandLine& line) {
         }
     }
     admin->close();
+    if (cluster_listener >= 0) {
+        ::close(cluster_listener);
+    }
     base::log(base::Event::server_stopped, {});
     return 0;
 }

@@ -125,6 +125,30 @@ constexpr std::size_t forwards_open_bytes_max = 32 * mib;
 // is unknown: longer than it leads without a majority (raft::limits::commit_stall), shorter than
 // clients wait.
 constexpr std::int64_t write_deadline_ms = 10'000;
+// Bytes waiting for one connection, the ones the kernel was given included; a frame of any size is
+// taken below it. A fast local network moves them in a beat.
+constexpr std::size_t peer_queue_bytes_max = 16 * mib;
+// Read at a time; a longer frame has a buffer of its own length while it comes.
+constexpr std::size_t peer_receive_bytes = 256 * kib;
+// What is read of somebody who has not proved who it is, and the longest sentence of a refusal.
+constexpr std::size_t peer_greeting_bytes_max = 4 * kib;
+constexpr std::size_t peer_refusal_bytes_max = 512;
+// Accepted on the cluster listener and not known yet: those that sent no preamble per node, those
+// that sent no greeting per loop. Any number of members reconnecting fits; beyond, they are closed.
+constexpr std::size_t peer_strangers_max = 64;
+constexpr std::int64_t peer_greeting_timeout_ms = 2'000;  // from the connection to the end of both
+// Pause before dialling again: doubled from the first to the second, each with a quarter of jitter.
+constexpr std::int64_t peer_retry_first_ms = 25;
+constexpr std::int64_t peer_retry_last_ms = 500;
+// Sent bytes that the peer's kernel does not acknowledge for so long end the connection: after a
+// cut, a new connection is up long before TCP would have tried the old one again.
+constexpr std::int64_t peer_unacknowledged_ms = 2'000;
+// Members a configuration may name. More than five voters cost more than they save.
+constexpr std::size_t cluster_members_max = 7;
+constexpr std::uint32_t node_id_max = 65'535;
+constexpr std::size_t cluster_name_bytes_max = 64;
+constexpr std::size_t member_url_bytes_max = 256;
+constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =

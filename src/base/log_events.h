@@ -52,7 +52,18 @@ enum class Level : std::uint8_t { debug, info, warning, error };
     EVENT(connections_limit, "connections.limit", warning,                                         \
           "server.max_connections is reached; new connections get 503 and are closed.")            \
     EVENT(accept_failed, "accept.failed", warning,                                                 \
-          "The kernel did not hand over a new connection; accepting goes on.")
+          "The kernel did not hand over a new connection; accepting goes on.")                     \
+    EVENT(cluster_forming, "cluster.forming", info,                                                \
+          "All initial members are there with empty directories; they take an identity.")          \
+    EVENT(cluster_formed, "cluster.formed", info,                                                  \
+          "The cluster has its identity, which the data directory keeps; groups may vote.")        \
+    EVENT(cluster_waits, "cluster.waits", warning,                                                 \
+          "The node belongs to no cluster yet and serves nobody: the line says what is missing.")  \
+    EVENT(peer_up, "peer.up", info, "The connection to a shard of another node is there.")         \
+    EVENT(peer_down, "peer.down", warning,                                                         \
+          "The connection to a shard of another node ended or cannot be made; it is tried again.") \
+    EVENT(peer_refused, "peer.refused", warning,                                                   \
+          "A node may not be a peer, or refuses this one as such: the line says why.")
 
 enum class Event : std::uint8_t {
 #define URSULA_EVENT(event, name, level, meaning) event,

@@ -270,6 +270,13 @@ std::uint32_t Shard::leaders() const {
                       [](const auto& replica) { return replica->group.is_leader(); }));
 }
 
+std::uint32_t Shard::leaderless() const {
+    return static_cast<std::uint32_t>(
+        std::count_if(replicas_.begin(), replicas_.end(), [](const auto& replica) {
+            return replica->group.leader() == base::NodeId{};
+        }));
+}
+
 std::uint64_t Shard::state_hash() const {
     std::uint64_t hash = 0;
     for (const auto& replica : replicas_) {

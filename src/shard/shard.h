@@ -144,7 +144,8 @@ class Shard {
     std::uint64_t hot_bytes_used() const { return local_.hot.bytes(); }
     std::uint64_t live_bytes() const { return local_.segments.live_total(); }
     std::uint64_t stream_count() const;
-    std::uint32_t leaders() const;
+    std::uint32_t leaders() const;     // groups that this node leads
+    std::uint32_t leaderless() const;  // groups whose leader it does not know
     std::size_t group_count() const { return replicas_.size(); }
     // Hash of all groups' replicated state: tests compare it across a restart.
     std::uint64_t state_hash() const;
