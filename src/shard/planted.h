@@ -13,6 +13,14 @@ enum class Planted : std::uint8_t {
     ticket_by_index,    // whoever asked for an entry is answered for the one in its place
     reads_unconfirmed,  // reads are answered from applied state without a ReadIndex (R9)
     bodies_shifted,     // entries that were known already are not skipped in a frame
+    // Of fetched snapshots:
+    install_without_restart,  // the log is not told that it begins anew
+    live_not_told,            // nor which segments the snapshot names
+    tail_kept,                // what the old log has beyond the snapshot is not cut off first
+    gap_too_short,            // a piece more counts as held than is
+    other_incarnation,        // bytes are taken over from a stream of the same name
+    piece_twice,              // an answer that comes twice is taken twice
+    reads_not_asked_anew,     // reads confirmed before an install are served after it
 };
 
 #if defined(URSULA_PLANTED_BUGS)

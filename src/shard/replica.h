@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "raft/group.h"
 #include "shard/entry_places.h"
 #include "shard/pending.h"
+#include "shard/snapshot_fetch.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
 
@@ -96,7 +98,9 @@ struct Replica {
     raft::ReadContext read_context;
     std::vector<ParkedRead> parked;
 
-    base::LogIndex snapshot;        // newest durable one
+    base::LogIndex snapshot;  // newest durable one; entries behind log().snapshot() are kept
+    base::LogIndex
+        snapshot_file;  // of the newest in the store: newer when a fetched one was not needed
     std::uint64_t image_bytes = 0;  // of it
     RecoveredEntries recovered;     // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
@@ -108,6 +112,10 @@ struct Replica {
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
     bool keeps = false;                // listed as one that holds applied entries
     bool turn_end = false;             // listed for a raft::TurnEnd
+    std::unique_ptr<SnapshotFetch> fetch;
+    std::vector<std::unique_ptr<stream::Machine>> fetched;  // of fetches given up, for the next one
+    base::Instant fetched_until;
+    std::vector<std::unique_ptr<ServedFetch>> served;
 };
 
 }  // namespace ursula::shard

@@ -23,7 +23,7 @@ void read(base::Bytes frame) {
     FrameWriter writer;
     FrameItem item;
     while (reader.next(item)) {
-        if (item.is_beat) {
+        if (item.kind == FrameItem::Kind::beat) {
             writer.add_beat(item.write_age_ms, item.led);
             continue;
         }

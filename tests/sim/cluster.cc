@@ -49,6 +49,7 @@ Cluster::Cluster(std::uint64_t seed, bool print)
     cuts_ = random_.chance(1, 2);
     pauses_ = random_.chance(1, 3);
     slow_disks_ = random_.chance(1, 3);
+    snapshots_ = fault_random_.chance(1, 2);
     net_ = std::make_unique<SimNet>(nodes, shards_, now_, net_random_);
     net_->faults.loss_permille = random_.chance(1, 2) ? random_.below(100) : 0;
     net_->faults.double_permille = random_.chance(1, 2) ? random_.below(100) : 0;
@@ -136,6 +137,10 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = small_log_ ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = small_log_ ? 1500 : 4 << 10;
+    if (snapshots_) {
+        options.snapshot_log_bytes = 96 << 10;
+        options.log_kept_bytes = 64 << 10;
+    }
     if (nodes_.size() > 1) {
         for (const Node& member : nodes_) {
             options.members.push_back(
@@ -172,7 +177,8 @@ void Cluster::start(Node& node) {
             const raft::Group& replica = part.shard->group(base::GroupId(group));
             const raft::Status status = replica.status();
             const raft::EntryId durable = node.durable[group];
-            if (durable.index.value != 0 && !replica.log().contains(durable)) {
+            // What a snapshot covers is compared by its state.
+            if (durable.index > status.snapshot.index && !replica.log().contains(durable)) {
                 fail(
                     fmt::format("n{} g{} had entry {} of term {} on disk; after its restart its "
                                 "log ends at {}",
@@ -199,7 +205,9 @@ void Cluster::crash(Node& node, bool power) {
             node.parts[group % shards_].shard->group(base::GroupId(group)).log();
         node.durable[group] = {log.term_at(status.persisted), status.persisted};
         node.promised[group] = status.hard_state_persisted;
-        report_.fetches += group < shards_ ? node.parts[group].shard->counters().log_fetches : 0;
+        if (group < shards_) {
+            count(*node.parts[group].shard);
+        }
     }
     net_->detach(node.number);
     for (Part& part : node.parts) {
@@ -436,9 +444,22 @@ void Cluster::heal() {
     }
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
-            report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
+            if (node.up) {
+                count(*part.shard);
+            }
         }
     }
+}
+
+void Cluster::count(const shard::Shard& shard) {
+    const shard::ShardCounters& counters = shard.counters();
+    report_.fetches += counters.log_fetches;
+    report_.snapshots += counters.snapshots;
+    report_.installed += counters.snapshots_installed;
+    report_.given_up += counters.fetches_given_up;
+    report_.fetched_bytes += counters.fetched_bytes;
+    report_.kept_bytes += counters.fetch_bytes_kept;
+    report_.gone += counters.fetch_streams_gone;
 }
 
 void Cluster::converge() {
@@ -726,7 +747,7 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
             const auto later = std::lower_bound(terms.begin(), terms.end(), replica.term().value);
             const base::LogIndex end(static_cast<std::uint64_t>(later - terms.begin()));
             if (log.last() < end ||
-                (end.value > 0 && log.term_at(end).value != terms[end.value - 1])) {
+                (end > log.snapshot().index && log.term_at(end).value != terms[end.value - 1])) {
                 fail(fmt::format("n{} leads g{} in term {} without entry {} that was applied",
                                  node.number, group, replica.term().value, end.value));
             }
@@ -738,6 +759,13 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
     const base::LogIndex applied = shard.machine(base::GroupId(group)).applied().index;
     base::LogIndex& checked = node.checked[group];
     if (applied <= checked) {
+        return;
+    }
+    // What a snapshot brought was seen where it was applied.
+    checked = std::max(checked, std::min(log.snapshot().index, applied));
+    if (checked.value > terms.size()) {
+        fail(fmt::format("n{} g{} has a snapshot of entry {}, which nobody applied", node.number,
+                         group, checked.value));
         return;
     }
     for (; checked < applied; checked = checked.next()) {
@@ -769,7 +797,9 @@ void Cluster::check_matching(std::uint32_t group) {
             const raft::IdLog& other =
                 nodes_[b].parts[group % shards_].shard->group(base::GroupId(group)).log();
             bool matched = false;
-            for (base::LogIndex at = std::min(one.last(), other.last()); at.value > 0;
+            const base::LogIndex first =
+                std::max({one.snapshot().index, other.snapshot().index, base::LogIndex(1)});
+            for (base::LogIndex at = std::min(one.last(), other.last()); at >= first;
                  at = base::LogIndex(at.value - 1)) {
                 const bool same = one.term_at(at) == other.term_at(at);
                 if (matched && !same) {

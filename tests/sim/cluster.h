@@ -37,6 +37,12 @@ struct ClusterReport {
     std::uint64_t crashes = 0;
     std::uint64_t elections = 0;
     std::uint64_t fetches = 0;  // entries read back for a follower
+    std::uint64_t snapshots = 0;
+    std::uint64_t installed = 0;      // snapshots fetched from another node
+    std::uint64_t given_up = 0;       // fetches that were
+    std::uint64_t fetched_bytes = 0;  // of payload
+    std::uint64_t kept_bytes = 0;     // that a fetch found here
+    std::uint64_t gone = 0;           // streams that were removed during a fetch
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
@@ -109,6 +115,7 @@ class Cluster {
     void turn(Node& node, std::size_t part);
     void fault();
     void heal();
+    void count(const shard::Shard& shard);
 
     // Clients.
     void ask(Client& client);
@@ -161,6 +168,7 @@ class Cluster {
     bool pauses_ = false;
     bool slow_disks_ = false;
     bool small_log_ = false;
+    bool snapshots_ = false;  // logs are short, so they are taken and followers need them
     base::Instant next_fault_{};
     base::Instant uncut_at_ = base::Instant::never();
     base::Instant unslow_at_ = base::Instant::never();

@@ -49,6 +49,12 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         sum.crashes += report.crashes;
         sum.elections += report.elections;
         sum.fetches += report.fetches;
+        sum.snapshots += report.snapshots;
+        sum.installed += report.installed;
+        sum.given_up += report.given_up;
+        sum.fetched_bytes += report.fetched_bytes;
+        sum.kept_bytes += report.kept_bytes;
+        sum.gone += report.gone;
         sum.frames += report.frames;
         sum.frames_lost += report.frames_lost;
         sum.healed_ms = std::max(sum.healed_ms, report.healed_ms);
@@ -59,11 +65,17 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
     const std::uint64_t seeds = last - first + 1;
     fmt::print(
         "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, {} "
-        "reads, {} crashes, {} elections, {} reads of the log for followers, {} frames, {} lost; "
+        "reads, {} crashes, {} elections, {} reads of the log for followers, {} snapshots, {} "
+        "frames, "
+        "{} lost; "
         "the slowest healing took {} ms; {} vacuous\n",
         seeds, sum.events, sum.simulated_ms / 1000, sum.appends, sum.acknowledged, sum.unknown,
-        sum.reads, sum.crashes, sum.elections, sum.fetches, sum.frames, sum.frames_lost,
-        sum.healed_ms, vacuous);
+        sum.reads, sum.crashes, sum.elections, sum.fetches, sum.snapshots, sum.frames,
+        sum.frames_lost, sum.healed_ms, vacuous);
+    fmt::print(
+        "{} snapshots installed from another node, {} fetches given up, {} bytes fetched, {} bytes "
+        "found here, {} streams gone meanwhile\n",
+        sum.installed, sum.given_up, sum.fetched_bytes, sum.kept_bytes, sum.gone);
     // Few lives may well be quiet ones.
     if (only == 0 && seeds >= 100) {
         CHECK(vacuous * 20 <= seeds);
@@ -71,6 +83,10 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.crashes > seeds);
         CHECK(sum.elections > seeds * 2);
         CHECK(sum.fetches > 0);
+        CHECK(sum.installed > seeds / 4);
+        CHECK(sum.given_up > 0);
+        CHECK(sum.fetched_bytes > 0);
+        CHECK(sum.kept_bytes > 0);
     }
 }
 

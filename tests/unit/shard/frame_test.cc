@@ -150,7 +150,7 @@ TEST_CASE("a frame is read as it was written") {
         for (std::size_t i = 0; i < all.size(); ++i) {
             CAPTURE(i);
             REQUIRE(reader.next(item));
-            CHECK(!item.is_beat);
+            CHECK(item.kind != FrameItem::Kind::beat);
             CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
             CHECK((item.message ==
                    raft::Message{header.from.node, header.to.node, Term(100 + i), all[i]}));
@@ -163,7 +163,7 @@ TEST_CASE("a frame is read as it was written") {
             }
         }
         REQUIRE(reader.next(item));
-        CHECK(item.is_beat);
+        CHECK(item.kind == FrameItem::Kind::beat);
         CHECK(item.write_age_ms == 250);
         CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
         CHECK(!reader.next(item));
