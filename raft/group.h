@@ -165,10 +165,12 @@ class Group {
     // follower.cc
     void on(const Message& from, const Replicate& entries, Now now, Effects& effects);
     void on(const Message& from, const SnapshotOffer& offer, Now now, Effects& effects);
+    void on(const SnapshotComing& coming, Now now, Effects& effects);
     void on(const SnapshotInstalled& installed, Now now, Effects& effects);
     void on(const SnapshotFailed& failed, Now now, Effects& effects);
     bool hear_leader(const Message& from, Now now, Effects& effects);
     bool accept(const Replicate& entries, Now now, Effects& effects);
+    bool cut(LogIndex from, Effects& effects);
     void follow_commit(LogIndex commit, Effects& effects);
     void acknowledge(Effects& effects);
 

@@ -664,6 +664,13 @@ void Loop::log_events() {
             case shard::ShardEvent::Kind::snapshot_failed:
                 base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
                 break;
+            case shard::ShardEvent::Kind::snapshot_installed:
+                base::log(base::Event::snapshot_installed,
+                          {{"shard", self_}, {"what", event.text}});
+                break;
+            case shard::ShardEvent::Kind::follower_reverted:
+                base::log(base::Event::follower_reverted, {{"shard", self_}, {"what", event.text}});
+                break;
             case shard::ShardEvent::Kind::disk_full:
                 ++neighbours_.full_disks;
                 base::log(base::Event::storage_full, {{"shard", self_}, {"why", event.text}});

@@ -107,6 +107,26 @@ constexpr std::size_t replication_bytes_held_max = 64 * mib;
 // Read back from the log for one follower of one group at a time, but always one entry.
 constexpr std::size_t log_fetch_bytes_max = 1 * mib;
 constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
+// Per shard: log that only lagging followers may still need. Beyond it they are sent a snapshot, of
+// which only what they lack is moved; a follower that was away for some minutes catches up by the
+// log.
+constexpr std::uint64_t log_kept_bytes_max = 256 * mib;
+// How often a leader looks whether its followers still need what it keeps.
+constexpr std::int64_t log_kept_look_ms = 100;
+// A snapshot fetched from another node (shard/snapshot_fetch.h). Sent ahead of what the follower
+// said it has: covers a round trip with a disk read and write. It is also what may stand in memory.
+constexpr std::size_t fetch_window_bytes = 1 * mib;
+constexpr std::size_t fetch_piece_bytes = 128 * kib;  // of an image or a stream in one item
+constexpr std::size_t fetch_asks_max = 64;            // streams asked for at a time
+constexpr std::size_t fetches_max = 2;                // per shard, at a time
+// What a turn may spend on looking which bytes are here already: streams and pieces.
+constexpr std::size_t fetch_steps_per_turn = 4096;
+constexpr std::int64_t fetch_retry_ms = 200;      // without an answer: ask again
+constexpr std::int64_t fetch_silence_ms = 3'000;  // without progress: given up, what came is kept
+constexpr std::size_t fetches_kept_max = 2;       // per group, given up and kept for the next
+constexpr std::int64_t fetch_kept_ms = 60'000;
+// A sender keeps the log behind an image, and the image, this long after the last question.
+constexpr std::int64_t fetch_pinned_ms = 10'000;
 // Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
 // them be lost.
 constexpr std::int64_t beat_interval_ms = 100;
@@ -149,6 +169,10 @@ constexpr std::uint32_t node_id_max = 65'535;
 constexpr std::size_t cluster_name_bytes_max = 64;
 constexpr std::size_t member_url_bytes_max = 256;
 constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
+// A log write under way for this long makes this node's leaders hand over: before the others take
+// the node for dead (raft::limits::election_timeout). Well again after this long without one.
+constexpr std::int64_t disk_trouble_ms = 200;
+constexpr std::int64_t disk_well_ms = 1'000;
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =

@@ -45,6 +45,10 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "A group's image is durable and was read back.")                                         \
     EVENT(snapshot_failed, "snapshot.failed", warning,                                             \
           "A group's image could not be written; it is tried again in a second.")                  \
+    EVENT(snapshot_installed, "snapshot.installed", info,                                          \
+          "A group was behind what other nodes' logs still hold and took over a snapshot.")        \
+    EVENT(follower_reverted, "follower.reverted", error,                                           \
+          "A node lost entries that it had acknowledged; remove it and add it again.")             \
     EVENT(data_damaged, "data.damaged", error,                                                     \
           "Stored bytes failed their checksum and were not served; check the disk.")               \
     EVENT(turn_slow, "turn.slow", warning,                                                         \

@@ -15,6 +15,7 @@
 #include "raft/message.h"
 #include "shard/frame.h"
 #include "shard/peer_net.h"
+#include "shard/snapshot_fetch.h"
 #include "storage/wal.h"
 
 namespace ursula::shard {
@@ -53,6 +54,9 @@ struct PeerLink {
     FrameWriter frame;
     std::uint64_t sequence = 0;          // of the newest frame
     std::deque<WaitingEntries> waiting;  // those of one group in their order
+    std::deque<WaitingAsk> asks;
+    std::deque<WaitingAnswer> answers;
+    std::size_t fetch_bytes = 0;  // of fetches, in this turn's frame
 
     // Hearing.
     base::Instant heard;  // the newest frame of its life

@@ -8,16 +8,25 @@ namespace ursula::shard {
 
 enum class Planted : std::uint8_t {
     none,
-    vote_before_sync,      // terms and votes count as durable when they are staged (R6)
-    hint_ahead,            // entries say that all before them is committed
-    ticket_by_index,       // whoever asked for an entry is answered for the one in its place
-    reads_unconfirmed,     // reads are answered from applied state without a ReadIndex (R9)
-    bodies_shifted,        // entries that were known already are not skipped in a frame
-    forward_resent,        // a forwarded write is sent again after its connection began anew
-    forward_twice,         // a forwarded write in a doubled frame is done twice
+    vote_before_sync,   // terms and votes count as durable when they are staged (R6)
+    hint_ahead,         // entries say that all before them is committed
+    ticket_by_index,    // whoever asked for an entry is answered for the one in its place
+    reads_unconfirmed,  // reads are answered from applied state without a ReadIndex (R9)
+    bodies_shifted,     // entries that were known already are not skipped in a frame
+    // Of forwarded writes:
+    forward_resent,        // one is sent again after its connection began anew
+    forward_twice,         // one in a doubled frame is done twice
     submitted_rerouted,    // one in a deposed leader's log is sent to the next one
-    unknown_as_refused,    // lost forwards are told as certain refusals
+    unknown_as_refused,    // lost ones are told as certain refusals
     refused_reads_served,  // reads that lost their leader are answered from applied state
+    // Of fetched snapshots:
+    install_without_restart,  // the log is not told that it begins anew
+    live_not_told,            // nor which segments the snapshot names
+    tail_kept,                // what the old log has beyond the snapshot is not cut off first
+    gap_too_short,            // a piece more counts as held than is
+    other_incarnation,        // bytes are taken over from a stream of the same name
+    piece_twice,              // an answer that comes twice is taken twice
+    reads_not_asked_anew,     // reads confirmed before an install are served after it
 };
 
 #if defined(URSULA_PLANTED_BUGS)

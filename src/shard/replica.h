@@ -16,6 +16,7 @@
 #include "shard/entry_places.h"
 #include "shard/forward.h"
 #include "shard/pending.h"
+#include "shard/snapshot_fetch.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
 
@@ -113,7 +114,9 @@ struct Replica {
     raft::ReadContext read_context;
     std::vector<ParkedRead> parked;
 
-    base::LogIndex snapshot;        // newest durable one
+    base::LogIndex snapshot;  // newest durable one; entries behind log().snapshot() are kept
+    base::LogIndex
+        snapshot_file;  // of the newest in the store: newer when a fetched one was not needed
     std::uint64_t image_bytes = 0;  // of it
     RecoveredEntries recovered;     // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
@@ -132,6 +135,10 @@ struct Replica {
     bool waits = false;                // listed for one of these
     base::Instant heard_leader;        // when it last had one
     bool tails_ended = false;          // since then
+    std::unique_ptr<SnapshotFetch> fetch;
+    std::vector<std::unique_ptr<stream::Machine>> fetched;  // of fetches given up, for the next one
+    base::Instant fetched_until;
+    std::vector<std::unique_ptr<ServedFetch>> served;
 };
 
 }  // namespace ursula::shard

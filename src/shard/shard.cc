@@ -1,6 +1,7 @@
 #include "shard/shard.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "shard/planted.h"
 
@@ -48,6 +49,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     }
     run_removals();
     write_entries();
+    if (!fetching_.empty()) {
+        run_fetches();
+    }
     run_snapshots();
     wal_->flush(now.mono);
     // A MemoryDisk has everything durable by now, and what that leads to (a new leader's noop) as
@@ -95,7 +99,18 @@ void Shard::take_disk() {
             if (!finished.damage.empty()) {
                 events_.push_back({ShardEvent::Kind::data_damaged, std::move(finished.damage)});
             }
-            replies_->push_back(std::move(finished.reply));
+            if (finished.reply.to == internal) {
+                on_bytes_read(finished.reply);
+            } else {
+                replies_->push_back(std::move(finished.reply));
+            }
+        }
+    }
+    if (!fetching_.empty()) {
+        placed_.clear();
+        wal_->take_payloads(placed_);
+        for (const storage::PayloadPlaced& placed : placed_) {
+            on_placed(placed);
         }
     }
     storage::SnapshotStore::Finished finished;
@@ -202,8 +217,21 @@ void Shard::carry_out(Replica& replica) {
             forget_tickets(replica, replica.entries.front().commands, api::Refusal::not_leader);
         }
     }
+    if (effects.reverted != base::NodeId{}) {
+        events_.push_back(
+            {ShardEvent::Kind::follower_reverted,
+             "group " + std::to_string(replica.id().value) + ": node " +
+                 std::to_string(effects.reverted.value) +
+                 " has lost entries that it had acknowledged (its disk was replaced, or lies); it "
+                 "has no voice in this group any more: remove it from the cluster and add it "
+                 "again"});
+    }
+    const std::optional<raft::FetchSnapshot> fetch = effects.fetch_snapshot;
     effects.clear();
     want_turn_end(replica);
+    if (fetch) {
+        begin_fetch(replica, *fetch);
+    }
     if (commit_to.value != 0) {
         apply_through(replica, commit_to);
     }
@@ -239,6 +267,9 @@ bool Shard::ready() const {
 base::Instant Shard::deadline() const {
     base::Instant at =
         std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline()});
+    if (!fetching_.empty()) {
+        at = std::min(at, fetches_deadline());
+    }
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }
@@ -271,10 +302,9 @@ std::uint32_t Shard::leaders() const {
 }
 
 std::uint32_t Shard::leaderless() const {
-    return static_cast<std::uint32_t>(
-        std::count_if(replicas_.begin(), replicas_.end(), [](const auto& replica) {
-            return replica->group.leader() == base::NodeId{};
-        }));
+    return static_cast<std::uint32_t>(std::count_if(
+        replicas_.begin(), replicas_.end(),
+        [](const auto& replica) { return replica->group.leader() == base::NodeId{}; }));
 }
 
 std::uint64_t Shard::state_hash() const {

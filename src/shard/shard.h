@@ -5,8 +5,10 @@
 //
 // Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
-// · shard_snapshot.cc snapshots · shard_peers.cc frames in and the nodes' liveness · shard_send.cc
-// frames out · bucket_removal.cc · shard_inspect.cc for operators.
+// · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
+// snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
+// shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · bucket_removal.cc ·
+// shard_inspect.cc for operators.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +16,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/call.h"
 #include "api/reply.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "base/siphash.h"
 #include "base/time.h"
@@ -51,7 +55,8 @@ struct ShardOptions {
     std::uint64_t snapshot_log_bytes = 256u
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
-    bool begun = false;                        // NodeFile::begun
+    std::uint64_t log_kept_bytes = base::limits::log_kept_bytes_max;
+    bool begun = false;  // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).
     std::uint32_t wal_batch_bytes_max = base::limits::wal_batch_bytes_max;
@@ -97,6 +102,13 @@ struct ShardCounters {
     std::uint64_t forwards_taken = 0;   // those of other nodes
     std::uint64_t forwards_failed = 0;  // refused, or of unknown outcome, for want of a leader
     std::uint64_t log_fetches = 0;      // entries read back for followers, in so many pieces
+    std::uint64_t images_served = 0;    // to followers
+    std::uint64_t fetches_begun = 0;
+    std::uint64_t fetches_given_up = 0;
+    std::uint64_t fetched_bytes = 0;     // of payload
+    std::uint64_t fetch_bytes_kept = 0;  // payload that was here and was not fetched
+    std::uint64_t fetch_streams_gone = 0;
+    std::uint64_t snapshots_installed = 0;
 };
 
 // Something a person reading the log should see; the loop logs it.
@@ -104,6 +116,8 @@ struct ShardEvent {
     enum class Kind : std::uint8_t {
         snapshot_written,
         snapshot_failed,
+        snapshot_installed,
+        follower_reverted,
         disk_full,
         disk_ok_again,
         data_damaged
@@ -212,9 +226,11 @@ class Shard {
     void forget_fetch(WaitingEntries& waiting);
     void end_turn();
     void send_beats();
+    void look_after_disk(base::Duration age);
     void send_frames();
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
+    void forget_kept(Replica& replica);
 
     // shard_forward.cc
     bool pass_on(const api::Call& call);
@@ -259,6 +275,7 @@ class Shard {
     void place_payload(const stream::Command& command, std::span<const storage::Location> pieces);
     void forget_producers(Replica& replica, const stream::Outcome& outcome);
     void note_change(const stream::Outcome& outcome);
+    void tell_removed(std::uint32_t watch);
     void send_posts();
     static api::Answer answer_of(const stream::Outcome& outcome);
 
@@ -297,6 +314,43 @@ class Shard {
     bool snapshot_waits() const;
     void begin_snapshot();
     void end_snapshot(const storage::SnapshotStore::Finished& finished);
+    static bool is_being_imaged(const Replica& replica);
+    base::LogIndex forgettable(const Replica& replica) const;
+    void forget_log(Replica& replica, base::LogIndex through);
+    void look_after_kept_log();
+
+    // shard_fetch.cc
+    void begin_fetch(Replica& replica, const raft::FetchSnapshot& wanted);
+    void ask(Replica& replica, FetchAsk::What what, const SnapshotFetch::Ask* bytes, bool again);
+    void run_fetches();
+    void run_fetch(Replica& replica);
+    base::Instant fetches_deadline() const;
+    bool may_ask(const Replica& replica) const;
+    void look_at_streams(Replica& replica);
+    bool take_over(Replica& replica, stream::Stream& stream, std::size_t& steps);
+    void on_fetch_data(Replica& replica, const FrameItem& item);
+    void take_image(Replica& replica, const FrameItem& item);
+    void take_bytes(Replica& replica, const FrameItem& item);
+    void on_placed(const storage::PayloadPlaced& placed);
+    void place_next(SnapshotFetch& fetch);
+    void give_up_fetch(Replica& replica);
+    void end_fetch(Replica& replica);
+    void begin_install(Replica& replica);
+    void end_install(Replica& replica, const storage::SnapshotStore::Finished& finished,
+                     std::vector<storage::SegmentId>& live);
+    void install(Replica& replica, const std::vector<storage::SegmentId>& live);
+    void move_watches(Replica& replica, stream::Machine& machine);
+
+    // shard_serve.cc
+    void on_fetch_ask(PeerLink& link, Replica& replica, const FetchAsk& ask);
+    ServedFetch* begin_serving(PeerLink& link, Replica& replica, const FetchAsk& ask);
+    static void stop_serving(Replica& replica);
+    static base::LogIndex pinned_through(const Replica& replica);
+    void serve_fetches();
+    void send_image(Replica& replica, ServedFetch& served);
+    void answer_asks(PeerLink& link);
+    void answer_ask(PeerLink& link, WaitingAsk& waiting);
+    void on_bytes_read(api::Reply& reply);
 
     // bucket_removal.cc
     struct Removal {
@@ -346,6 +400,13 @@ class Shard {
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;
+    std::uint64_t next_fetch_ = 0;
+    std::vector<Replica*> fetching_;  // with a fetch, or what is left of one
+    std::vector<Replica*> serving_;
+    std::vector<std::unique_ptr<ByteRead>> byte_reads_;
+    std::vector<std::byte> location_slice_of_image_;  // made with it, of no use to others
+    bool disk_trouble_ = false;                       // as the groups were told
+    base::Instant disk_well_at_;                      // then it is over
     stream::Local local_;
     std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id
     std::unique_ptr<storage::Wal> wal_;
@@ -369,7 +430,9 @@ class Shard {
     std::vector<std::byte> image_slice_;
     std::vector<std::byte> location_slice_;
     bool image_sent_ = false;
+    bool installing_ = false;  // it is of a fetched machine
     base::Instant snapshot_again_;
+    base::Instant kept_look_at_;
     std::uint64_t snapshot_look_at_ = 0;        // of the bytes written to the log
     std::uint64_t live_at_round_ = UINT64_MAX;  // live payload when the last round began
 
@@ -382,9 +445,11 @@ class Shard {
     // Reused each turn.
     std::vector<storage::DiskOp*> done_;
     std::vector<storage::Persisted> persisted_;
+    std::vector<storage::PayloadPlaced> placed_;
     std::vector<storage::ReadRequest*> reads_;
     std::vector<DiskReads::Finished> finished_reads_;
     std::vector<storage::Location> locations_;
+    std::vector<std::pair<base::GroupId, base::LogIndex>> kept_;
     std::vector<stream::Place> places_;
     stream::ReadPlan plan_;
     std::vector<ShardEvent> events_;

@@ -287,8 +287,8 @@ void Shard::take_call(PeerLink& link, const FrameHeader& header, const FrameItem
                               (link.generation & ((1u << generation_bits) - 1)));
     // A call that this version cannot read, or a body that its log has no room for, is refused for
     // certain; nodes of one cluster agree on both but for the time of a change.
-    if (!read_call(item.call, item.group, call.verb) ||
-        item.call.size() > options_.segment_bytes / 4 + call_head_bytes + limits::kib) {
+    if (!read_call(item.bytes, item.group, call.verb) ||
+        item.bytes.size() > options_.segment_bytes / 4 + call_head_bytes + limits::kib) {
         ++counters_.frames_refused;
         reply(call.from, call.id, api::Refused{api::Refusal::overloaded});
         return;
@@ -324,7 +324,7 @@ void Shard::take_answer(const PeerLink& link, const FrameItem& item) {
         return;
     }
     api::Answer answer;
-    if (!read_answer(item.call, answer)) {
+    if (!read_answer(item.bytes, answer)) {
         ++counters_.frames_refused;
         answer = api::Refused{api::Refusal::outcome_unknown};
     }

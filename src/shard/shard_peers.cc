@@ -105,7 +105,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
     const bool newest = header.sequence > link->heard_sequence;
     link->heard_sequence = std::max(link->heard_sequence, header.sequence);
     while (reader.next(item_)) {
-        if (item_.is_beat) {
+        if (item_.kind == FrameItem::Kind::beat) {
             if (newest) {
                 take_beat(*link, item_);
             }
@@ -117,15 +117,23 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             ++counters_.frames_refused;
             return;
         }
-        if (item_.is_call) {
+        if (item_.kind == FrameItem::Kind::call) {
             take_call(*link, header, item_);
             continue;
         }
-        if (item_.is_answer) {
+        if (item_.kind == FrameItem::Kind::answer) {
             take_answer(*link, item_);
             continue;
         }
         Replica& replica = this->replica(item_.group);
+        if (item_.kind == FrameItem::Kind::fetch_ask) {
+            on_fetch_ask(*link, replica, item_.ask);
+            continue;
+        }
+        if (item_.kind == FrameItem::Kind::fetch_data) {
+            on_fetch_data(replica, item_);
+            continue;
+        }
         replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
         carry_out(replica);
     }

@@ -81,6 +81,10 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
         forget_fetch(waiting);
         return true;
     }
+    if (waiting.message.prev.index < replica.group.log().snapshot().index) {
+        forget_fetch(waiting);
+        return true;  // forgotten meanwhile: Raft asks again and offers a snapshot
+    }
     if (waiting.message.last == waiting.message.prev.index) {
         link.frame.add_replicate(replica.id(), waiting.term, waiting.message);
         return true;
@@ -165,7 +169,7 @@ void Shard::fetch_entries(WaitingEntries& waiting) {
         pieces += place.pieces.size();
         fetch->last = index;
     }
-    VERIFY(fetch->last >= fetch->first);  // held or placed: there is no third
+    VERIFY(fetch->last >= fetch->first);  // held, placed or forgotten: there is no fourth
     fetch->bytes.resize(bytes);
     fetch->requests.reserve(pieces);
     std::size_t at = 0;
@@ -265,6 +269,7 @@ void Shard::end_turn() {
         carry_out(replica);
     }
     turn_ends_.clear();
+    serve_fetches();
     send_beats();
     send_frames();
     for (Replica* replica : keeping_) {
@@ -303,9 +308,28 @@ void Shard::send_beats() {
     const base::Instant oldest = wal_->oldest_write();
     const std::int64_t age =
         oldest == base::Instant::never() ? 0 : std::max<std::int64_t>((now_.mono - oldest).ms(), 0);
+    look_after_disk(base::milliseconds(age));
     for (PeerLink& link : links_) {
         link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
                             led_);
+    }
+}
+
+// A slow or stuck log makes this node's leaders hand over before the others take them for dead.
+// Said again with each beat while it lasts; over when the log was quick for a while.
+void Shard::look_after_disk(base::Duration age) {
+    const bool slow = age >= base::milliseconds(limits::disk_trouble_ms);
+    if (slow) {
+        disk_well_at_ = now_.mono + base::milliseconds(limits::disk_well_ms);
+    }
+    const bool trouble = slow || (disk_trouble_ && now_.mono < disk_well_at_);
+    if (!trouble && !disk_trouble_) {
+        return;
+    }
+    disk_trouble_ = trouble;
+    for (auto& replica : replicas_) {
+        replica->group.step(raft::DiskTrouble{trouble}, now_, replica->effects);
+        carry_out(*replica);
     }
 }
 
@@ -347,6 +371,19 @@ void Shard::keep_or_release(Replica& replica, base::LogIndex index, std::size_t 
         keeping_.push_back(&replica);
     }
     kept_bytes_ += bytes;
+}
+
+// Another log begins.
+void Shard::forget_kept(Replica& replica) {
+    if (!replica.keeps) {
+        return;
+    }
+    const base::LogIndex applied = replica.machine.applied().index;
+    for (; replica.kept_from <= applied; replica.kept_from = replica.kept_from.next()) {
+        kept_bytes_ -= wal_->body(replica.id(), replica.kept_from).size();
+    }
+    replica.keeps = false;
+    std::erase(keeping_, &replica);
 }
 
 // Entries that every live follower was sent need not stay, nor those beyond the bound: they can be

@@ -21,18 +21,18 @@ void read_forwarded(const FrameItem& item) {
     std::vector<std::byte> again;
     api::Verb verb;
     api::Answer answer;
-    if (item.is_call) {
-        if (!read_call(item.call, item.group, verb)) {
+    if (item.kind == FrameItem::Kind::call) {
+        if (!read_call(item.bytes, item.group, verb)) {
             return;
         }
         write_call(verb, again);
     } else {
-        if (!read_answer(item.call, answer)) {
+        if (!read_answer(item.bytes, answer)) {
             return;
         }
         write_answer(answer, again);
     }
-    VERIFY(base::equal_bytes(again, item.call));
+    VERIFY(base::equal_bytes(again, item.bytes));
 }
 
 void read(base::Bytes frame) {
@@ -43,18 +43,18 @@ void read(base::Bytes frame) {
     FrameWriter writer;
     FrameItem item;
     while (reader.next(item)) {
-        if (item.is_beat) {
+        if (item.kind == FrameItem::Kind::beat) {
             writer.add_beat(item.write_age_ms, item.led);
             continue;
         }
-        if (item.is_call) {
+        if (item.kind == FrameItem::Kind::call) {
             read_forwarded(item);
-            writer.add_call(item.group, item.number, item.call);
+            writer.add_call(item.group, item.number, item.bytes);
             continue;
         }
-        if (item.is_answer) {
+        if (item.kind == FrameItem::Kind::answer) {
             read_forwarded(item);
-            writer.add_answer(item.group, item.number, item.call);
+            writer.add_answer(item.group, item.number, item.bytes);
             continue;
         }
         const auto* entries = std::get_if<raft::Replicate>(&item.message.body);

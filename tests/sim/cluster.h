@@ -47,6 +47,12 @@ struct ClusterFigures {
     std::uint64_t elections = 0;
     std::uint64_t fetches = 0;   // entries read back for a follower
     std::uint64_t forwards = 0;  // writes taken over from other nodes
+    std::uint64_t snapshots = 0;
+    std::uint64_t installed = 0;      // snapshots fetched from another node
+    std::uint64_t given_up = 0;       // fetches that were
+    std::uint64_t fetched_bytes = 0;  // of payload
+    std::uint64_t kept_bytes = 0;     // that a fetch found here
+    std::uint64_t gone = 0;           // streams that were removed during a fetch
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
@@ -137,6 +143,7 @@ class Cluster final : public FrameWitness {
     // life.cc
     void start(Node& node);
     void check_start(Node& node, std::size_t part);
+    void count(const shard::Shard& shard);
     void crash(Node& node, bool power);
     void lose(Node& node);
     shard::ShardOptions options_of(const Node& node, std::size_t part) const;

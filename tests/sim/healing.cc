@@ -35,8 +35,9 @@ void Cluster::heal() {
     }
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
-            report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
-            report_.forwards += node.up ? part.shard->counters().forwards_taken : 0;
+            if (node.up) {
+                count(*part.shard);
+            }
         }
     }
 }

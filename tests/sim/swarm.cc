@@ -135,6 +135,7 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.net.double_permille = random.below(100);
     swarm.net.delay_permille = random.below(50);
     swarm.fault_gap_ms_max = static_cast<std::int64_t>(random.between(200, 2000));
+    swarm.snapshots = random.chance(1, 2);
     return swarm;
 }
 
@@ -157,6 +158,7 @@ std::string to_text(const Swarm& swarm) {
     tell("clients", swarm.clients, drawn.clients);
     tell("life", swarm.life_ms, drawn.life_ms);
     tell("tiny", swarm.tiny ? 1 : 0, drawn.tiny ? 1 : 0);
+    tell("snapshots", swarm.snapshots ? 1 : 0, drawn.snapshots ? 1 : 0);
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
     tell("doubles", swarm.net.double_permille, drawn.net.double_permille);
     tell("delays", swarm.net.delay_permille, drawn.net.delay_permille);
@@ -228,6 +230,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.life_ms = static_cast<std::int64_t>(number);
         } else if (key == "tiny") {
             swarm.tiny = number != 0;
+        } else if (key == "snapshots") {
+            swarm.snapshots = number != 0;
         } else if (key == "loss") {
             swarm.net.loss_permille = number;
         } else if (key == "doubles") {

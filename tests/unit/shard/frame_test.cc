@@ -152,7 +152,7 @@ TEST_CASE("a frame is read as it was written") {
         for (std::size_t i = 0; i < all.size(); ++i) {
             CAPTURE(i);
             REQUIRE(reader.next(item));
-            CHECK((!item.is_beat && !item.is_call && !item.is_answer));
+            CHECK(item.kind == FrameItem::Kind::message);
             CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
             CHECK((item.message ==
                    raft::Message{header.from.node, header.to.node, Term(100 + i), all[i]}));
@@ -165,19 +165,19 @@ TEST_CASE("a frame is read as it was written") {
             }
         }
         REQUIRE(reader.next(item));
-        CHECK(item.is_beat);
+        CHECK(item.kind == FrameItem::Kind::beat);
         CHECK(item.write_age_ms == 250);
         CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
         REQUIRE(reader.next(item));
-        CHECK((item.is_call && !item.is_answer && !item.is_beat));
+        CHECK(item.kind == FrameItem::Kind::call);
         CHECK(item.group == GroupId(8));
         CHECK(item.number == 77);
-        CHECK(base::as_text(item.call) == bodies[0]);
+        CHECK(base::as_text(item.bytes) == bodies[0]);
         REQUIRE(reader.next(item));
-        CHECK((item.is_answer && !item.is_call && !item.is_beat));
+        CHECK(item.kind == FrameItem::Kind::answer);
         CHECK(item.group == GroupId(9));
         CHECK(item.number == call_number_end - 1);
-        CHECK(item.call.empty());
+        CHECK(item.bytes.empty());
         CHECK(!reader.next(item));
         CHECK(reader.ok());
         CHECK(!reader.next(item));
