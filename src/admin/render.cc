@@ -96,6 +96,7 @@ Json group_json(const NodeFacts& facts, const api::GroupView& group) {
         }
     }
     json["lag"] = lag;
+    json["streams"] = group.streams;
     json["changing"] = group.joint;
     json["transfer_to"] = id_or_null(group.transfer);
     json["members"] = members_json(facts, group);
@@ -190,6 +191,10 @@ std::string offset_token(std::uint64_t offset) {
 
 std::string render_status(const NodeFacts& facts, const api::InspectReply& found) {
     const HealthReport report = report_health(facts, found);
+    std::uint64_t streams = 0;  // every node has a replica of every group
+    for (const api::GroupView& group : found.groups) {
+        streams += group.streams;
+    }
     Json json = begin(facts);
     json["cluster"] = facts.cluster->name.empty() ? Json() : Json(facts.cluster->name);
     json["version"] = facts.version;
@@ -198,7 +203,7 @@ std::string render_status(const NodeFacts& facts, const api::InspectReply& found
     json["uptime_seconds"] = facts.uptime_seconds;
     json["nodes"] = nodes_json(facts, found);
     json["groups"] = groups_total(facts, found);
-    json["streams"] = facts.health.streams;
+    json["streams"] = streams;
     json["connections"] = facts.health.connections;
     json["live_readers"] = facts.health.live_readers;
     json["appended_bytes"] = facts.appended_bytes;

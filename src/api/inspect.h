@@ -40,6 +40,7 @@ struct GroupView {
     base::LogIndex commit;
     base::LogIndex applied;
     base::LogIndex last;
+    std::uint64_t streams = 0;
     std::uint32_t member_count = 0;
     std::array<GroupMember, group_members_max> members;
 };

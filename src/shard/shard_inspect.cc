@@ -54,6 +54,7 @@ api::GroupView view_of(const Replica& replica, base::ShardId shard) {
     view.commit = status.committed.index;
     view.applied = replica.machine.applied().index;
     view.last = status.last.index;
+    view.streams = replica.machine.streams();
     for (const raft::Peer& peer : status.peers) {
         view.members[view.member_count++] = view_of(status, peer);
     }

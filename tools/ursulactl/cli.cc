@@ -158,11 +158,11 @@ Failure unknown_option(const std::string& word, const Command* command) {
     }
     const std::string name = word.substr(0, word.find('='));
     const std::string_view near = nearest_name(name, names);
-    const std::string whose =
-        command == nullptr ? "ursulactl" : "ursulactl " + std::string(command->words);
-    return {
-        exit_usage, whose + " has no option " + printable(name),
-        near.empty() ? whose + " --help lists them" : "did you mean " + std::string(near) + "?"};
+    const std::string words(command == nullptr ? "" : command->words);
+    return {exit_usage,
+            (command == nullptr ? "there is" : words + " has") + " no option " + printable(name),
+            near.empty() ? "ursulactl " + words + (words.empty() ? "" : " ") + "--help lists them"
+                         : "did you mean " + std::string(near) + "?"};
 }
 
 Format parse_format(const std::string& text, const std::string& origin) {
@@ -304,26 +304,25 @@ Parsed read_options(const Words& words) {
 
 void place_words(const Command& command, const std::vector<std::string>& words, Values& values) {
     std::size_t next = 0;
-    const std::string whose = "ursulactl " + std::string(command.words);
+    const std::string name(command.words);
+    const std::string shows_how = "ursulactl " + name + " --help shows how";
     for (const Parameter& parameter : command.parameters) {
         if (parameter.is_option()) {
             if (parameter.required && values.find(parameter.name) == values.end()) {
                 throw Failure(exit_usage,
-                              whose + " needs " + std::string(parameter.name) +
+                              name + " needs " + std::string(parameter.name) +
                                   (parameter.value.empty() ? "" : " ") +
                                   std::string(parameter.value),
-                              whose + " --help shows how");
+                              shows_how);
             }
         } else if (next < words.size()) {
             values[std::string(parameter.name)] = words[next++];
         } else if (parameter.required) {
-            throw Failure(exit_usage, whose + " needs " + std::string(parameter.name),
-                          whose + " --help shows how");
+            throw Failure(exit_usage, name + " needs " + std::string(parameter.name), shows_how);
         }
     }
     if (next < words.size()) {
-        throw Failure(exit_usage, whose + " takes no " + in_quotes(words[next]),
-                      whose + " --help shows what it takes");
+        throw Failure(exit_usage, name + " takes no " + in_quotes(words[next]), shows_how);
     }
 }
 
@@ -449,7 +448,7 @@ Invocation parse(const std::vector<std::string>& arguments, const Surroundings& 
     } else if (!words.family.empty() && help) {
         invocation.help = help_of_family(words.family);
     } else if (!words.family.empty()) {
-        throw Failure(exit_usage, "ursulactl " + words.family + " needs a command",
+        throw Failure(exit_usage, words.family + " needs a command behind it",
                       "ursulactl " + words.family + " --help lists them");
     } else if (words.none && help) {
         invocation.help = help_of_all();

@@ -193,6 +193,10 @@ Failure Client::failure_of(const Reply& reply, const std::string& path) const {
         return {exit_failed, name + " does not know this request: it is of another version",
                 "see both: ursulactl version"};
     }
+    if (problem.code == "bucket_not_found") {
+        // The server's own hint names the host it was asked by, which a socket has none of.
+        return {exit_not_found, problem.title, "see that its name is right; PUT creates one"};
+    }
     const int code = reply.status == 400                          ? exit_usage
                      : reply.status == 401 || reply.status == 403 ? exit_denied
                      : reply.status == 404                        ? exit_not_found
