@@ -180,8 +180,8 @@ class Run:
     def run_row(self, row):
         before = self.load.failures.total()
         self.settle(f"before {row.name}")
-        since = time.monotonic_ns()
         what = row.begin()
+        since = time.monotonic_ns()
         time.sleep(self.options.hold if row.hold is None else row.hold)
         row.end(what)
         healed = time.monotonic_ns()

@@ -24,6 +24,7 @@ CONFIG = """
 listen = "{address}:{client}"
 insecure = true
 pin = false
+max_body = "4MiB"
 shards = {shards}
 drain_timeout = "2s"
 long_poll_timeout = "2s"

@@ -167,7 +167,12 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
                                refused->why == api::Refusal::no_leader ||
                                refused->why == api::Refusal::overloaded ||
                                refused->why == api::Refusal::outcome_unknown;
-        if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {
+        // A flipped bit that no start could see, found by a checksum: the node is to be replaced.
+        Node& asked = nodes_[client.node - 1];
+        if (refused->why == api::Refusal::data_damaged && asked.rotten) {
+            asked.worn_out = true;
+        } else if (!transient &&
+                   (client.existed || refused->why != api::Refusal::stream_not_found)) {
             fail(fmt::format("{} is refused with {} by n{}", client.stream,
                              static_cast<int>(refused->why), client.node));
         }

@@ -241,6 +241,10 @@ void Cluster::turn(Node& node, std::size_t at) {
         }
     }
     check(node, at);
+    if (node.worn_out) {
+        lose(node);
+        return;
+    }
     if (!part.shard->failure().empty()) {
         say(fmt::format("n{}: {}", node.number, part.shard->failure()));
         // What a failed sync was to keep may be in memory still, or gone.

@@ -94,11 +94,12 @@ class Cluster final : public FrameWitness {
     struct Node {
         std::size_t number = 0;
         bool up = false;
-        bool lost = false;     // for good: its directory is gone, or it refused it
-        bool rotten = false;   // a bit of its directory has flipped
-        base::Duration skew;   // of its clock
-        std::int64_t ppm = 0;  // by how much its clock is fast
-        base::Duration wall;   // of its wall clock
+        bool lost = false;      // for good: its directory is gone, or it refused it
+        bool rotten = false;    // a bit of its directory has flipped
+        bool worn_out = false;  // and a read has found it
+        base::Duration skew;    // of its clock
+        std::int64_t ppm = 0;   // by how much its clock is fast
+        base::Duration wall;    // of its wall clock
         base::Instant paused_until{};
         base::Instant back_at = base::Instant::never();  // down: when it starts again
         std::vector<Part> parts;
