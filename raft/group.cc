@@ -17,7 +17,10 @@ void Group::on(const Start& start, Now now, Effects& effects) {
     VERIFY(!started_ && !start.memberships.empty());
     started_ = true;
     hard_state_ = start.hard_state;
-    hard_state_persisted_ = start.hard_state;
+    if (planted(Planted::vote_forgotten)) {
+        hard_state_.vote = NodeId{};
+    }
+    hard_state_persisted_ = hard_state_;
     life_ = start.life;
     // Mixed, so that lives and nodes numbered one after the other do not draw the same.
     random_ = start.life * 0x9e37'79b9'7f4a'7c15u + id_.value * 0xd6e8'feb8'6659'fd93u +
@@ -59,7 +62,7 @@ void Group::on(const Persisted& persisted, Now now, Effects& effects) {
     VERIFY(persisted.hard_state <= hard_state_ && persisted.cuts <= cuts_);
     const bool hard_state_was_persisted = hard_state_persisted_ == hard_state_;
     hard_state_persisted_ = std::max(hard_state_persisted_, persisted.hard_state);
-    if (persisted.cuts == cuts_ && log_.contains(persisted.log)) {
+    if ((persisted.cuts == cuts_ || planted(Planted::append_aba)) && log_.contains(persisted.log)) {
         log_.set_persisted(persisted.log.index);
     }
     const bool hard_state_is_persisted = hard_state_persisted_ == hard_state_;

@@ -111,6 +111,9 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             }
             continue;
         }
+        if (planted(Planted::wrong_group) && counters_.frames_taken % 1000 == 0) {
+            item_.group = base::GroupId(item_.group.value + options_.shards);
+        }
         const std::uint32_t group = item_.group.value;
         if (group >= options_.groups || group % options_.shards != options_.id.value ||
             !link->has(item_.group)) {
@@ -193,8 +196,9 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
 // Who was silent for too long, or reports a log write that old, is down.
 void Shard::watch_links() {
     for (PeerLink& link : links_) {
-        const bool down = now_.mono - link.heard >= raft::limits::election_timeout ||
-                          link.write_age_ms >= raft::limits::election_timeout.ms();
+        const bool silent = now_.mono - link.heard >= raft::limits::election_timeout &&
+                            !planted(Planted::silence_unnoticed);
+        const bool down = silent || link.write_age_ms >= raft::limits::election_timeout.ms();
         if (down != link.down) {
             link.down = down;
             tell_groups(link, !down);
@@ -261,13 +265,22 @@ void Shard::cut_log(Replica& replica, base::LogIndex from) {
     if (planted(Planted::ticket_by_index)) {
         return;
     }
+    const bool lied = planted(Planted::lost_acknowledged);
     while (!replica.entries.empty() && replica.entries.back().id.index >= from) {
         for (std::uint32_t i = replica.entries.back().commands; i > 0; --i) {
             const Ticket ticket = replica.tickets.back();
             replica.tickets.pop_back();
             replica.touched.remove(ticket.name_hash);
             local_.hot.unreserve(ticket.reserved_bytes);
-            reply(ticket.from, ticket.call, api::Refused{api::Refusal::outcome_unknown});
+            if (lied) {
+                api::AppendReply there;
+                there.tail = 1;
+                reply(ticket.from, ticket.call, api::Answer(there));
+                continue;
+            }
+            reply(ticket.from, ticket.call,
+                  api::Refused{planted(Planted::lost_refused) ? api::Refusal::not_leader
+                                                              : api::Refusal::outcome_unknown});
         }
         replica.entries.pop_back();
     }

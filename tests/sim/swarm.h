@@ -38,6 +38,7 @@ struct NetFaults {
     std::uint64_t loss_permille = 0;
     std::uint64_t double_permille = 0;
     std::uint64_t delay_permille = 0;
+    std::uint64_t latency_us_max = 200;  // of the others
 };
 
 struct Swarm {
@@ -46,10 +47,11 @@ struct Swarm {
     std::uint32_t groups = 1;           // at least as many as any node's shards
     std::uint32_t streams = 1;
     std::uint32_t clients = 2;
-    std::int64_t life_ms = 2000;  // until the faults end
-    bool tiny = false;            // limits of the log are as small as they can be
-    bool snapshots = false;       // logs are short: snapshots are taken and followers need them
-    std::uint32_t faults = 0;     // bit per Fault
+    std::uint32_t reads_of_ten = 2;  // calls
+    std::int64_t life_ms = 2000;     // until the faults end
+    bool tiny = false;               // limits of the log are as small as they can be
+    bool snapshots = false;          // logs are short: snapshots are taken and followers need them
+    std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;
     std::int64_t fault_gap_ms_max = 1200;
     // Only the faults with these numbers happen, from 0: [first, end).
