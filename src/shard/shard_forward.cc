@@ -215,6 +215,7 @@ void Shard::hold_refused(Replica& replica, std::size_t at) {
     replica.forwards[at].refused = true;
     replica.forwards[at].until = now_.mono + base::milliseconds(limits::leader_wait_ms);
     ++replica.forwards_refused;
+    ++counters_.forwards_again;
     list_waiting(replica);
 }
 

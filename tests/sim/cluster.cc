@@ -202,6 +202,8 @@ void Cluster::crash(Node& node, bool power) {
         report_.fetches += group < shards_ ? node.parts[group].shard->counters().log_fetches : 0;
         report_.forwards +=
             group < shards_ ? node.parts[group].shard->counters().forwards_taken : 0;
+        report_.forwards_again +=
+            group < shards_ ? node.parts[group].shard->counters().forwards_again : 0;
     }
     net_->detach(node.number);
     for (Part& part : node.parts) {
@@ -440,6 +442,7 @@ void Cluster::heal() {
         for (Part& part : node.parts) {
             report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
             report_.forwards += node.up ? part.shard->counters().forwards_taken : 0;
+            report_.forwards_again += node.up ? part.shard->counters().forwards_again : 0;
         }
     }
 }

@@ -37,7 +37,8 @@ struct ClusterReport {
     std::uint64_t crashes = 0;
     std::uint64_t elections = 0;
     std::uint64_t fetches = 0;  // entries read back for a follower
-    std::uint64_t forwards = 0;  // writes taken over from other nodes
+    std::uint64_t forwards = 0;        // writes taken over from other nodes
+    std::uint64_t forwards_again = 0;  // refused by who did not lead, and sent again
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree

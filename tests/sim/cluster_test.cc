@@ -50,6 +50,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         sum.elections += report.elections;
         sum.fetches += report.fetches;
         sum.forwards += report.forwards;
+        sum.forwards_again += report.forwards_again;
         sum.frames += report.frames;
         sum.frames_lost += report.frames_lost;
         sum.healed_ms = std::max(sum.healed_ms, report.healed_ms);
@@ -61,11 +62,12 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
     fmt::print(
         "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, {} "
         "reads, {} crashes, {} elections, {} reads of the log for followers, {} writes forwarded, "
+        "{} of them again, "
         "{} frames, {} lost; "
         "the slowest healing took {} ms; {} vacuous\n",
         seeds, sum.events, sum.simulated_ms / 1000, sum.appends, sum.acknowledged, sum.unknown,
-        sum.reads, sum.crashes, sum.elections, sum.fetches, sum.forwards, sum.frames,
-        sum.frames_lost, sum.healed_ms, vacuous);
+        sum.reads, sum.crashes, sum.elections, sum.fetches, sum.forwards, sum.forwards_again,
+        sum.frames, sum.frames_lost, sum.healed_ms, vacuous);
     // Few lives may well be quiet ones.
     if (only == 0 && seeds >= 100) {
         CHECK(vacuous * 20 <= seeds);
@@ -74,6 +76,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.elections > seeds * 2);
         CHECK(sum.fetches > 0);
         CHECK(sum.forwards > seeds * 50);
+        CHECK((sum.forwards_again > 0 || seeds < 300));
     }
 }
 
