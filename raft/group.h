@@ -77,6 +77,8 @@ class Group {
     Role role() const { return role_; }
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
+    // A leader that takes submits: not one that is handing over.
+    bool takes_submits() const { return role_ == Role::leader && transfer_to_ == NodeId{}; }
     Term term() const { return hard_state_.term; }
     const IdLog& log() const { return log_; }
     const MembershipAt& membership() const { return memberships_.back(); }

@@ -219,6 +219,7 @@ class Shard {
     // shard_forward.cc
     bool pass_on(const api::Call& call);
     static bool is_full(const PeerLink& link, std::size_t bytes);
+    bool is_refused_by(const Replica& replica, const Forward& forward, base::NodeId node) const;
     PeerLink* link_to_leader(const Replica& replica);
     bool hears_leader(const Replica& replica);
     void list_waiting(Replica& replica);
