@@ -20,6 +20,10 @@ namespace limits = base::limits;
 
 namespace {
 
+// Memory of answered calls that is kept for others: enough for a turn of small appends.
+constexpr std::size_t spare_count_max = 256;
+constexpr std::size_t spare_bytes_max = 4 * limits::kib;
+
 constexpr std::uint32_t link_bits = 15;  // Call::from of a forwarded call: link and generation
 constexpr std::uint32_t generation_bits = 16;
 
@@ -202,8 +206,7 @@ void Shard::close_forward(Replica& replica, std::size_t at, api::Answer&& answer
     }
     const base::ShardId from = forward.from;
     const api::CallId call = forward.call;
-    if (spare_bytes_.size() < limits::forwards_waiting_max &&
-        forward.bytes.capacity() <= limits::mailbox_inline_bytes_max) {
+    if (spare_bytes_.size() < spare_count_max && forward.bytes.capacity() <= spare_bytes_max) {
         forward.bytes.clear();
         spare_bytes_.push_back(std::move(forward.bytes));
     }

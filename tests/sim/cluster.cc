@@ -579,6 +579,9 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         create.key.name = keep(*node, stream, stream);
         create.content_type = "text/plain";
         send(client, *node, create);
+    } else if (dice == 9 && random_.chance(1, 4)) {
+        client.verb = Verb::list;
+        send(client, *node, api::ListStreamsCall{"v1", "", "", 100});
     } else if (dice >= 8) {
         client.verb = Verb::read;
         client.floor = history_.floor(stream);
@@ -650,7 +653,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
             fail(fmt::format("{} is refused with {} by n{}", client.stream,
                              static_cast<int>(refused->why), client.node));
         }
-    } else if (client.verb != Verb::read) {
+    } else if (client.verb != Verb::read && client.verb != Verb::list) {
         client.leaders[group] = client.node;
     }
     switch (client.verb) {
@@ -669,6 +672,15 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
             break;
         case Verb::read:
             answer_read(client, answer);
+            break;
+        case Verb::list:
+            // Its shard's streams: the one that the client had in mind was there when it asked.
+            if (const auto* list = std::get_if<api::ListReply>(&answer);
+                list != nullptr &&
+                ("\n" + list->names + "\n").find("\n" + client.stream.substr(3) + "\n") ==
+                    std::string::npos) {
+                fail(fmt::format("n{} lists streams without {}", client.node, client.stream));
+            }
             break;
     }
     done(client);

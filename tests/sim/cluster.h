@@ -36,7 +36,7 @@ struct ClusterReport {
     std::uint64_t reads = 0;
     std::uint64_t crashes = 0;
     std::uint64_t elections = 0;
-    std::uint64_t fetches = 0;  // entries read back for a follower
+    std::uint64_t fetches = 0;         // entries read back for a follower
     std::uint64_t forwards = 0;        // writes taken over from other nodes
     std::uint64_t forwards_again = 0;  // refused by who did not lead, and sent again
     std::uint64_t frames = 0;
@@ -74,7 +74,7 @@ class Cluster {
         std::vector<raft::HardState> promised;
         std::vector<base::LogIndex> checked;  // applied entries that were looked at
     };
-    enum class Verb : std::uint8_t { none, create, append, produce, read };
+    enum class Verb : std::uint8_t { none, create, append, produce, read, list };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;

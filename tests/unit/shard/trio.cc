@@ -69,6 +69,8 @@ void Trio::kill(std::size_t number) {
     node(number).kill();
     for (std::size_t other = 1; other <= size; ++other) {
         if (other != number && up(other)) {
+            std::erase_if(nodes_[other - 1].port->inbox,
+                          [number](const Port::Mail& mail) { return mail.from == number; });
             nodes_[other - 1].port->events.push_back({peer(number), false});
         }
     }
