@@ -78,6 +78,8 @@ class Group {
     Role role() const { return role_; }
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
+    // A leader that takes submits: not one that is handing over.
+    bool takes_submits() const { return role_ == Role::leader && transfer_to_ == NodeId{}; }
     Term term() const { return hard_state_.term; }
     HardState hard_state_persisted() const { return hard_state_persisted_; }
     const IdLog& log() const { return log_; }

@@ -100,6 +100,7 @@ struct ShardCounters {
     std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
     std::uint64_t forwards_sent = 0;    // writes passed on to their group's leader
     std::uint64_t forwards_taken = 0;   // those of other nodes
+    std::uint64_t forwards_again = 0;   // sent, refused by who did not lead, kept to be sent again
     std::uint64_t forwards_failed = 0;  // refused, or of unknown outcome, for want of a leader
     std::uint64_t log_fetches = 0;      // entries read back for followers, in so many pieces
     std::uint64_t images_served = 0;    // to followers
@@ -235,6 +236,7 @@ class Shard {
     // shard_forward.cc
     bool pass_on(const api::Call& call);
     static bool is_full(const PeerLink& link, std::size_t bytes);
+    bool is_refused_by(const Replica& replica, const Forward& forward, base::NodeId node) const;
     PeerLink* link_to_leader(const Replica& replica);
     bool hears_leader(const Replica& replica);
     void list_waiting(Replica& replica);

@@ -20,6 +20,10 @@ namespace limits = base::limits;
 
 namespace {
 
+// Memory of answered calls that is kept for others: enough for a turn of small appends.
+constexpr std::size_t spare_count_max = 256;
+constexpr std::size_t spare_bytes_max = 4 * limits::kib;
+
 constexpr std::uint32_t link_bits = 15;  // Call::from of a forwarded call: link and generation
 constexpr std::uint32_t generation_bits = 16;
 
@@ -32,13 +36,13 @@ bool Shard::pass_on(const api::Call& call) {
         return false;
     }
     Replica& replica = this->replica(*group);
-    const bool leads = replica.group.is_leader();
+    const bool leads = replica.group.takes_submits();
     const bool forwarded = call.from.value >= elsewhere.value;
     if (leads && (replica.forwards.empty() || forwarded)) {
         return false;
     }
     const base::NodeId leader = replica.group.leader();
-    if (forwarded || (call.redirect && !leads && leader != base::NodeId{})) {
+    if (forwarded || (call.redirect && leader != options_.node && leader != base::NodeId{})) {
         ++counters_.refused_not_leader;
         api::Refused refused{api::Refusal::not_leader};
         refused.numbers[0] = leader.value;
@@ -84,6 +88,13 @@ PeerLink* Shard::link_to_leader(const Replica& replica) {
     return link != nullptr && link->boot != 0 && !link->down ? link : nullptr;
 }
 
+// In the term in which it refused, the same node is asked again only after a while: it may have
+// been handing over, and failed.
+bool Shard::is_refused_by(const Replica& replica, const Forward& forward, base::NodeId node) const {
+    return forward.refused_by == node && forward.refused_in == replica.group.term() &&
+           forward.until - now_.mono > base::milliseconds(limits::leader_wait_ms / 2);
+}
+
 void Shard::list_waiting(Replica& replica) {
     if (!replica.waits) {
         replica.waits = true;
@@ -108,13 +119,13 @@ void Shard::route(Replica& replica) {
     while (replica.forwards_waiting > 0 && replica.forwards_refused == 0) {
         const std::size_t at = replica.forwards.size() - replica.forwards_waiting;
         const Forward& forward = replica.forwards[at];
-        if (replica.group.is_leader()) {
+        if (replica.group.takes_submits()) {
             take_waiting(replica, at);
             continue;
         }
         PeerLink* link = link_to_leader(replica);
         if (link == nullptr || !options_.peer_net->takes(link->peer) ||
-            (forward.refused_by == link->peer.node && forward.refused_in == replica.group.term()) ||
+            is_refused_by(replica, forward, link->peer.node) ||
             is_full(*link, forward.bytes.size())) {
             break;
         }
@@ -195,8 +206,7 @@ void Shard::close_forward(Replica& replica, std::size_t at, api::Answer&& answer
     }
     const base::ShardId from = forward.from;
     const api::CallId call = forward.call;
-    if (spare_bytes_.size() < limits::forwards_waiting_max &&
-        forward.bytes.capacity() <= limits::mailbox_inline_bytes_max) {
+    if (spare_bytes_.size() < spare_count_max && forward.bytes.capacity() <= spare_bytes_max) {
         forward.bytes.clear();
         spare_bytes_.push_back(std::move(forward.bytes));
     }
@@ -215,6 +225,7 @@ void Shard::hold_refused(Replica& replica, std::size_t at) {
     replica.forwards[at].refused = true;
     replica.forwards[at].until = now_.mono + base::milliseconds(limits::leader_wait_ms);
     ++replica.forwards_refused;
+    ++counters_.forwards_again;
     list_waiting(replica);
 }
 

@@ -38,12 +38,14 @@ class Passed {
     Passed() = default;
     template <class Verb>
     const Verb& call(const Verb& verb) {
-        REQUIRE(
-            push_call(mailbox_, {.id = api::CallId(77), .from = base::ShardId(3), .verb = verb}));
+        REQUIRE(push_call(
+            mailbox_,
+            {.id = api::CallId(77), .from = base::ShardId(3), .verb = verb, .redirect = true}));
         take(MailKind::call);
         call_ = decode_call(record_);
         CHECK(call_.id == api::CallId(77));
         CHECK(call_.from == base::ShardId(3));
+        CHECK(call_.redirect);
         REQUIRE(std::holds_alternative<Verb>(call_.verb));
         return std::get<Verb>(call_.verb);
     }
@@ -294,9 +296,14 @@ TEST_CASE("pieces and lists at the inline limit, one above, ten times") {
         }
         {
             Passed passed;
-            const auto& got = passed.reply(api::Post{
-                .removed = true, .closed = true, .from = 3, .to = 3 + size, .pieces = pieces});
+            const auto& got = passed.reply(api::Post{.removed = true,
+                                                     .lost = true,
+                                                     .closed = true,
+                                                     .from = 3,
+                                                     .to = 3 + size,
+                                                     .pieces = pieces});
             CHECK(got.removed);
+            CHECK(got.lost);
             CHECK(got.closed);
             CHECK(got.from == 3);
             CHECK(got.to == 3 + size);
