@@ -166,6 +166,9 @@ class Shard {
         return replicas_[group.value / options_.shards]->machine;
     }
 
+    // Whether a snapshot is being fetched, or what came of one is kept.
+    bool fetching() const { return !fetching_.empty(); }
+
   private:
     static constexpr base::ShardId internal{UINT32_MAX};
 

@@ -361,7 +361,9 @@ void Cluster::turn(Node& node, std::size_t at) {
         say(fmt::format("n{}: {}", node.number, part.shard->failure()));
         crash(node, false);
         node.back_at = now_ + base::milliseconds(300);
+        return;
     }
+    maybe_crash_fetching(node, part);
 }
 
 void Cluster::fault() {
@@ -376,10 +378,11 @@ void Cluster::fault() {
     const bool power = fault_random_.chance(1, 2);
     if (dice < 3 && crashes_) {
         const bool all = fault_random_.chance(1, 12);
+        const bool long_outage = snapshots_ && !all && fault_random_.chance(1, 3);
         for (Node& one : nodes_) {
             if (one.up && (all || &one == &node)) {
                 crash(one, power);
-                one.back_at = now_ + a_while;
+                one.back_at = now_ + (long_outage ? base::milliseconds(1500) + a_while : a_while);
             }
         }
     } else if (dice < 6 && cuts_ && nodes > 1) {
@@ -566,6 +569,10 @@ void Cluster::ask(Client& client) {
         }
         at = static_cast<std::size_t>(open - unproven_.begin());
     }
+    if (snapshots_ && !proof_ && !client.producing && random_.chance(1, fetching() ? 2 : 5)) {
+        ask_about_fleeting(client);
+        return;
+    }
     client.stream = client.producing ? client.produced_stream : streams_[at];
     if (client.producing) {
         ask_to_produce(client);
@@ -651,6 +658,11 @@ void Cluster::ask_to_produce(Client& client) {
 void Cluster::answer(Client& client, const api::Answer& answer) {
     const std::uint32_t group = group_of(client.stream);
     const auto* refused = std::get_if<api::Refused>(&answer);
+    if (client.verb == Verb::fleeting) {
+        answer_fleeting(client, answer);
+        done(client);
+        return;
+    }
     if (refused != nullptr) {
         client.leaders[group] = refused->why == api::Refusal::not_leader
                                     ? static_cast<std::size_t>(refused->numbers[0])
@@ -667,6 +679,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
     }
     switch (client.verb) {
         case Verb::none:
+        case Verb::fleeting:
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {
@@ -720,6 +733,110 @@ void Cluster::answer_read(const Client& client, const api::Answer& answer) {
     read_up_to_date_ = reply->up_to_date;
     history_.read(client.stream, client.floor, reply->from, reply->next, reply->up_to_date,
                   read_content_);
+}
+
+// --- streams that come and go ---
+
+bool Cluster::fetching() const {
+    for (const Node& node : nodes_) {
+        for (const Part& part : node.parts) {
+            if (node.up && part.shard->fetching()) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Nothing of it is in the history: every node must hold the same bytes of an incarnation, and none
+// may fail to read what it names. While a snapshot is fetched, they go.
+void Cluster::ask_about_fleeting(Client& client) {
+    const std::string stream = fmt::format("v1/f{}", random_.below(4));
+    const std::uint32_t group = group_of(stream);
+    const std::uint64_t dice = random_.below(fetching() ? 4 : 12);
+    client.stream = stream;
+    Node* node = choose_node(client, group, dice == 2);
+    if (node == nullptr) {
+        client.leaders[group] = 0;
+        return;
+    }
+    if (dice == 2) {
+        ask_to_read_fleeting(client, *node, stream);
+        return;
+    }
+    client.verb = Verb::fleeting;
+    if (dice < 2) {
+        api::RemoveCall remove;
+        remove.key = key(stream);
+        remove.key.name = keep(*node, stream, stream);
+        send(client, *node, remove);
+    } else if (dice < 5) {
+        api::CreateCall create;
+        create.key = key(stream);
+        create.key.name = keep(*node, stream, stream);
+        create.content_type = "text/plain";
+        send(client, *node, create);
+    } else {
+        std::string body = fmt::format("{:016x}", random_.next());
+        while (body.size() < random_.between(20, 3000)) {
+            body += body;
+        }
+        api::AppendCall append;
+        append.key = key(stream);
+        append.key.name = keep(*node, stream, stream);
+        append.content_type = "text/plain";
+        append.has_content_type = true;
+        append.body = base::as_bytes(keep(*node, stream, body));
+        send(client, *node, append);
+    }
+}
+
+void Cluster::ask_to_read_fleeting(Client& client, Node& node, const std::string& stream) {
+    client.stream = stream;
+    client.verb = Verb::fleeting;
+    api::ReadCall read;
+    read.key = key(stream);
+    read.key.name = keep(node, stream, stream);
+    read.bytes_max = 1 << 20;
+    send(client, node, read);
+}
+
+void Cluster::answer_fleeting(const Client& client, const api::Answer& answer) {
+    if (const auto* refused = std::get_if<api::Refused>(&answer);
+        refused != nullptr &&
+        (refused->why == api::Refusal::read_failed || refused->why == api::Refusal::data_damaged)) {
+        fail(fmt::format("n{} cannot read {}", client.node, client.stream));
+    }
+    const auto* read = std::get_if<api::ReadReply>(&answer);
+    if (read == nullptr) {
+        return;
+    }
+    // Reads begin at 0: the longer one begins with the shorter.
+    const std::string text = text_of(read->pieces);
+    std::string& known = fleeting_[{client.stream, read->incarnation}];
+    const std::size_t common = std::min(text.size(), known.size());
+    if (text.compare(0, common, known, 0, common) != 0) {
+        fail(
+            fmt::format("n{} has other bytes of {} than another node", client.node, client.stream));
+    }
+    if (text.size() > known.size()) {
+        known = text;
+    }
+}
+
+// A fetch is short: faults by the clock would rarely meet one.
+void Cluster::maybe_crash_fetching(Node& node, const Part& part) {
+    if (!faulty_ || !crashes_ || !snapshots_ || !part.shard->fetching() ||
+        !fault_random_.chance(1, 150)) {
+        return;
+    }
+    Node& victim = fault_random_.chance(2, 3) ? node : nodes_[fault_random_.below(nodes_.size())];
+    const bool power = fault_random_.chance(1, 2);
+    if (victim.up) {
+        crash(victim, power);
+        victim.back_at =
+            now_ + base::milliseconds(static_cast<std::int64_t>(fault_random_.between(1, 800)));
+    }
 }
 
 // --- oracles ---
@@ -897,6 +1014,13 @@ void Cluster::read_all() {
                 return;
             }
             history_.final_content(stream, content);
+        }
+        for (int i = 0; i < 4 && snapshots_ && !failed(); ++i) {
+            ask_to_read_fleeting(reader, node, fmt::format("v1/f{}", i));
+            reader.at = base::Instant::never();
+            while (!failed() && reader.verb != Verb::none && step(now_ + base::seconds(5))) {
+            }
+            reader.at = base::Instant::never();
         }
     }
 }

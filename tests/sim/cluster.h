@@ -78,7 +78,8 @@ class Cluster {
         std::vector<raft::HardState> promised;
         std::vector<base::LogIndex> checked;  // applied entries that were looked at
     };
-    enum class Verb : std::uint8_t { none, create, append, produce, read };
+    // fleeting: anything done to a stream that also gets removed.
+    enum class Verb : std::uint8_t { none, create, append, produce, read, fleeting };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
@@ -121,6 +122,11 @@ class Cluster {
     void ask(Client& client);
     void ask_about(Client& client, const std::string& stream);
     void ask_to_produce(Client& client);
+    void ask_about_fleeting(Client& client);
+    void ask_to_read_fleeting(Client& client, Node& node, const std::string& stream);
+    void answer_fleeting(const Client& client, const api::Answer& answer);
+    bool fetching() const;
+    void maybe_crash_fetching(Node& node, const Part& part);
     void send(Client& client, Node& node, const api::Verb& verb);
     Node* choose_node(const Client& client, std::uint32_t group, bool any);
     api::StreamKey key(const std::string& stream) const;
@@ -152,7 +158,9 @@ class Cluster {
     std::unique_ptr<SimNet> net_;
     std::vector<Client> clients_;
     std::vector<std::string> streams_;
-    std::vector<bool> created_;   // by stream: acknowledged
+    std::vector<bool> created_;  // by stream: acknowledged
+    // Bytes of streams that come and go, by incarnation: the same on every node.
+    std::map<std::pair<std::string, base::Incarnation>, std::string> fleeting_;
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;
