@@ -55,6 +55,8 @@ struct ShardOptions {
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
     std::uint64_t log_kept_bytes = base::limits::log_kept_bytes_max;
+    std::size_t fetch_window_bytes = base::limits::fetch_window_bytes;  // smaller only in tests
+    std::size_t fetch_piece_bytes = base::limits::fetch_piece_bytes;
     bool begun = false;  // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).

@@ -167,7 +167,7 @@ bool Shard::may_ask(const Replica& replica) const {
     for (const SnapshotFetch::Ask& open : fetch.asks) {
         asked += open.to - open.at;
     }
-    return fetch.asks.size() < limits::fetch_asks_max && asked < limits::fetch_window_bytes &&
+    return fetch.asks.size() < limits::fetch_asks_max && asked < options_.fetch_window_bytes &&
            wal_->state() == storage::Wal::State::open &&
            wal_->staged_bytes() < limits::wal_staged_bytes_max / 4;
 }
@@ -185,8 +185,8 @@ void Shard::look_at_streams(Replica& replica) {
         }
         const std::uint64_t at = placed_through(stream);
         if (at < stream.tail()) {
-            const SnapshotFetch::Ask bytes{&stream, at,
-                                           std::min(stream.tail(), at + limits::fetch_piece_bytes)};
+            const SnapshotFetch::Ask bytes{
+                &stream, at, std::min(stream.tail(), at + options_.fetch_piece_bytes)};
             fetch.asks.push_back(bytes);
             ask(replica, FetchAsk::What::bytes, &bytes, false);
         }
@@ -363,7 +363,7 @@ void Shard::take_bytes(Replica& replica, const FrameItem& item) {
         return;  // the rest is asked for again in time
     }
     if (open->to < stream.tail()) {
-        open->to = std::min(stream.tail(), open->at + limits::fetch_piece_bytes);
+        open->to = std::min(stream.tail(), open->at + options_.fetch_piece_bytes);
         ask(replica, FetchAsk::What::bytes, &*open, false);
     } else {
         fetch.asks.erase(open);

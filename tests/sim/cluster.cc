@@ -140,6 +140,8 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     if (snapshots_) {
         options.snapshot_log_bytes = 96 << 10;
         options.log_kept_bytes = 64 << 10;
+        options.fetch_piece_bytes = small_log_ ? 700 : 3000;
+        options.fetch_window_bytes = small_log_ ? 2000 : 20'000;
     }
     if (nodes_.size() > 1) {
         for (const Node& member : nodes_) {
