@@ -427,10 +427,8 @@ void Shard::begin_install(Replica& replica) {
         replica.group.role() != raft::Role::follower) {
         return;
     }
-    if (!planted(Planted::tail_kept)) {
-        replica.group.step(raft::SnapshotComing{fetch.image}, now_, replica.effects);
-        carry_out(replica);
-    }
+    replica.group.step(raft::SnapshotComing{fetch.image}, now_, replica.effects);
+    carry_out(replica);
     imaging_ = &replica;
     installing_ = true;
     image_ = std::make_unique<stream::ImageWriter>(*fetch.machine);
@@ -490,15 +488,18 @@ void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& liv
     }
     end_fetch(replica);
     ++counters_.snapshots_installed;
-    replica.group.step(raft::SnapshotInstalled{id, membership}, now_, replica.effects);
-    carry_out(replica);
     // What was confirmed before may be older than a removal that left its stream without bytes.
-    if (!replica.parked.empty() && !planted(Planted::reads_not_asked_anew)) {
+    const bool reads_wait = !replica.parked.empty() && !planted(Planted::reads_not_asked_anew);
+    if (reads_wait) {
         replica.read_context = raft::ReadContext(replica.read_context.value + 1);
         for (ParkedRead& parked : replica.parked) {
             parked.confirmed = false;
             parked.context = replica.read_context;
         }
+    }
+    replica.group.step(raft::SnapshotInstalled{id, membership}, now_, replica.effects);
+    carry_out(replica);
+    if (reads_wait) {
         replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
         carry_out(replica);
     }

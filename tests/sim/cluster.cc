@@ -358,6 +358,14 @@ void Cluster::turn(Node& node, std::size_t at) {
             }
         }
     }
+    if (print_) {
+        std::vector<shard::ShardEvent> events;
+        part.shard->take_events(events);
+        for (const shard::ShardEvent& event : events) {
+            say(fmt::format("n{}: event {}: {}", node.number, static_cast<int>(event.kind),
+                            event.text));
+        }
+    }
     check(node, part);
     if (!part.shard->failure().empty()) {
         say(fmt::format("n{}: {}", node.number, part.shard->failure()));

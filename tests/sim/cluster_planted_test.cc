@@ -77,7 +77,6 @@ TEST_CASE("the simulator finds bugs planted in the shard") {
     plant(shard::Planted::bodies_shifted, "bodies_shifted");
     plant(shard::Planted::install_without_restart, "install_without_restart");
     plant(shard::Planted::live_not_told, "live_not_told");
-    plant(shard::Planted::tail_kept, "tail_kept");
     plant(shard::Planted::gap_too_short, "gap_too_short");
     plant(shard::Planted::other_incarnation, "other_incarnation");
     plant(shard::Planted::piece_twice, "piece_twice");
