@@ -30,7 +30,6 @@ enum class Planted : std::uint8_t {
     // Of fetched snapshots:
     install_without_restart,  // the log is not told that it begins anew
     live_not_told,            // nor which segments the snapshot names
-    tail_kept,                // what the old log has beyond the snapshot is not cut off first
     gap_too_short,            // a piece more counts as held than is
     other_incarnation,        // bytes are taken over from a stream of the same name
     piece_twice,              // an answer that comes twice is taken twice

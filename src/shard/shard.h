@@ -56,6 +56,8 @@ struct ShardOptions {
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
     std::uint64_t log_kept_bytes = base::limits::log_kept_bytes_max;
+    std::size_t fetch_window_bytes = base::limits::fetch_window_bytes;  // smaller only in tests
+    std::size_t fetch_piece_bytes = base::limits::fetch_piece_bytes;
     bool begun = false;  // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).
@@ -171,6 +173,9 @@ class Shard {
     const stream::Machine& machine(base::GroupId group) const {
         return replicas_[group.value / options_.shards]->machine;
     }
+
+    // Whether a snapshot is being fetched, or what came of one is kept.
+    bool fetching() const { return !fetching_.empty(); }
 
   private:
     // Call::from of those that no loop of this node made: from here on calls of other nodes, and

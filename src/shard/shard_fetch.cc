@@ -167,7 +167,7 @@ bool Shard::may_ask(const Replica& replica) const {
     for (const SnapshotFetch::Ask& open : fetch.asks) {
         asked += open.to - open.at;
     }
-    return fetch.asks.size() < limits::fetch_asks_max && asked < limits::fetch_window_bytes &&
+    return fetch.asks.size() < limits::fetch_asks_max && asked < options_.fetch_window_bytes &&
            wal_->state() == storage::Wal::State::open &&
            wal_->staged_bytes() < limits::wal_staged_bytes_max / 4;
 }
@@ -185,8 +185,8 @@ void Shard::look_at_streams(Replica& replica) {
         }
         const std::uint64_t at = placed_through(stream);
         if (at < stream.tail()) {
-            const SnapshotFetch::Ask bytes{&stream, at,
-                                           std::min(stream.tail(), at + limits::fetch_piece_bytes)};
+            const SnapshotFetch::Ask bytes{
+                &stream, at, std::min(stream.tail(), at + options_.fetch_piece_bytes)};
             fetch.asks.push_back(bytes);
             ask(replica, FetchAsk::What::bytes, &bytes, false);
         }
@@ -363,7 +363,7 @@ void Shard::take_bytes(Replica& replica, const FrameItem& item) {
         return;  // the rest is asked for again in time
     }
     if (open->to < stream.tail()) {
-        open->to = std::min(stream.tail(), open->at + limits::fetch_piece_bytes);
+        open->to = std::min(stream.tail(), open->at + options_.fetch_piece_bytes);
         ask(replica, FetchAsk::What::bytes, &*open, false);
     } else {
         fetch.asks.erase(open);
@@ -427,10 +427,8 @@ void Shard::begin_install(Replica& replica) {
         replica.group.role() != raft::Role::follower) {
         return;
     }
-    if (!planted(Planted::tail_kept)) {
-        replica.group.step(raft::SnapshotComing{fetch.image}, now_, replica.effects);
-        carry_out(replica);
-    }
+    replica.group.step(raft::SnapshotComing{fetch.image}, now_, replica.effects);
+    carry_out(replica);
     imaging_ = &replica;
     installing_ = true;
     image_ = std::make_unique<stream::ImageWriter>(*fetch.machine);
@@ -490,15 +488,18 @@ void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& liv
     }
     end_fetch(replica);
     ++counters_.snapshots_installed;
-    replica.group.step(raft::SnapshotInstalled{id, membership}, now_, replica.effects);
-    carry_out(replica);
     // What was confirmed before may be older than a removal that left its stream without bytes.
-    if (!replica.parked.empty() && !planted(Planted::reads_not_asked_anew)) {
+    const bool reads_wait = !replica.parked.empty() && !planted(Planted::reads_not_asked_anew);
+    if (reads_wait) {
         replica.read_context = raft::ReadContext(replica.read_context.value + 1);
         for (ParkedRead& parked : replica.parked) {
             parked.confirmed = false;
             parked.context = replica.read_context;
         }
+    }
+    replica.group.step(raft::SnapshotInstalled{id, membership}, now_, replica.effects);
+    carry_out(replica);
+    if (reads_wait) {
         replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
         carry_out(replica);
     }

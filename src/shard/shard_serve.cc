@@ -132,7 +132,7 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
     if (link == nullptr || served.end_sent || !options_.peer_net->takes(link->peer)) {
         return;
     }
-    if (served.writer != nullptr && served.bytes.size() < limits::fetch_window_bytes) {
+    if (served.writer != nullptr && served.bytes.size() < options_.fetch_window_bytes) {
         location_slice_of_image_.clear();
         served.writer->next_slice(image_slice_bytes, served.bytes, location_slice_of_image_);
         if (served.writer->done()) {
@@ -147,7 +147,7 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
         }
         const auto at = static_cast<std::size_t>(served.sent - served.bytes_at);
         const std::size_t size =
-            std::min<std::size_t>(limits::fetch_piece_bytes, served.bytes.size() - at);
+            std::min<std::size_t>(options_.fetch_piece_bytes, served.bytes.size() - at);
         FetchData data;
         data.fetch = served.number;
         data.what = FetchData::What::image;
@@ -162,7 +162,7 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
         served.end_sent = data.last;
     }
     send_more_ = send_more_ ||
-                 (served.writer != nullptr && served.bytes.size() < limits::fetch_window_bytes);
+                 (served.writer != nullptr && served.bytes.size() < options_.fetch_window_bytes);
 }
 
 void Shard::answer_asks(PeerLink& link) {

@@ -46,8 +46,9 @@ struct ClusterFigures {
     std::uint64_t crashes = 0;
     std::uint64_t lost_nodes = 0;  // wiped, or refused for damage
     std::uint64_t elections = 0;
-    std::uint64_t fetches = 0;   // entries read back for a follower
-    std::uint64_t forwards = 0;  // writes taken over from other nodes
+    std::uint64_t fetches = 0;         // entries read back for a follower
+    std::uint64_t forwards = 0;        // writes taken over from other nodes
+    std::uint64_t forwards_again = 0;  // refused by who did not lead, and sent again
     std::uint64_t snapshots = 0;
     std::uint64_t installed = 0;      // snapshots fetched from another node
     std::uint64_t given_up = 0;       // fetches that were
@@ -61,6 +62,9 @@ struct ClusterFigures {
 struct ClusterReport : ClusterFigures {
     std::string failure;  // empty: all was right
 };
+
+// The bytes of a read, in one piece.
+std::string text_of(const std::vector<base::Slice>& pieces);
 
 class Cluster final : public FrameWitness {
   public:
@@ -106,7 +110,8 @@ class Cluster final : public FrameWitness {
         std::vector<Part> parts;
         std::vector<Seen> seen;  // by group
     };
-    enum class Verb : std::uint8_t { none, create, append, produce, read };
+    // fleeting: anything done to a stream that also gets removed.
+    enum class Verb : std::uint8_t { none, create, append, produce, read, list, fleeting };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
@@ -190,6 +195,13 @@ class Cluster final : public FrameWitness {
     void done(Client& client);
     void give_up(Client& client);  // waiting for an answer
 
+    // fleeting.cc
+    bool fetching() const;
+    void ask_about_fleeting(Client& client);
+    void ask_to_read_fleeting(Client& client, Node& node, const std::string& stream);
+    void answer_fleeting(const Client& client, const api::Answer& answer);
+    void maybe_crash_fetching(Node& node, const Part& part);
+
     // oracles.cc
     void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
@@ -213,7 +225,9 @@ class Cluster final : public FrameWitness {
     std::unique_ptr<SimNet> net_;
     std::vector<Client> clients_;
     std::vector<std::string> streams_;
-    std::vector<bool> created_;   // by stream: acknowledged
+    std::vector<bool> created_;  // by stream: acknowledged
+    // Bytes of streams that come and go, by incarnation: the same on every node.
+    std::map<std::pair<std::string, base::Incarnation>, std::string> fleeting_;
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;

@@ -18,6 +18,8 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     if (swarm_.snapshots) {
         options.snapshot_log_bytes = 96 << 10;
         options.log_kept_bytes = 64 << 10;
+        options.fetch_piece_bytes = swarm_.tiny ? 700 : 3000;
+        options.fetch_window_bytes = swarm_.tiny ? 2000 : 20'000;
     }
     options.salt = node.number * 16 + part + 1;
     options.segment_bytes = 64 << 10;
@@ -106,6 +108,7 @@ void Cluster::count(const shard::Shard& shard) {
     const shard::ShardCounters& counters = shard.counters();
     report_.fetches += counters.log_fetches;
     report_.forwards += counters.forwards_taken;
+    report_.forwards_again += counters.forwards_again;
     report_.snapshots += counters.snapshots;
     report_.installed += counters.snapshots_installed;
     report_.given_up += counters.fetches_given_up;

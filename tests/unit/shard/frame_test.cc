@@ -63,6 +63,33 @@ raft::Replicated some_replicated() {
     return message;
 }
 
+FetchAsk some_ask() {
+    FetchAsk ask;
+    ask.fetch = 4711;
+    ask.what = FetchAsk::What::bytes;
+    ask.again = true;
+    ask.id = id(3, 17);
+    ask.at = 5;
+    ask.to = 10;
+    ask.created = LogIndex(4);
+    ask.ordinal = 6;
+    ask.name = "v1/s";
+    return ask;
+}
+
+FetchData some_data() {
+    FetchData data;
+    data.fetch = 4711;
+    data.what = FetchData::What::bytes;
+    data.last = true;
+    data.id = id(3, 17);
+    data.at = 5;
+    data.created = LogIndex(4);
+    data.ordinal = 6;
+    data.membership = some_membership(2);
+    return data;
+}
+
 // Each kind of message, and what shows in it.
 std::vector<raft::MessageBody> all_bodies() {
     raft::ReadReply reply;
@@ -112,6 +139,10 @@ void add_all(FrameWriter& writer) {
     writer.add_beat(250, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
     writer.add_call(GroupId(8), 77, base::as_bytes(bodies[0]));
     writer.add_answer(GroupId(9), call_number_end - 1, base::as_bytes(bodies[2]));
+    writer.add_ask(GroupId(7), some_ask());
+    writer.add_data(GroupId(8), some_data(), {2 | piece_goes_on, 3}, 5);
+    writer.add_bytes(base::as_bytes("he"));
+    writer.add_bytes(base::as_bytes("llo"));
 }
 
 std::vector<std::byte> copied(base::Bytes bytes) {
@@ -178,6 +209,16 @@ TEST_CASE("a frame is read as it was written") {
         CHECK(item.group == GroupId(9));
         CHECK(item.number == call_number_end - 1);
         CHECK(item.bytes.empty());
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::fetch_ask);
+        CHECK(item.group == GroupId(7));
+        CHECK(item.ask == some_ask());
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::fetch_data);
+        CHECK(item.group == GroupId(8));
+        CHECK(item.data == some_data());
+        CHECK((item.pieces == std::vector<std::uint32_t>{2 | piece_goes_on, 3}));
+        CHECK(base::as_text(item.bytes) == "hello");
         CHECK(!reader.next(item));
         CHECK(reader.ok());
         CHECK(!reader.next(item));
