@@ -279,7 +279,8 @@ TEST_CASE("three nodes: without a majority a stream is shown as this replica has
     const std::size_t leader = trio.leader();
     const std::string name = "v1/a";
     api::CreateCall create;
-    create.key = {name, 99, base::GroupId(0)};
+    create.key = {name, base::siphash(small_options().table_key, base::as_bytes(name)),
+                  base::GroupId(0)};
     create.content_type = "text/plain";
     create.body = base::as_bytes("hello");
     REQUIRE(std::holds_alternative<api::CreateReply>(trio.ask(leader, create)));
