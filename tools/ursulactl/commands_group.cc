@@ -17,12 +17,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds transfer_usual{10'000};
 constexpr std::chrono::milliseconds poll_pause{50};
 
-std::string text_of(const Json& value) {
-    return value.is_null()     ? "-"
-           : value.is_string() ? printable(value.get<std::string>())
-                               : value.dump();
-}
-
 Cell number(const Json& value) {
     return {text_of(value), Mood::plain, true};
 }

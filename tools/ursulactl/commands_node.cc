@@ -19,12 +19,6 @@ constexpr std::chrono::milliseconds wait_usual{60'000};
 constexpr std::chrono::milliseconds poll_pause{200};
 constexpr std::chrono::milliseconds poll_timeout{2'000};
 
-std::string text_of(const Json& value) {
-    return value.is_null()     ? "-"
-           : value.is_string() ? printable(value.get<std::string>())
-                               : value.dump();
-}
-
 std::string upper(std::string text) {
     std::transform(text.begin(), text.end(), text.begin(), [](char c) {
         return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
@@ -194,7 +188,7 @@ const Command commands[] = {
      "  ursulactl wait --healthy --timeout 30s    before a test or a rollout goes on\n",
      "5 when the time is over, whatever was missing.", run_wait},
     {"version",
-     "Print the version of ursulactl, and of the node if it answers.",
+     "Print the versions of ursulactl and of the node.",
      {},
      "  ursulactl version\n"
      "  ursulactl version -o json\n",

@@ -12,12 +12,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string text_of(const Json& value) {
-    return value.is_null()     ? "-"
-           : value.is_string() ? printable(value.get<std::string>())
-                               : value.dump();
-}
-
 // As people write it: with or without a slash in front.
 std::string without_slash(const std::string& name) {
     return name.starts_with('/') ? name.substr(1) : name;

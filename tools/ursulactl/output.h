@@ -14,6 +14,14 @@ namespace ursula::ctl {
 // types are other people's, and a terminal obeys them.
 std::string printable(std::string_view text);
 
+// What a table shows of a JSON value (of any nlohmann type, so that no header needs theirs).
+template <class Json>
+std::string text_of(const Json& value) {
+    return value.is_null()     ? "-"
+           : value.is_string() ? printable(value.template get<std::string>())
+                               : value.dump();
+}
+
 // A line on stderr.
 void talk(const std::string& line);
 

@@ -78,6 +78,18 @@ TEST_CASE("the socket of a dead process is replaced, a live one is not") {
     CHECK(connects(path));
 }
 
+TEST_CASE("a live socket whose queue is full is a live one") {
+    const test_support::TempDir dir;
+    const std::string path = dir.path() + "/a.sock";
+    auto first = UnixListener::open(path, 1);
+    REQUIRE(first);
+    CHECK(connects(path));
+    CHECK(connects(path));
+    auto second = UnixListener::open(path);
+    REQUIRE(!second);
+    CHECK(second.error().errno_value == EADDRINUSE);
+}
+
 TEST_CASE("what is no socket stays") {
     const test_support::TempDir dir;
     const std::string path = dir.path() + "/letter";
