@@ -151,6 +151,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool draining_ = false;
     bool counted_drained_ = false;
     base::Instant drain_end_;
+    base::Instant hand_over_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
     base::Instant refused_log_due_{};

@@ -348,6 +348,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
         }
         below.cluster = layout.node.cluster.id;
         below.boot = layout.boot;
+        below.spread_leaders = true;
         PeersOptions& peers = options.peers;
         peers.node = layout.node.node;
         peers.shard = shard;

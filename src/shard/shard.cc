@@ -34,6 +34,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     settle();
     if (has_peers()) {
         take_frames();
+        balance();
     }
     if (now.mono >= raft_deadline_) {
         run_timeouts();
@@ -244,10 +245,9 @@ std::uint32_t Shard::leaders() const {
 }
 
 std::uint32_t Shard::leaderless() const {
-    return static_cast<std::uint32_t>(
-        std::count_if(replicas_.begin(), replicas_.end(), [](const auto& replica) {
-            return replica->group.leader() == base::NodeId{};
-        }));
+    return static_cast<std::uint32_t>(std::count_if(
+        replicas_.begin(), replicas_.end(),
+        [](const auto& replica) { return replica->group.leader() == base::NodeId{}; }));
 }
 
 std::uint64_t Shard::state_hash() const {

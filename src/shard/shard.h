@@ -6,7 +6,7 @@
 // Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
 // · shard_snapshot.cc snapshots · shard_peers.cc frames in and the nodes' liveness · shard_send.cc
-// frames out · bucket_removal.cc.
+// frames out · shard_balance.cc who leads · bucket_removal.cc.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +64,9 @@ struct ShardOptions {
     // which outlives the shard. Their groups are as many as ours.
     std::vector<MemberNode> members;
     PeerNet* peer_net = nullptr;
-    std::uint64_t cluster = 0;  // frames of another cluster are refused
-    std::uint64_t boot = 0;     // random, not 0, and never given to another start of any node
+    std::uint64_t cluster = 0;    // frames of another cluster are refused
+    std::uint64_t boot = 0;       // random, not 0, and never given to another start of any node
+    bool spread_leaders = false;  // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {
@@ -90,6 +91,7 @@ struct ShardCounters {
     std::uint64_t snapshots = 0;
     std::uint64_t elections = 0;
     std::uint64_t refused_not_leader = 0;
+    std::uint64_t hand_overs = 0;  // of leadership, tried
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
     std::uint64_t frames_refused = 0;  // not whole, not ours, or of an earlier life
@@ -123,6 +125,8 @@ class Shard {
     // shard's own, for any shard, and their views live until the next advance.
     void advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
                  std::vector<api::Call>& internal_calls);
+    // The node is going to end: from the next turn on groups are handed to other members.
+    void leave() { leaving_ = true; }
     // The answer to one of those.
     void on_internal_reply(const api::Reply& reply);
     static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
@@ -209,6 +213,12 @@ class Shard {
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
 
+    // shard_balance.cc
+    void balance();
+    base::NodeId preferred_leader(const Replica& replica) const;
+    bool could_lead(const Replica& replica, base::NodeId node) const;
+    void hand_over(Replica& replica, base::NodeId to);
+
     // shard_submit.cc
     void take(const api::Call& call);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
@@ -294,7 +304,11 @@ class Shard {
     std::uint64_t kept_bytes_ = 0;     // of those entries
     base::Instant next_beat_;
     bool send_more_ = false;  // entries wait only for the next frame
-    FrameItem item_;          // the one being taken
+    bool leaving_ = false;
+    base::Instant balance_at_;               // when to look at who leads
+    base::Instant calm_since_;               // no link was seen down since
+    std::vector<base::Instant> hand_again_;  // by position: not handed over before
+    FrameItem item_;                         // the one being taken
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;

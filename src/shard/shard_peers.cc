@@ -35,6 +35,8 @@ void Shard::begin_links() {
         replica->sent.assign(links_.size(), base::LogIndex{});
     }
     next_beat_ = now_.mono;
+    balance_at_ = calm_since_ = now_.mono;
+    hand_again_.assign(replicas_.size(), now_.mono);
 }
 
 PeerLink* Shard::find_link(PeerShard peer) {
