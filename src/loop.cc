@@ -149,12 +149,19 @@ base::Result<void> Loop::start() {
         disk_ = std::move(disk);
     }
     shard::ShardOptions below = options_.shard_options;
+    if (!options_.tls.key.empty()) {
+        auto tls = net::TlsContext::make(options_.tls);
+        if (!tls) {
+            return tl::unexpected(std::move(tls.error()));
+        }
+        tls_ = std::move(*tls);
+    }
     if (!options_.peers.members.empty()) {
-        peers_ = std::make_unique<Peers>(options_.peers, *ring_, now_.mono);
+        peers_ = std::make_unique<Peers>(options_.peers, *ring_, tls_.get(), now_.mono);
         below.peer_net = peers_.get();
     }
     if (options_.cluster_listener >= 0) {
-        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener);
+        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener, tls_.get());
     }
     shard_ = std::make_unique<shard::Shard>(below, *disk_);
     auto boot = shard_->start(now_);
