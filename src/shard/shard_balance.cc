@@ -15,7 +15,7 @@ constexpr base::Duration look_every = base::milliseconds(500);
 constexpr base::Duration calm_for = base::seconds(3);
 constexpr std::size_t hand_overs_at_once = 4;
 // A group that comes back, or whose hand-over failed, is left in peace for a while.
-constexpr base::Duration hand_again_after = base::seconds(30);
+constexpr base::Duration hand_again_after = base::seconds(10);
 // A successor that is behind by more would refuse submits for as long as it catches up.
 constexpr std::uint64_t lag_entries_max = raft::limits::promotion_gap_entries_max;
 // Of a peer's log write: one that old means a disk that should not lead.
