@@ -39,20 +39,21 @@ void fail(const std::string& why) {
     std::_Exit(1);
 }
 
-int connect_to(const Options& options) {
+int connect_to(const Options& options, std::size_t turn) {
+    const std::size_t at = turn % (options.also.size() + 1);
+    const Endpoint to = at == 0 ? Endpoint{options.address, options.port} : options.also[at - 1];
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         fail(fmt::format("no further socket: {} (raise ulimit -n)", std::strerror(errno)));
     }
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(options.port);
-    if (inet_pton(AF_INET, options.address.c_str(), &address.sin_addr) != 1) {
-        fail(fmt::format("{} is no IPv4 address", options.address));
+    address.sin_port = htons(to.port);
+    if (inet_pton(AF_INET, to.address.c_str(), &address.sin_addr) != 1) {
+        fail(fmt::format("{} is no IPv4 address", to.address));
     }
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        fail(fmt::format("cannot connect to {}:{}: {}", options.address, options.port,
-                         std::strerror(errno)));
+        fail(fmt::format("cannot connect to {}:{}: {}", to.address, to.port, std::strerror(errno)));
     }
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

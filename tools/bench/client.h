@@ -17,7 +17,7 @@ double cpu_seconds();     // of this process, user and kernel
 [[noreturn]] void fail(const std::string& why);
 
 // A connected blocking socket with TCP_NODELAY; fails the run when the server does not accept.
-int connect_to(const Options& options);
+int connect_to(const Options& options, std::size_t turn = 0);
 
 std::string path_of_stream(const Options& options, std::size_t stream);
 

@@ -64,6 +64,7 @@ struct Load::Writer : Connection {
 // A tailer. A response that ends is asked for again from the last offset it gave.
 struct Load::Reader : Connection {
     explicit Reader(Load& owner) : Connection(owner, true) {}
+    std::size_t turn = 0;  // which of the nodes it reads from
     std::size_t stream = 0;
     std::uint64_t delivered = 0;
     std::int64_t now_ns = 0;
@@ -129,7 +130,7 @@ void Load::connect_writers() {
     }
     for (std::size_t i = 0; i < options_.connections; ++i) {
         auto writer = std::make_unique<Writer>(*this);
-        writer->fd = connect_to(options_);
+        writer->fd = connect_to(options_, i);
         writer->pending.resize(options_.depth);
         // With more streams than connections each stream has one appender, else they share.
         for (std::size_t stream = i % options_.streams; stream < options_.streams;
@@ -393,7 +394,7 @@ void Load::on_closed(Connection& connection, int result) {
     }
     auto& reader = static_cast<Reader&>(connection);
     close(reader.fd);
-    reader.fd = connect_to(options_);
+    reader.fd = connect_to(options_, reader.turn);
     reader.parser = ResponseParser{};
     starved_.push_back(&reader);
     request_tail(reader);
@@ -437,7 +438,8 @@ void Load::on_reply(Writer& writer) {
 void Load::connect_readers() {
     for (std::size_t i = 0; i < options_.readers; ++i) {
         auto reader = std::make_unique<Reader>(*this);
-        reader->fd = connect_to(options_);
+        reader->turn = i;
+        reader->fd = connect_to(options_, i);
         reader->stream = i % options_.streams;
         arm(*reader);
         request_tail(*reader);

@@ -17,7 +17,7 @@ namespace ursula::bench {
 namespace {
 
 // http://ADDRESS:PORT, with or without a slash at the end.
-void take_url(std::string url, Options& options) {
+Endpoint endpoint_of(std::string url) {
     constexpr std::string_view scheme = "http://";
     if (url.starts_with(scheme)) {
         url.erase(0, scheme.size());
@@ -31,8 +31,7 @@ void take_url(std::string url, Options& options) {
     if (port == 0 || port > 65535) {
         throw CLI::ValidationError("url", "expected http://ADDRESS:PORT");
     }
-    options.address = url.substr(0, colon);
-    options.port = static_cast<std::uint16_t>(port);
+    return {url.substr(0, colon), static_cast<std::uint16_t>(port)};
 }
 
 void check_options(const Options& options) {
@@ -48,6 +47,7 @@ void check_options(const Options& options) {
 Options parse(int argc, char** argv) {
     Options options;
     std::string url;
+    std::vector<std::string> also;
     std::string output;
     bool json = false;
     bool no_create = false;
@@ -68,6 +68,7 @@ Options parse(int argc, char** argv) {
         ->required()
         ->transform(CLI::Transformer(modes));
     app.add_option("url", url, "http://ADDRESS:PORT")->required();
+    app.add_option("--also", also, "URL of another node: connections take turns over all nodes");
     auto* connections = app.add_option("-c,--connections", options.connections,
                                        "that append (64; tail 1), or read in catchup (8)");
     app.add_option("-d,--depth", options.depth, "requests pipelined on each")
@@ -101,7 +102,12 @@ Options parse(int argc, char** argv) {
         ->check(CLI::IsMember({"json"}));
     try {
         app.parse(argc, argv);
-        take_url(url, options);
+        const Endpoint first = endpoint_of(url);
+        options.address = first.address;
+        options.port = first.port;
+        for (const std::string& other : also) {
+            options.also.push_back(endpoint_of(other));
+        }
         options.create = !no_create;
         options.json_output = output == "json";
         const bool tailing = options.mode == Mode::tail || options.mode == Mode::mixed;

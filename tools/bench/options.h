@@ -4,15 +4,22 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace ursula::bench {
 
 enum class Mode { append, tail, mixed, catchup, idle };
 
+struct Endpoint {
+    std::string address;  // IPv4
+    std::uint16_t port = 0;
+};
+
 struct Options {
     Mode mode = Mode::append;
     std::string address = "127.0.0.1";  // IPv4
     std::uint16_t port = 4437;
+    std::vector<Endpoint> also;  // other nodes: connections and readers take turns over all
     std::string bucket = "bench";
     std::size_t connections = 64;  // that append, or read in catchup
     std::size_t depth = 1;         // requests pipelined on each
