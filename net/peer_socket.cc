@@ -59,7 +59,7 @@ base::Result<PeerAddress> peer_address(const std::string& host, std::uint16_t po
     return base::fail(fmt::format("'{}' is not a numeric address", host));
 }
 
-PeerSocket::PeerSocket(Ring& ring) : ring_(ring) {
+PeerSocket::PeerSocket(Ring& ring, TlsContext* tls) : ring_(ring), context_(tls) {
     for (SocketOp* op : {&connect_, &receive_, &send_}) {
         op->reap = reap;
         op->socket = this;
@@ -94,7 +94,7 @@ bool PeerSocket::take(SocketOp& op) {
     return true;
 }
 
-base::Result<void> PeerSocket::dial(const PeerAddress& address) {
+base::Result<void> PeerSocket::dial(const PeerAddress& address, std::uint32_t target) {
     VERIFY(state_ == State::closed && socket_ < 0);
     socket_ = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
     if (socket_ < 0) {
@@ -106,7 +106,17 @@ base::Result<void> PeerSocket::dial(const PeerAddress& address) {
     start(connect_);
     ring_.connect(connect_, socket_, reinterpret_cast<const sockaddr*>(&address_.storage),
                   address_.size);
+    const auto preamble = encode_preamble(target);
+    queued_.assign(preamble.begin(), preamble.end());
+    begin_tls(true);
     return {};
+}
+
+void PeerSocket::begin_tls(bool dials) {
+    if (context_ != nullptr) {
+        tls_ = std::make_unique<TlsSession>(*context_, dials, dials ? peer_name() : std::string());
+        tls_->take_output(queued_);
+    }
 }
 
 void PeerSocket::adopt(int socket) {
@@ -116,6 +126,19 @@ void PeerSocket::adopt(int socket) {
     address_.size = sizeof address_.storage;
     ::getpeername(socket_, reinterpret_cast<sockaddr*>(&address_.storage), &address_.size);
     state_ = State::open;
+    begin_tls(false);
+}
+
+std::string PeerSocket::why() const {
+    if (tls_ != nullptr && !tls_->failure().empty()) {
+        return tls_->failure();
+    }
+    return error_ == 0 ? "it closed the connection" : std::strerror(error_);
+}
+
+bool PeerSocket::proves(std::uint32_t node) const {
+    return tls_ == nullptr ||
+           (tls_->peer().node == node && tls_->peer().cluster == context_->own_identity().cluster);
 }
 
 std::string PeerSocket::peer_name() const {
@@ -140,13 +163,15 @@ void PeerSocket::begin_turn() {
     }
     if (take(receive_)) {
         if (receive_.result > 0) {
-            end_ += static_cast<std::size_t>(receive_.result);
-            received_bytes_ += static_cast<std::uint64_t>(receive_.result);
+            const auto size = static_cast<std::size_t>(receive_.result);
+            received_bytes_ += size;
+            (tls_ != nullptr ? cipher_size_ : end_) += size;
             DVERIFY(end_ <= in_.capacity);
         } else if (state_ == State::open) {
             end(-receive_.result);
         }
     }
+    decrypt();
     if (take(send_)) {
         if (send_.result >= 0) {
             sent_ += static_cast<std::size_t>(send_.result);
@@ -156,6 +181,38 @@ void PeerSocket::begin_turn() {
         }
     }
     close_if_idle();
+}
+
+// What came becomes what is looked at, which lies behind the blocks of earlier turns or in the
+// other buffer.
+void PeerSocket::decrypt() {
+    if (cipher_size_ == 0) {
+        return;
+    }
+    tls_->feed({cipher_.bytes.get(), cipher_size_});
+    cipher_size_ = 0;
+    for (;;) {
+        make_room();
+        const std::size_t size = tls_->read({in_.bytes.get() + end_, in_.capacity - end_});
+        if (size == 0) {
+            break;
+        }
+        end_ += size;
+    }
+}
+
+void PeerSocket::encrypt() {
+    if (tls_ == nullptr) {
+        return;
+    }
+    if (tls_->ready() && !plain_.empty()) {
+        tls_->write(plain_);
+        if (plain_.capacity() > kept_bytes_max) {
+            plain_ = {};
+        }
+        plain_.clear();
+    }
+    tls_->take_output(queued_);
 }
 
 PeerSocket::Next PeerSocket::next_block(std::span<const BlockKind> kinds, base::Bytes& block) {
@@ -191,7 +248,8 @@ PeerSocket::Next PeerSocket::next_block(std::span<const BlockKind> kinds, base::
 
 void PeerSocket::write(base::Bytes bytes) {
     if (state_ == State::connecting || state_ == State::open) {
-        queued_.insert(queued_.end(), bytes.begin(), bytes.end());
+        std::vector<std::byte>& to = tls_ != nullptr ? plain_ : queued_;
+        to.insert(to.end(), bytes.begin(), bytes.end());
     }
 }
 
@@ -199,6 +257,8 @@ void PeerSocket::flush() {
     if (state_ != State::open) {
         return;
     }
+    encrypt();
+    const bool failed = tls_ != nullptr && !tls_->failure().empty();
     if (!send_.under_way) {
         if (sent_ == flight_.size()) {
             if (flight_.capacity() > kept_bytes_max) {
@@ -212,14 +272,20 @@ void PeerSocket::flush() {
             start(send_);
             ring_.send(send_, socket_, base::Bytes(flight_).subspan(sent_),
                        MSG_NOSIGNAL | MSG_WAITALL);
-        } else if (close_after_flush_) {
-            close();
+        } else if (failed || (close_after_flush_ && plain_.empty())) {
+            close();  // its alert is sent
             return;
         }
     }
-    if (!receive_.under_way && !malformed_) {
+    if (receive_.under_way || malformed_ || failed) {
+        return;
+    }
+    start(receive_);
+    if (tls_ != nullptr) {
+        ensure(cipher_, limits::peer_receive_bytes);
+        ring_.receive(receive_, socket_, {cipher_.bytes.get(), cipher_.capacity});
+    } else {
         make_room();
-        start(receive_);
         ring_.receive(receive_, socket_, {in_.bytes.get() + end_, in_.capacity - end_});
     }
 }
@@ -233,7 +299,10 @@ void PeerSocket::ensure(Buffer& buffer, std::size_t capacity) {
 
 void PeerSocket::make_room() {
     const std::size_t left = end_ - begin_;
-    const std::size_t capacity = std::max(limits::peer_receive_bytes, wanted_);
+    std::size_t capacity = std::max(limits::peer_receive_bytes, wanted_);
+    if (left >= capacity) {
+        capacity = left + limits::peer_receive_bytes;
+    }
     if (begin_ == 0 && in_.capacity >= capacity && end_ < in_.capacity) {
         return;
     }
@@ -241,7 +310,7 @@ void PeerSocket::make_room() {
     if (spare_.capacity > kept_bytes_max) {
         spare_ = {};
     }
-    ensure(spare_, std::max(capacity, left + 1));
+    ensure(spare_, capacity);
     if (left > 0) {
         std::memcpy(spare_.bytes.get(), in_.bytes.get() + begin_, left);
     }

@@ -1,6 +1,6 @@
 // PeerSocket: one connection to another node, on a loop's ring, as whole blocks in and blocks out.
 // It knows lengths and nothing else of what they say. One send and one receive are under way at
-// most; what is received lands where it is looked at.
+// most; without TLS what is received lands where it is looked at.
 //
 //   ring.reap();
 //   socket.begin_turn();
@@ -24,6 +24,7 @@
 #include "base/result.h"
 #include "net/op.h"
 #include "net/peer_wire.h"
+#include "net/tls.h"
 
 namespace ursula::net {
 
@@ -48,30 +49,39 @@ class PeerSocket {
     };
     enum class Next : std::uint8_t { block, none, malformed };
 
-    explicit PeerSocket(Ring& ring);
+    // Without a context nothing is hidden or proved. The context outlives the socket.
+    explicit PeerSocket(Ring& ring, TlsContext* tls = nullptr);
     ~PeerSocket();
     PeerSocket(const PeerSocket&) = delete;
     PeerSocket& operator=(const PeerSocket&) = delete;
 
-    // One of the two, once. What is written before the connection is there leaves with it.
-    [[nodiscard]] base::Result<void> dial(const PeerAddress& address);
+    // One of the two, once. dial sends the preamble for this target in the clear; what is written
+    // before the connection is there leaves with it. adopt takes a connection whose preamble was
+    // read.
+    [[nodiscard]] base::Result<void> dial(const PeerAddress& address, std::uint32_t target);
     void adopt(int socket);
 
     State state() const { return state_; }
-    // What ended it: errno, or 0 when the other side closed it or close() was called.
-    int error() const { return error_; }
+    // Why it ended, or is about to: one clause, "Connection refused".
+    std::string why() const;
+    // Empty, or what went wrong with TLS.
+    std::string_view tls_failure() const {
+        return tls_ == nullptr ? std::string_view() : std::string_view(tls_->failure());
+    }
+    // Whether this is who it claims to be: always true without TLS. Asked once a block came.
+    bool proves(std::uint32_t node) const;
     // "127.0.0.1:4439", for a person.
     std::string peer_name() const;
 
     void begin_turn();
-    // The next block received, if it is one of `kinds`; valid until the next turn's flush(). Blocks
+    // The next block received, if it is one of `kinds`; valid until the next begin_turn(). Blocks
     // that came before the end of the connection are still given after it. malformed: it must be
     // closed.
     Next next_block(std::span<const BlockKind> kinds, base::Bytes& block);
     // Copies. Whoever writes looks at unsent() first: nothing is refused here.
     void write(base::Bytes bytes);
     // Bytes written and not yet taken by the kernel.
-    std::size_t unsent() const { return queued_.size() + flight_.size() - sent_; }
+    std::size_t unsent() const { return plain_.size() + queued_.size() + flight_.size() - sent_; }
     void flush();
 
     void close();
@@ -98,6 +108,9 @@ class PeerSocket {
     static bool take(SocketOp& op);
     static void ensure(Buffer& buffer, std::size_t capacity);
     void make_room();
+    void begin_tls(bool dials);
+    void decrypt();
+    void encrypt();
     void end(int error);
     void close_if_idle();
 
@@ -119,6 +132,12 @@ class PeerSocket {
     std::size_t end_ = 0;
     std::size_t wanted_ = 0;  // length of the block at begin_, once it is known
     bool malformed_ = false;
+
+    TlsContext* context_;
+    std::unique_ptr<TlsSession> tls_;
+    Buffer cipher_;                 // what the kernel receives into with TLS
+    std::size_t cipher_size_ = 0;   // not yet decrypted
+    std::vector<std::byte> plain_;  // not yet encrypted
 
     std::vector<std::byte> queued_;
     std::vector<std::byte> flight_;  // [sent_, size) is the kernel's

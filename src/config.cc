@@ -483,7 +483,11 @@ struct Builder {
     }
 
     void validate_cluster_listen() {
+        // What a node proves itself with lies in its data directory; whether it is good shows at
+        // the start.
+        const std::string certificate = config.storage.path + "/tls/node.pem";
         if (config.cluster.listen.empty() || config.cluster.listen.front().loopback() ||
+            (!config.in_memory() && access(certificate.c_str(), F_OK) == 0) ||
             config.cluster.insecure || !good("cluster.insecure") || !good("cluster.listen") ||
             !good("cluster.members")) {
             return;
@@ -492,8 +496,9 @@ struct Builder {
         problems.error(named ? place_of("cluster.listen") : member_place(config.cluster.node_id),
                        "cluster.listen = " + text_of(config.cluster.listen.front()) +
                            " lets other machines in, without TLS",
-                       "set cluster.insecure = true to allow that on a network that is yours "
-                       "alone, or listen on 127.0.0.1");
+                       "put ca.pem, node.pem and node.key into the tls folder of storage.path "
+                       "(ursulactl cluster init and join do), or set cluster.insecure = true on a "
+                       "network that is yours alone");
     }
 
     void validate() {

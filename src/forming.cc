@@ -52,7 +52,7 @@ class Former {
           root_(root),
           node_(node),
           ring_(ring),
-          gate_(ring, options.listener),
+          gate_(ring, options.listener, options.tls),
           formation_(options.plan, standing_of(node, options.plan.hash())) {}
 
     base::Result<FormingEnd> run() {
@@ -125,10 +125,9 @@ class Former {
     base::Result<void> look_at(Contact& contact) {
         if (contact.socket == nullptr) {
             if (now_ >= contact.again) {
-                contact.socket = std::make_unique<net::PeerSocket>(ring_);
+                contact.socket = std::make_unique<net::PeerSocket>(ring_, options_.tls);
                 contact.until = now_ + base::milliseconds(limits::peer_greeting_timeout_ms);
-                TRY(contact.socket->dial(contact.address));
-                contact.socket->write(net::encode_preamble(net::target_control));
+                TRY(contact.socket->dial(contact.address, net::target_control));
                 contact.socket->write(encode_standing(formation_.self()));
             }
             return {};
@@ -152,6 +151,9 @@ class Former {
             socket.close();
         }
         if (socket.state() == net::PeerSocket::State::closed) {
+            if (const std::string_view why = socket.tls_failure(); !why.empty()) {
+                log_refusal("refused", socket.peer_name(), std::string(why));
+            }
             contact.socket.reset();
             contact.again = now_ + (now_ - news_ < moving ? ask_again : ask_again_idle);
         }
@@ -167,6 +169,9 @@ class Former {
         std::string refusal = decode_standing(block, other);
         if (refusal.empty()) {
             refusal = formation_.refusal_of(other);
+        }
+        if (refusal.empty() && !contact.socket->proves(other.node.value)) {
+            refusal = not_proved(other.node);
         }
         if (refusal.empty() && other.node != contact.node) {
             refusal = "node " + std::to_string(other.node.value) +

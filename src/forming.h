@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "formation.h"
+#include "net/tls.h"
 #include "storage/disk.h"
 #include "storage/node_file.h"
 
@@ -14,6 +15,7 @@ namespace ursula {
 struct FormingOptions {
     ClusterPlan plan;
     int listener = -1;                  // of the cluster, the caller's
+    net::TlsContext* tls = nullptr;     // null: nothing is proved
     const sigset_t* signals = nullptr;  // blocked; SIGTERM and SIGINT end the wait
 };
 

@@ -24,6 +24,8 @@ constexpr base::Duration snapshot_log_pause = base::seconds(1);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
+// How long a node that ends waits for others to take over what it leads.
+constexpr base::Duration hand_over_max = base::milliseconds(700);
 
 base::Now read_clocks() {
     timespec mono{};
@@ -147,12 +149,19 @@ base::Result<void> Loop::start() {
         disk_ = std::move(disk);
     }
     shard::ShardOptions below = options_.shard_options;
+    if (!options_.tls.key.empty()) {
+        auto tls = net::TlsContext::make(options_.tls);
+        if (!tls) {
+            return tl::unexpected(std::move(tls.error()));
+        }
+        tls_ = std::move(*tls);
+    }
     if (!options_.peers.members.empty()) {
-        peers_ = std::make_unique<Peers>(options_.peers, *ring_, now_.mono);
+        peers_ = std::make_unique<Peers>(options_.peers, *ring_, tls_.get(), now_.mono);
         below.peer_net = peers_.get();
     }
     if (options_.cluster_listener >= 0) {
-        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener);
+        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener, tls_.get());
     }
     shard_ = std::make_unique<shard::Shard>(below, *disk_);
     auto boot = shard_->start(now_);
@@ -457,6 +466,8 @@ void Loop::follow_node() {
         drain_end_ = now_.mono + config_->server.drain_timeout;
         transport_->stop_accepting();
         front_->begin_drain(now_);
+        shard_->leave();
+        hand_over_end_ = now_.mono + hand_over_max;
     }
 }
 
@@ -476,7 +487,8 @@ bool Loop::finished() {
     if (!draining_) {
         return false;
     }
-    if (!counted_drained_ && front_->drained()) {
+    if (!counted_drained_ && front_->drained() &&
+        (!has_peers() || now_.mono >= hand_over_end_ || shard_->leaders() == 0)) {
         counted_drained_ = true;
         ++neighbours_.drained;
     }
@@ -493,6 +505,9 @@ ops::HealthInput Loop::look() const {
         all.push_back(&metrics);
         input.leaderless_groups +=
             static_cast<std::uint32_t>(metrics.raft_leaderless_groups.value());
+        input.peer_links += static_cast<std::uint32_t>(metrics.peer_links_up.value() +
+                                                       metrics.peer_links_down.value());
+        input.peer_links_down += static_cast<std::uint32_t>(metrics.peer_links_down.value());
         input.streams += metrics.streams.value();
         input.connections += metrics.connections.value();
         input.live_readers +=
@@ -607,6 +622,17 @@ void Loop::publish() {
     metrics.forwards_sent.set(counted.forwards_sent);
     metrics.forwards_taken.set(counted.forwards_taken);
     metrics.forwards_failed.set(counted.forwards_failed);
+    metrics.raft_hand_overs.set(counted.hand_overs);
+    if (has_peers()) {
+        const PeersCounters& peers = peers_->counters();
+        metrics.peer_links_up.set(peers.links);
+        metrics.peer_links_down.set(peers.links_in_all - peers.links);
+        metrics.peer_frames_sent.set(peers.frames_sent);
+        metrics.peer_frames_received.set(peers.frames_received);
+        metrics.peer_bytes_sent.set(peers.sent_bytes);
+        metrics.peer_bytes_received.set(peers.received_bytes);
+        metrics.peer_frames_refused.set(counted.frames_refused);
+    }
     metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
     metrics.storage_disk_bytes.set(options_.directory < 0
                                        ? 0

@@ -79,6 +79,7 @@ struct LoopOptions {
 
     // Of a node that is one of several.
     PeersOptions peers;         // no members: alone
+    net::TlsFiles tls;          // empty: peers prove nothing
     int cluster_listener = -1;  // of the one loop that accepts for all
     Standing standing;          // what that loop answers to other nodes' control connections
 };
@@ -138,9 +139,10 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::unique_ptr<net::ReceiveBuffers> buffers_;
     std::unique_ptr<net::Transport> transport_;
     std::unique_ptr<storage::Disk> disk_;
-    io::UringDisk* uring_disk_ = nullptr;  // disk_, when there is a data directory
-    std::unique_ptr<Peers> peers_;         // null: alone
-    std::unique_ptr<PeerGate> gate_;       // on the loop with the cluster listener
+    io::UringDisk* uring_disk_ = nullptr;   // disk_, when there is a data directory
+    std::unique_ptr<net::TlsContext> tls_;  // null: peers prove nothing
+    std::unique_ptr<Peers> peers_;          // null: alone
+    std::unique_ptr<PeerGate> gate_;        // on the loop with the cluster listener
     std::vector<net::PeerDoor::Arrival> arrivals_;
     std::unique_ptr<shard::Shard> shard_;
     std::unique_ptr<http::Front> front_;
@@ -156,6 +158,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool draining_ = false;
     bool counted_drained_ = false;
     base::Instant drain_end_;
+    base::Instant hand_over_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
     base::Instant refused_log_due_{};

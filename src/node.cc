@@ -17,6 +17,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "cluster_tls.h"
 #include "forming.h"
 #include "io/data_dir.h"
 #include "loop.h"
@@ -32,8 +33,10 @@ namespace limits = base::limits;
 namespace {
 
 constexpr int exit_failed = 1;
+constexpr int exit_wrong_configuration = 2;
 constexpr int exit_refused = 3;
 constexpr int port_tries = 100;  // of 10 ms
+constexpr std::int64_t certificate_days_low = 21;
 
 void say(const std::string& line) {
     const std::string text = line + "\n";
@@ -213,10 +216,44 @@ ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
     return plan;
 }
 
+// What the node proves itself with, and a context of it for this thread; empty without TLS.
+struct Tls {
+    net::TlsFiles files;
+    std::unique_ptr<net::TlsContext> context;
+};
+
+base::Result<Tls> open_tls(const Config& config, std::int64_t now_s) {
+    Tls tls;
+    auto files = load_tls_files(config.storage.path);
+    if (!files) {
+        return tl::unexpected(std::move(files.error()));
+    }
+    tls.files = std::move(*files);
+    if (tls.files.key.empty()) {
+        if (!config.cluster.listen.front().loopback()) {
+            base::log(base::Event::cluster_plain,
+                      {{"listen", config.cluster.listen.front().text()}});
+        }
+        return tls;
+    }
+    auto context = net::TlsContext::make(tls.files);
+    if (!context) {
+        context.error().message = config.storage.path + "/tls: " + context.error().message;
+        return tl::unexpected(std::move(context.error()));
+    }
+    tls.context = std::move(*context);
+    TRY(check_tls_identity(tls.context->own_identity(), config));
+    const std::int64_t days = (tls.context->expires_at() - now_s) / (24 * 3600);
+    base::log(
+        days < certificate_days_low ? base::Event::cluster_tls_ends : base::Event::cluster_tls,
+        {{"days", days}});
+    return tls;
+}
+
 // Until the directory's node is one of a formed cluster.
 base::Result<FormingEnd> find_cluster(const Config& config, const io::DataDir& directory,
                                       const io::DiskProfile& profile, Layout& layout, int listener,
-                                      const sigset_t& signals) {
+                                      net::TlsContext* tls, const sigset_t& signals) {
     if (layout.node.cluster.stage == storage::ClusterStage::formed) {
         return FormingEnd::formed;
     }
@@ -230,6 +267,7 @@ base::Result<FormingEnd> find_cluster(const Config& config, const io::DataDir& d
     FormingOptions options;
     options.plan = plan_of(config, layout.groups);
     options.listener = listener;
+    options.tls = tls;
     options.signals = &signals;
     io::UringDisk root(directory.directory(), profile);
     return form_cluster(options, root, layout.node);
@@ -357,6 +395,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
         }
         below.cluster = layout.node.cluster.id;
         below.boot = layout.boot;
+        below.spread_leaders = true;
         PeersOptions& peers = options.peers;
         peers.node = layout.node.node;
         peers.shard = shard;
@@ -449,13 +488,20 @@ int run_node(const CommandLine& line) {
     }
     layout->boot = random_number();
     int cluster_listener = -1;
+    Tls tls;
     if (config.clustered()) {
+        auto opened_tls = open_tls(config, started.tv_sec);
+        if (!opened_tls) {
+            return end_with(opened_tls.error().message, exit_wrong_configuration);
+        }
+        tls = std::move(*opened_tls);
         auto opened = open_patiently(config.cluster.listen.front(), 1);
         if (!opened) {
             return end_with(opened.error().message, exit_failed);
         }
         cluster_listener = opened->sockets.front();
-        auto found = find_cluster(config, *directory, profile, *layout, cluster_listener, signals);
+        auto found = find_cluster(config, *directory, profile, *layout, cluster_listener,
+                                  tls.context.get(), signals);
         if (!found) {
             return end_with(found.error().message,
                             found.error().errno_value == 0 ? exit_refused : exit_failed);
@@ -503,6 +549,7 @@ int run_node(const CommandLine& line) {
         options.admin_listener = i == 0 ? admin->socket() : -1;
         options.cluster = &cluster;
         options.disk_profile = profile;
+        options.tls = tls.files;
         if (i == 0 && config.clustered()) {
             options.cluster_listener = cluster_listener;
             options.standing = standing_of(layout->node, plan_of(config, layout->groups).hash());

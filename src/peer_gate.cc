@@ -10,7 +10,8 @@ namespace ursula {
 
 namespace limits = base::limits;
 
-PeerGate::PeerGate(net::Ring& ring, int listener) : ring_(ring), door_(ring, listener) {}
+PeerGate::PeerGate(net::Ring& ring, int listener, net::TlsContext* tls)
+    : ring_(ring), tls_(tls), door_(ring, listener) {}
 
 void PeerGate::begin_turn(base::Instant now) {
     door_.begin_turn(now, arrivals_);
@@ -23,7 +24,7 @@ void PeerGate::begin_turn(base::Instant now) {
             continue;
         }
         Guest guest;
-        guest.socket = std::make_unique<net::PeerSocket>(ring_);
+        guest.socket = std::make_unique<net::PeerSocket>(ring_, tls_);
         guest.socket->adopt(arrival.socket);
         guest.until = now + base::milliseconds(limits::peer_greeting_timeout_ms);
         guests_.push_back(std::move(guest));
@@ -57,6 +58,9 @@ bool PeerGate::next_request(Standing& standing) {
         std::string refusal = "a greeting was expected";
         if (next == net::PeerSocket::Next::block && net::magic_of(block) == standing_magic) {
             refusal = decode_standing(block, standing);
+        }
+        if (refusal.empty() && !guest.socket->proves(standing.node.value)) {
+            refusal = not_proved(standing.node);
         }
         if (refusal.empty()) {
             asking_ = guest.socket.get();

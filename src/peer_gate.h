@@ -18,7 +18,8 @@ namespace ursula {
 class PeerGate {
   public:
     // The ring outlives the gate's operations, as for PeerDoor.
-    PeerGate(net::Ring& ring, int listener);
+    // `tls` may be null: nothing is proved then.
+    PeerGate(net::Ring& ring, int listener, net::TlsContext* tls);
 
     void begin_turn(base::Instant now);
     // Connections for shards since the last call; the taker owns their sockets.
@@ -38,6 +39,7 @@ class PeerGate {
         base::Instant until;
     };
     net::Ring& ring_;
+    net::TlsContext* tls_;
     net::PeerDoor door_;
     std::vector<Guest> guests_;
     std::vector<net::PeerDoor::Arrival> arrivals_;

@@ -50,6 +50,10 @@ std::string cluster_name(std::uint64_t id) {
     return fmt::format("cluster {:016x}", id);
 }
 
+std::string not_proved(base::NodeId node) {
+    return fmt::format("the certificate is not that of node {} of this cluster", node.value);
+}
+
 std::vector<std::byte> encode_hello(const Hello& hello) {
     std::vector<std::byte> block(hello_bytes);
     base::WireWriter out(base::MutableBytes(block).subspan(block_header_bytes));

@@ -81,6 +81,9 @@ std::string decode_refusal(base::Bytes block);
 std::string check_hello(const Hello& theirs, const Hello& ours,
                         const std::vector<storage::ClusterMember>& members);
 
+// The refusal of who says it is this node, and has another one's certificate.
+std::string not_proved(base::NodeId node);
+
 // "cluster 00c0ffee00c0ffee"
 std::string cluster_name(std::uint64_t id);
 

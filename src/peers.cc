@@ -1,7 +1,6 @@
 #include "peers.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -39,8 +38,8 @@ bool share_groups(std::uint32_t groups, base::ShardId a, std::uint32_t a_shards,
 
 }  // namespace
 
-Peers::Peers(const PeersOptions& options, net::Ring& ring, base::Instant now)
-    : options_(options), ring_(ring), random_(options.random_seed), now_(now) {
+Peers::Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls, base::Instant now)
+    : options_(options), ring_(ring), tls_(tls), random_(options.random_seed), now_(now) {
     for (const storage::ClusterMember& member : options_.members) {
         const auto parsed = net::parse_listen_address(member.address);
         const auto address = parsed ? net::peer_address(parsed->host, parsed->port)
@@ -104,7 +103,7 @@ void Peers::send(shard::PeerShard to, base::Bytes frame) {
 // --- the loop's ---
 
 void Peers::adopt(int socket) {
-    auto connection = std::make_unique<net::PeerSocket>(ring_);
+    auto connection = std::make_unique<net::PeerSocket>(ring_, tls_);
     connection->adopt(socket);
     if (closing_ || strangers_.size() >= limits::peer_strangers_max) {
         retire(std::move(connection));
@@ -222,21 +221,19 @@ void Peers::look_at(Link& link) {
     }
     const net::PeerSocket::State state = link.socket->state();
     if (state == net::PeerSocket::State::ending || state == net::PeerSocket::State::closed) {
-        const int error = link.socket->error();
-        end(link, error == 0 ? "it closed the connection" : std::strerror(error));
+        end(link, link.socket->why());
     } else if (!link.up && now_ >= link.until) {
         end(link, "it did not answer in time");
     }
 }
 
 void Peers::dial(Link& link) {
-    link.socket = std::make_unique<net::PeerSocket>(ring_);
+    link.socket = std::make_unique<net::PeerSocket>(ring_, tls_);
     link.until = now_ + greeting_max;
-    if (auto dialled = link.socket->dial(link.address); !dialled) {
+    if (auto dialled = link.socket->dial(link.address, link.peer.shard.value); !dialled) {
         end(link, dialled.error().message);
         return;
     }
-    link.socket->write(net::encode_preamble(link.peer.shard.value));
     link.socket->write(encode_hello(own_hello(link.peer)));
 }
 
@@ -262,6 +259,9 @@ void Peers::greet(Link& link) {
     std::string why = decode_hello(block, theirs);
     if (why.empty()) {
         why = check_hello(theirs, own_hello(link.peer), options_.members);
+    }
+    if (why.empty() && !link.socket->proves(theirs.node.value)) {
+        why = not_proved(theirs.node);
     }
     if (why.empty() && shard::PeerShard{theirs.node, theirs.shard} != link.peer) {
         why = "node " + std::to_string(theirs.node.value) + " answers at the address of node " +
@@ -355,6 +355,9 @@ bool Peers::look_at(Stranger& stranger) {
         if (socket.state() == net::PeerSocket::State::open && now_ < stranger.until) {
             return false;
         }
+        if (!socket.tls_failure().empty()) {
+            say_refused("refused", socket.peer_name(), std::string(socket.tls_failure()));
+        }
         retire(std::move(stranger.socket));
         return true;
     }
@@ -367,6 +370,9 @@ bool Peers::look_at(Stranger& stranger) {
     Link* link = nullptr;
     if (why.empty()) {
         why = check_hello(theirs, own_hello(peer), options_.members);
+        if (why.empty() && !socket.proves(theirs.node.value)) {
+            why = not_proved(theirs.node);
+        }
         link = find(peer);
         if (why.empty() && (link == nullptr || link->dials)) {
             why = link == nullptr ? "the two shards share no group"

@@ -43,7 +43,8 @@ struct PeersCounters {
 
 class Peers final : public shard::PeerNet {
   public:
-    Peers(const PeersOptions& options, net::Ring& ring, base::Instant now);
+    // `tls` may be null and outlives this.
+    Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls, base::Instant now);
 
     // --- the shard's view ---
     void take(std::vector<shard::ReceivedFrame>& frames,
@@ -101,6 +102,7 @@ class Peers final : public shard::PeerNet {
 
     const PeersOptions options_;
     net::Ring& ring_;
+    net::TlsContext* tls_;
     base::Random random_;
     base::Instant now_;
     std::vector<Link> links_;

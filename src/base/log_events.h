@@ -63,6 +63,12 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "The cluster has its identity, which the data directory keeps; groups may vote.")        \
     EVENT(cluster_waits, "cluster.waits", warning,                                                 \
           "The node belongs to no cluster yet and serves nobody: the line says what is missing.")  \
+    EVENT(cluster_tls, "cluster.tls", info,                                                        \
+          "Peers prove who they are with TLS certificates; this node's is good for so many days.") \
+    EVENT(cluster_tls_ends, "cluster.tls_ends", warning,                                           \
+          "This node's certificate ends soon, or has ended: peers refuse it then; renew it.")      \
+    EVENT(cluster_plain, "cluster.plain", warning,                                                 \
+          "Peers are reached without TLS: whoever reaches the cluster listener can be one.")       \
     EVENT(peer_up, "peer.up", info, "The connection to a shard of another node is there.")         \
     EVENT(peer_down, "peer.down", warning,                                                         \
           "The connection to a shard of another node ended or cannot be made; it is tried again.") \

@@ -37,6 +37,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     settle();
     if (has_peers()) {
         take_frames();
+        balance();
     }
     if (now.mono >= raft_deadline_) {
         run_timeouts();

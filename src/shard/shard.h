@@ -7,8 +7,8 @@
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
 // · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
 // snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
-// shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · bucket_removal.cc ·
-// shard_inspect.cc for operators.
+// shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
+// leads · bucket_removal.cc · shard_inspect.cc for operators.
 #pragma once
 
 #include <cstdint>
@@ -71,8 +71,9 @@ struct ShardOptions {
     // which outlives the shard. Their groups are as many as ours.
     std::vector<MemberNode> members;
     PeerNet* peer_net = nullptr;
-    std::uint64_t cluster = 0;  // frames of another cluster are refused
-    std::uint64_t boot = 0;     // random, not 0, and never given to another start of any node
+    std::uint64_t cluster = 0;    // frames of another cluster are refused
+    std::uint64_t boot = 0;       // random, not 0, and never given to another start of any node
+    bool spread_leaders = false;  // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {
@@ -97,6 +98,7 @@ struct ShardCounters {
     std::uint64_t snapshots = 0;
     std::uint64_t elections = 0;
     std::uint64_t refused_not_leader = 0;
+    std::uint64_t hand_overs = 0;  // of leadership, tried
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
     std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
@@ -143,6 +145,8 @@ class Shard {
     // shard's own, for any shard, and their views live until the next advance.
     void advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
                  std::vector<api::Call>& internal_calls);
+    // The node is going to end: from the next turn on groups are handed to other members.
+    void leave() { leaving_ = true; }
     // The answer to one of those.
     void on_internal_reply(const api::Reply& reply);
     static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
@@ -260,6 +264,12 @@ class Shard {
     void reply_to_peer(base::ShardId to, api::CallId call, const api::Answer& answer);
     void go_on_waiting();
     void end_waits();
+
+    // shard_balance.cc
+    void balance();
+    base::NodeId preferred_leader(const Replica& replica) const;
+    bool could_lead(const Replica& replica, base::NodeId node) const;
+    void hand_over(Replica& replica, base::NodeId to);
 
     // shard_submit.cc
     void take(const api::Call& call);
@@ -403,7 +413,11 @@ class Shard {
     std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
     std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
     std::vector<std::byte> answer_bytes_;
-    FrameItem item_;  // the one being taken
+    bool leaving_ = false;
+    base::Instant balance_at_;               // when to look at who leads
+    base::Instant calm_since_;               // no link was seen down since
+    std::vector<base::Instant> hand_again_;  // by position: not handed over before
+    FrameItem item_;                         // the one being taken
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;

@@ -36,6 +36,8 @@ void Shard::begin_links() {
         replica->heard_leader = now_.mono;
     }
     next_beat_ = now_.mono;
+    balance_at_ = calm_since_ = now_.mono;
+    hand_again_.assign(replicas_.size(), now_.mono);
 }
 
 PeerLink* Shard::find_link(PeerShard peer) {

@@ -194,3 +194,14 @@ class Cluster:
 
     def read(self, path):
         return self.ask("GET", path + "?offset=-1").body.decode()
+
+    def read_all(self, path):
+        """The whole stream, however many reads that takes."""
+        text = ""
+        offset = "-1"
+        while True:
+            answer = self.ask("GET", f"{path}?offset={offset}")
+            text += answer.body.decode()
+            offset = answer.header("stream-next-offset")
+            if answer.header("stream-up-to-date") == "true":
+                return text

@@ -10,22 +10,12 @@ import shutil
 import socket
 import struct
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from cluster import Cluster, ServerFailed, wait_for  # noqa: E402
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        raise AssertionError(f"{what}: got {got!r}, expected {wanted!r}")
-
-
-def expect_in(what, part, text):
-    if part not in text:
-        raise AssertionError(f"{what}: {part!r} is not in {text[-1500:]!r}")
+from checks import expect, expect_in, folder, run_checks  # noqa: E402
+from cluster import Cluster, wait_for  # noqa: E402
 
 
 def cluster_ids(cluster):
@@ -59,12 +49,6 @@ def check_any_start_order(work):
                     lambda one=node: one.request("GET", "/v1/stream/s?offset=-1"),
                 )
                 expect(f"what node {node.number} reads", answer.body, b"hello")
-
-
-def folder(work, name):
-    path = os.path.join(work, str(name))
-    os.makedirs(path)
-    return path
 
 
 def check_kill_each_and_all(work):
@@ -250,27 +234,5 @@ def check_strangers_at_the_door(work):
         expect("the stream", cluster.read("/v1/stream/s"), "xy")
 
 
-def main():
-    wanted = sys.argv[1:]
-    passed = failed = 0
-    for name, check in sorted(globals().items()):
-        if not name.startswith("check_") or (wanted and name not in wanted):
-            continue
-        with tempfile.TemporaryDirectory(prefix="cluster-") as work:
-            begin = time.monotonic()
-            try:
-                check(work)
-                passed += 1
-                print(f"{name}: {time.monotonic() - begin:.1f} s", flush=True)
-            except (AssertionError, ServerFailed) as error:
-                failed += 1
-                print(f"FAILED {name}: {error}", flush=True)
-            except Exception as error:  # A broken answer of any kind is a failure of this check.
-                failed += 1
-                print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(globals()))

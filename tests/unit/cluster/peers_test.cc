@@ -20,6 +20,7 @@
 #include "net/peer_door.h"
 #include "net/ring.h"
 #include "shard/frame.h"
+#include "tests/support/certificates.h"
 
 using namespace ursula;
 namespace limits = base::limits;
@@ -94,8 +95,12 @@ class Pair {
         options.random_seed = node;
         return options;
     }
-    void start_one() { one = std::make_unique<Peers>(one_options, *ring_, mono_now()); }
-    void start_two() { two = std::make_unique<Peers>(two_options, *ring_, mono_now()); }
+    void start_one() {
+        one = std::make_unique<Peers>(one_options, *ring_, one_tls.get(), mono_now());
+    }
+    void start_two() {
+        two = std::make_unique<Peers>(two_options, *ring_, two_tls.get(), mono_now());
+    }
 
     void turn() {
         const base::Instant now = mono_now();
@@ -148,6 +153,11 @@ class Pair {
         }
         return false;
     }
+    void use_tls() {
+        const test_support::Authority authority;
+        one_tls = std::move(*net::TlsContext::make(authority.issue({"prod", 1})));
+        two_tls = std::move(*net::TlsContext::make(authority.issue({"prod", 2})));
+    }
     bool connect() {
         start_one();
         start_two();
@@ -185,6 +195,8 @@ class Pair {
 
     PeersOptions one_options;
     PeersOptions two_options;
+    std::unique_ptr<net::TlsContext> one_tls;
+    std::unique_ptr<net::TlsContext> two_tls;
     std::unique_ptr<Peers> one;
     std::unique_ptr<Peers> two;
     Seen one_saw;
@@ -206,6 +218,10 @@ void write_all(int fd, base::Bytes bytes) {
 
 TEST_CASE("two nodes greet and exchange frames of every size, in order") {
     Pair pair;
+    SUBCASE("plain") {}
+    SUBCASE("with TLS") {
+        pair.use_tls();
+    }
     REQUIRE(pair.connect());
     CHECK(pair.one->counters().links == 1);
     const std::vector<std::size_t> sizes = {
@@ -246,6 +262,10 @@ TEST_CASE("a queue that is full takes no frame, an empty one takes any") {
 
 TEST_CASE("a node that goes is missed at once, and met again when it is back") {
     Pair pair;
+    SUBCASE("plain") {}
+    SUBCASE("with TLS") {
+        pair.use_tls();
+    }
     REQUIRE(pair.connect());
     // The last frame of a connection still arrives; then its end is told.
     pair.two->send(shard_of(1), frame_of(200, 9));
@@ -418,4 +438,28 @@ TEST_CASE("a link that carries anything but frames is ended") {
     bool closed = false;
     pair.read_to_end(fd, closed);
     CHECK(closed);
+}
+
+TEST_CASE("with TLS a node is who its certificate says, and nobody without one is a peer") {
+    Pair pair;
+    const test_support::Authority authority;
+    const test_support::Authority stranger;
+    pair.one_tls = std::move(*net::TlsContext::make(authority.issue({"prod", 1})));
+    SUBCASE("another node's certificate") {
+        pair.two_tls = std::move(*net::TlsContext::make(authority.issue({"prod", 3})));
+    }
+    SUBCASE("another cluster's") {
+        pair.two_tls = std::move(*net::TlsContext::make(authority.issue({"test", 2})));
+    }
+    SUBCASE("another authority's") {
+        net::TlsFiles files = stranger.issue({"prod", 2});
+        files.authority = authority.pem();
+        pair.two_tls = std::move(*net::TlsContext::make(files));
+    }
+    SUBCASE("none") {}
+    pair.start_one();
+    pair.start_two();
+    CHECK(pair.run([&] { return pair.targets.size() >= 3; }));
+    CHECK(pair.one_saw.events.empty());
+    CHECK(pair.two_saw.events.empty());
 }
