@@ -161,11 +161,18 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
     return layout;
 }
 
-// What the admin plane shows of a node that is alone.
-admin::ClusterView cluster_of(base::NodeId self, const std::string& url) {
+// What the admin plane shows of the cluster; a node that is alone is where its clients are.
+admin::ClusterView cluster_of(const Config& config, const storage::NodeFile& node,
+                              const std::string& url) {
     admin::ClusterView view;
-    view.self = self;
-    view.nodes.push_back({self, url.substr(url.find("//") + 2), url});
+    view.self = node.node.value == 0 ? base::NodeId(1) : node.node;
+    view.name = config.clustered() ? config.cluster.name : std::string();
+    for (const storage::ClusterMember& member : node.cluster.members) {
+        view.nodes.push_back({member.id, member.address, member.client});
+    }
+    if (view.nodes.empty()) {
+        view.nodes.push_back({view.self, url.substr(url.find("//") + 2), url});
+    }
     return view;
 }
 
@@ -379,6 +386,22 @@ class Supervisor {
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
+// Where each member's clients are, or nothing as long as one of them does not say.
+std::vector<http::ClientUrl> client_urls_of(const std::vector<storage::ClusterMember>& members) {
+    std::vector<http::ClientUrl> urls;
+    for (const storage::ClusterMember& member : members) {
+        if (member.client.empty()) {
+            return {};
+        }
+        std::string url = member.client;
+        while (url.ends_with('/')) {
+            url.pop_back();
+        }
+        urls.push_back({member.id, url});
+    }
+    return urls;
+}
+
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
@@ -421,6 +444,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.groups = layout.groups;
     edge.table_key = key;
     edge.random_seed = random_number();
+    edge.client_urls = client_urls_of(layout.node.cluster.members);
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
@@ -519,7 +543,7 @@ int run_node(const CommandLine& line) {
     if (!admin) {
         return end_with(admin.error().message, exit_failed);
     }
-    const admin::ClusterView cluster = cluster_of(base::NodeId(1), listening->url);
+    const admin::ClusterView cluster = cluster_of(config, layout->node, listening->url);
     if (layout->shards > cpus.size()) {
         base::log(base::Event::shards_share_cpus,
                   {{"shards", layout->shards}, {"cpus", cpus.size()}});
