@@ -23,6 +23,7 @@ Shard::Shard(const ShardOptions& options, storage::Disk& disk)
 // Streams go first: their hot tails give their memory back to local_.
 Shard::~Shard() {
     image_.reset();
+    retired_.clear();
     replicas_.clear();
 }
 
@@ -52,6 +53,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     write_entries();
     if (!fetching_.empty()) {
         run_fetches();
+    }
+    if (!retired_.empty()) {
+        shrink_retired();
     }
     run_snapshots();
     wal_->flush(now.mono);
@@ -270,6 +274,9 @@ base::Instant Shard::deadline() const {
         std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
+    }
+    if (!retired_.empty()) {
+        at = now_.mono;
     }
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);

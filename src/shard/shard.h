@@ -352,6 +352,8 @@ class Shard {
     void place_next(SnapshotFetch& fetch);
     void give_up_fetch(Replica& replica);
     void end_fetch(Replica& replica);
+    void retire_fetched(Replica& replica);
+    void shrink_retired();
     void begin_install(Replica& replica);
     void end_install(Replica& replica, const storage::SnapshotStore::Finished& finished,
                      std::vector<storage::SegmentId>& live);
@@ -424,6 +426,7 @@ class Shard {
     std::uint64_t next_fetch_ = 0;
     std::vector<Replica*> fetching_;  // with a fetch, or what is left of one
     std::vector<Replica*> serving_;
+    std::vector<std::unique_ptr<stream::Machine>> retired_;  // of fetches; freed a part per turn
     std::vector<std::unique_ptr<ByteRead>> byte_reads_;
     std::vector<std::byte> location_slice_of_image_;  // made with it, of no use to others
     bool disk_trouble_ = false;                       // as the groups were told

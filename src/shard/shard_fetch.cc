@@ -87,8 +87,7 @@ void Shard::run_fetches() {
         }
         if (replica.fetch == nullptr && !replica.fetched.empty() &&
             (now_.mono >= replica.fetched_until || replica.group.is_leader())) {
-            replica.fetched.clear();
-            wal_->release_payload(replica.id());
+            retire_fetched(replica);
         }
     }
     std::erase_if(fetching_, [](const Replica* replica) {
@@ -401,6 +400,7 @@ void Shard::give_up_fetch(Replica& replica) {
     std::unique_ptr<SnapshotFetch> fetch = std::move(replica.fetch);
     if (fetch->step != SnapshotFetch::Step::image) {
         if (replica.fetched.size() == limits::fetches_kept_max) {
+            retired_.push_back(std::move(replica.fetched.front()));
             replica.fetched.erase(replica.fetched.begin());
         }
         replica.fetched.push_back(std::move(fetch->machine));
@@ -414,9 +414,24 @@ void Shard::give_up_fetch(Replica& replica) {
 // Nothing of it, nor of those given up before, is wanted any more.
 void Shard::end_fetch(Replica& replica) {
     ask(replica, FetchAsk::What::over, nullptr, false);
+    retired_.push_back(std::move(replica.fetch->machine));
     replica.fetch.reset();
+    retire_fetched(replica);
+}
+
+void Shard::retire_fetched(Replica& replica) {
+    for (auto& machine : replica.fetched) {
+        retired_.push_back(std::move(machine));
+    }
     replica.fetched.clear();
     wal_->release_payload(replica.id());
+}
+
+// Freeing a large machine takes longer than a turn may.
+void Shard::shrink_retired() {
+    if (!retired_.back()->shrink(limits::fetch_steps_per_turn)) {
+        retired_.pop_back();
+    }
 }
 
 // All of it is here and durable. What the log has beyond it goes first (raft::SnapshotComing), and

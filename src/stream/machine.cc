@@ -57,11 +57,17 @@ Machine::Machine(base::GroupId group, base::HashKey key, Local& local)
 
 Machine::~Machine() {
     VERIFY(image_ == nullptr);
-    while (first_ != nullptr) {
+    while (shrink(SIZE_MAX)) {
+    }
+}
+
+bool Machine::shrink(std::size_t streams) {
+    for (; first_ != nullptr && streams > 0; --streams) {
         first_->locations.take_from(local_.segments);
         first_->hot.clear(local_.hot);
         free_stream(first_);
     }
+    return first_ != nullptr;
 }
 
 void Machine::swap(Machine& other) {

@@ -121,6 +121,9 @@ class Machine {
     // their addresses. No image of either is being taken.
     void swap(Machine& other);
 
+    // Frees up to so many streams of a machine that is of no use any more; false when none is left.
+    bool shrink(std::size_t streams);
+
     // Hash of the whole replicated state; equal on every replica that applied the same entries.
     // Walks all streams.
     std::uint64_t state_hash() const;

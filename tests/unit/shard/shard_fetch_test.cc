@@ -378,6 +378,35 @@ TEST_CASE("a stream removed while it is fetched is not there afterwards, and no 
     CHECK(trio.shard(away).counters().snapshots_installed == 1);
 }
 
+TEST_CASE("a follower that was away for long catches up under load that does not stop") {
+    Trio trio;
+    trio.options().log_kept_bytes = 256 << 10;
+    trio.create("v1/a");
+    const std::size_t away = trio.follower();
+    trio.stop(away);
+    trio.options().fetch_window_bytes = 16'000;
+    trio.options().fetch_piece_bytes = 4'000;
+    const std::string body(400, 'x');
+    for (int i = 0; i < 10; ++i) {
+        trio.write_much("v1/a");
+    }
+    trio.start(away);
+    const auto lag = [&] {
+        return trio.machine(trio.leader()).applied().index.value -
+               trio.machine(away).applied().index.value;
+    };
+    const std::uint64_t before = lag();
+    for (int turns = 0; lag() > 20; ++turns) {
+        REQUIRE(turns < 50'000);
+        trio.append_unheard(trio.leader(), "v1/a", body);
+        trio.turn();
+        REQUIRE(trio.leader() != 0);
+    }
+    CHECK(before > 1000);
+    CHECK(trio.shard(away).counters().snapshots_installed > 0);
+    trio.run_until([&] { return trio.same_state(away); });
+}
+
 // A deposed leader with a long tail that nobody else has, further than the snapshot it gets: a
 // start after a crash at any moment must not find the tail behind the snapshot.
 TEST_CASE("a crash at any moment of a fetch leaves the old state or the new one") {
