@@ -1,4 +1,4 @@
-"""Three real `ursula` processes, each in its own network namespace, and what can be done to them."""
+"""Three real `ursula` processes, each in its own network namespace; what can be done to them."""
 
 import os
 import shutil
@@ -26,6 +26,7 @@ insecure = true
 pin = false
 shards = {shards}
 drain_timeout = "2s"
+max_body = "4MiB"
 long_poll_timeout = "2s"
 sse_lifetime = "5s"
 sse_heartbeat = "1s"
