@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Who leads: leaders are spread evenly, again after a node was away, and a node that is stopped hands
-over what it leads.
+"""Who leads: leaders are spread evenly, again after a node was away, and a node that is stopped
+hands over what it leads.
 
 The last line is `N passed, N failed`.
 """
