@@ -18,7 +18,10 @@ namespace ursula::net {
 namespace {
 
 constexpr mode_t file_mode = 0660;
-constexpr int live_tries = 10;  // of 100 ms; each stands in the other's queue for a moment
+// A look stands in the other's queue for a moment: few of them, each after twice the pause, 1.3 s
+// in all.
+constexpr int live_tries = 7;
+constexpr long live_pause_ns = 10'000'000;
 constexpr int bind_tries = 3;
 
 // The address of a path. Longer ones than sun_path are named through an open descriptor of their
@@ -123,7 +126,7 @@ base::Result<UnixListener> UnixListener::open(const std::string& path, int backl
         Found found = look_at(path, address);
         // A server that was just killed is let go of by the kernel some milliseconds later.
         for (int looks = 0; found == Found::live && looks < live_tries; ++looks) {
-            const timespec pause{0, 100'000'000};
+            const timespec pause{0, live_pause_ns << looks};
             ::nanosleep(&pause, nullptr);
             found = look_at(path, address);
         }

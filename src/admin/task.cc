@@ -84,7 +84,7 @@ Response transfer_response(base::GroupId group, base::NodeId to, const api::Tran
             }
             return problem(409, "not_leader",
                            node(reply.leader) + " leads " + name + ", not this node",
-                           "ask " + node(reply.leader));
+                           "run the command on " + node(reply.leader));
         case api::TransferReply::Kind::not_a_voter:
             return problem(409, "not_a_voter", node(to) + " is no voter of " + name,
                            "see its members: ursulactl group show " + std::to_string(group.value));

@@ -43,6 +43,7 @@ void Front::accept(net::ConnectionId id) {
     peer.open = 0;
     peer.appends_only = peer.waiting = peer.queued = peer.choked = false;
     peer.end_of_input = peer.closing = peer.continue_wanted = peer.rated = false;
+    peer.admin = transport_.plane(id) == net::Plane::admin;
     ++open_;
     transport_.set_input_phase(id, net::InputPhase::next_request);
     if (draining_) {
@@ -545,6 +546,9 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         exchange.keep_alive = false;
         responder_.problem(exchange, method_not_allowed(allow),
                            "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+        return;
+    }
+    if (peer.admin && refuse_early_data(exchange, route)) [[unlikely]] {
         return;
     }
     switch (route.kind) {

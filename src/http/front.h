@@ -77,6 +77,7 @@ class Front {
         bool end_of_input = false;
         bool closing = false;  // no further request is read
         bool continue_wanted = false;
+        bool admin = false;  // came in over the admin plane
         bool rated = false;  // this body has been there since the last look at body rates
         base::GroupId group;
         std::uint32_t rated_bytes = 0;  // received since then, at most UINT32_MAX
@@ -114,6 +115,7 @@ class Front {
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
     void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
     void send_listing(Exchange& exchange);
+    bool refuse_early_data(Exchange& exchange, const Route& route);
     void start_admin(Exchange& exchange, const net::Request& request, const Route& route);
     bool find_admin_stream(std::string_view path, api::StreamKey& key);
     void take_admin(Exchange& exchange, api::Answer& answer);

@@ -34,6 +34,20 @@ bool Front::find_admin_stream(std::string_view path, api::StreamKey& key) {
     return true;
 }
 
+// The admin plane listens from the first turn on, and serves data as well; data only once the node
+// is ready, as clients have it: what was acknowledged before that might be missing unnoticed.
+bool Front::refuse_early_data(Exchange& exchange, const Route& route) {
+    const bool is_data = route.kind == RouteKind::stream || route.kind == RouteKind::bucket ||
+                         route.kind == RouteKind::root;
+    if (!is_data || pages_.admin_facts().health.recovered) {
+        return false;
+    }
+    Problem problem = problem_of_status(503, "starting");
+    problem.hint = "the node is not ready yet: ursulactl wait --healthy";
+    responder_.problem(exchange, problem);
+    return true;
+}
+
 void Front::start_admin(Exchange& exchange, const net::Request& request, const Route& route) {
     constexpr std::string_view streams = "/v1/streams/";
     exchange.asked = Asked::admin;

@@ -318,6 +318,17 @@ def check_print_curl(work):
             expect("tail", json.loads(done.stdout)["tail"], 0)
 
 
+def check_interrupted(work):
+    waiting = subprocess.Popen(
+        [ctl_binary(), "wait", "--healthy", "--data-dir", work],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )
+    expect_in("it waits", "waiting", waiting.stderr.readline().decode())
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=20)
+    expect("exit code", waiting.returncode, 130)
+
+
 def check_wrong_usage(_work):
     refused(USAGE, 'did you mean "status"?', "stats")
     refused(USAGE, 'did you mean "group ls"?', "group", "lss")

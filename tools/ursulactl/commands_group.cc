@@ -108,7 +108,7 @@ int run_transfer(Context& context) {
     while (begun.at("state") != "done") {
         if (Clock::now() + poll_pause >= end) {
             throw Failure(exit_unreachable, name + " was not handed over in time",
-                          "see its leader: ursulactl " + name + " show");
+                          "see its leader: ursulactl group show " + text_of(begun.at("group")));
         }
         std::this_thread::sleep_for(poll_pause);
         const Json now = Json::parse(context.client.get(path));

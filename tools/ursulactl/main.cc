@@ -1,4 +1,5 @@
 #include <curl/curl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 int main(int argc, char** argv) {
     using namespace ursula::ctl;
+    ::signal(SIGINT, [](int) { ::_exit(exit_interrupted); });
     curl_global_init(CURL_GLOBAL_DEFAULT);
     Surroundings around;
     around.environment = [](const char* name) {

@@ -218,7 +218,20 @@ TEST_CASE("while shards read their logs none is asked") {
     CHECK(says(server.ask(client, get("/admin/v1/groups")), 503, "starting"));
     CHECK(says(server.ask(client, get("/admin/v1/streams/demo/x")), 503, "starting"));
     CHECK(says(server.ask(client, post(transfer, "{\"to\":1}")), 503, "starting"));
+    CHECK(says(server.ask(client, get("/demo/x")), 503, "starting"));
+    CHECK(says(server.ask(client, get("/demo")), 503, "starting"));
+    CHECK(has(server.ask(client, get("/livez")), " 200 "));
     CHECK(server.sent.empty());
+}
+
+TEST_CASE("the admin plane serves data too, once the node is ready") {
+    EdgeServer server;
+    server.use_shard();
+    Client client(server.admin_port);
+    const std::string made =
+        server.ask(client, "PUT /v1/stream/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+    CHECK(made.starts_with("HTTP/1.1 201 "));
+    CHECK(server.ask(client, get("/v1/stream/x")).ends_with("\r\n\r\nhi"));
 }
 
 TEST_CASE("the plane's other names stay the server's own") {
