@@ -53,7 +53,7 @@ struct Started {
 TEST_CASE("every node takes every write and shows it to every reader") {
     Trio trio;
     for (std::size_t number = 1; number <= Trio::size; ++number) {
-        for (int i = 0; i < 8; ++i) {
+        for (std::uint64_t i = 0; i < 8; ++i) {
             const std::string stream = numbered(numbered("v1/", number) + "-", i);
             Node& node = trio.node(number);
             const auto created = trio.wait<api::CreateReply>(number, node.create(stream));
@@ -110,7 +110,7 @@ TEST_CASE("a doubled frame does nothing twice") {
     s.trio.way(2, 1).doubled = true;
     s.trio.way(1, 2).doubled = true;
     std::string all;
-    for (int i = 0; i < 20; ++i) {
+    for (std::uint64_t i = 0; i < 20; ++i) {
         const std::string body = numbered("append ", i) + "\n";
         all += body;
         CHECK(s.trio.wait<api::AppendReply>(2, s.trio.node(2).append(name, body)).tail ==
@@ -337,13 +337,14 @@ TEST_CASE("a listing shows what was acknowledged anywhere before it was asked fo
     for (std::uint32_t group = 0; group < 4; ++group) {
         trio.make_leader(base::GroupId(group), 1);
     }
-    for (int i = 0; i < 40; ++i) {
+    for (std::uint64_t i = 0; i < 40; ++i) {
         const std::string stream = numbered("v1/list-", i);
         trio.wait<api::CreateReply>(1, trio.node(1).create(stream));
         const api::CallId list =
             trio.node(2).call(api::ListStreamsCall{"v1", trio.node(2).keep("list-"), "", 100});
         const auto listed = trio.wait<api::ListReply>(2, list);
-        CHECK(std::count(listed.names.begin(), listed.names.end(), '\n') == i);
+        CHECK(std::count(listed.names.begin(), listed.names.end(), '\n') ==
+              static_cast<std::ptrdiff_t>(i));
         CHECK(listed.names.find(stream.substr(3)) != std::string::npos);
     }
 }
@@ -360,7 +361,7 @@ TEST_CASE("watches end where no leader is heard for too long, and at no mere cha
     const std::size_t next = s.leader_but(1);
     s.trio.wait<api::AppendReply>(next, s.trio.node(next).append(name, "news"));
     s.trio.run(base::milliseconds(limits::leader_wait_ms + 1000));
-    for (const std::size_t number : {2, 3}) {
+    for (const std::size_t number : {std::size_t{2}, std::size_t{3}}) {
         const auto post = s.trio.wait<api::Post>(number, watches[number]);
         CHECK((!post.lost && !post.removed && post.to == 4));
         CHECK(!s.trio.node(number).answered(watches[number]));
