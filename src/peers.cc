@@ -14,6 +14,9 @@ namespace limits = base::limits;
 namespace {
 
 constexpr base::Duration greeting_max = base::milliseconds(limits::peer_greeting_timeout_ms);
+// Without an answer to its first packet a connection is tried anew: the kernel would double its own
+// pauses, and a cut that ends is to be noticed soon.
+constexpr base::Duration connect_max = base::milliseconds(700);
 constexpr base::Duration retry_first = base::milliseconds(limits::peer_retry_first_ms);
 constexpr base::Duration retry_last = base::milliseconds(limits::peer_retry_last_ms);
 // A state that lasts is repeated in the log this often; refusals of strangers are a line each.
@@ -211,6 +214,10 @@ void Peers::look_at(Link& link) {
         return;
     }
     link.socket->begin_turn();
+    if (!link.reached && link.socket->state() == net::PeerSocket::State::open) {
+        link.reached = true;
+        link.until = now_ + greeting_max;
+    }
     if (link.up) {
         read_frames(link);
     } else {
@@ -223,13 +230,14 @@ void Peers::look_at(Link& link) {
     if (state == net::PeerSocket::State::ending || state == net::PeerSocket::State::closed) {
         end(link, link.socket->why());
     } else if (!link.up && now_ >= link.until) {
-        end(link, "it did not answer in time");
+        end(link, link.reached ? "it did not greet in time" : "it did not answer in time");
     }
 }
 
 void Peers::dial(Link& link) {
     link.socket = std::make_unique<net::PeerSocket>(ring_, tls_);
-    link.until = now_ + greeting_max;
+    link.reached = false;
+    link.until = now_ + connect_max;
     if (auto dialled = link.socket->dial(link.address, link.peer.shard.value); !dialled) {
         end(link, dialled.error().message);
         return;

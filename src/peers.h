@@ -73,7 +73,8 @@ class Peers final : public shard::PeerNet {
         bool dials = false;
         bool up = false;
         Socket socket;           // up, or being dialled
-        base::Instant until{};   // of the greeting
+        bool reached = false;    // dialled: the connection is there
+        base::Instant until{};   // of the connection, then of the greeting
         base::Instant again{};   // when to dial
         base::Duration pause{};  // before the next but one
         bool ended = false;      // the shard is to be told, after the frames it still gets
