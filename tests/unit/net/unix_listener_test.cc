@@ -49,7 +49,7 @@ void leave_dead_socket(const std::string& path) {
 TEST_CASE("only owner and group may connect, whatever the umask") {
     const test_support::TempDir dir;
     const std::string path = dir.path() + "/a.sock";
-    for (const mode_t mask : {0000, 0022, 0077, 0777}) {
+    for (const mode_t mask : {0000u, 0022u, 0077u, 0777u}) {
         const mode_t before = ::umask(mask);
         auto listener = UnixListener::open(path);
         const mode_t after = ::umask(before);
