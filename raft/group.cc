@@ -62,7 +62,7 @@ void Group::on(const Persisted& persisted, Now now, Effects& effects) {
     VERIFY(persisted.hard_state <= hard_state_ && persisted.cuts <= cuts_);
     const bool hard_state_was_persisted = hard_state_persisted_ == hard_state_;
     hard_state_persisted_ = std::max(hard_state_persisted_, persisted.hard_state);
-    if ((persisted.cuts == cuts_ || planted(Planted::append_aba)) && log_.contains(persisted.log)) {
+    if (persisted.cuts == cuts_ && log_.contains(persisted.log)) {
         log_.set_persisted(persisted.log.index);
     }
     const bool hard_state_is_persisted = hard_state_persisted_ == hard_state_;

@@ -18,14 +18,10 @@ enum class Planted : std::uint8_t {
     ack_unpersisted,       // a follower acknowledges what it has not on disk (R6)
     undurable_counted,     // the leader counts what a follower has, durable or not
     self_ack,              // the leader's own log counts before its sync (10.2.1)
-    stale_ack_counted,     // acknowledgements of earlier terms count
     old_term_commit,       // entries of earlier terms commit by being counted (figure 8)
     previous_unchecked,    // a follower appends without looking at the entry before
     cut_on_repeat,         // a message that was known already cuts off what lies behind it
     commit_unverified,     // a follower commits what it has not compared with the leader's log
-    append_aba,            // an answer of the disk counts for an entry cut off and written again
-    reads_by_old_round,    // a read is answered by a round begun before it (readindex_reuse)
-    reads_without_quorum,  // a leader confirms its reads to itself (R9)
     reads_before_noop,     // reads are answered before the term's own entry is committed (R8)
     never_asked_again,     // what got lost is not sent again
     refused_term_ignored,  // who is told of a later term does not enter it

@@ -206,8 +206,8 @@ void Group::offer_snapshot(Peer& peer, Effects& effects) {
 
 void Group::on(const Message& from, const Replicated& answer, Now now, Effects& effects) {
     Peer* peer = find_peer(from.from);
-    const bool counts = is_current(from, now, effects) || planted(Planted::stale_ack_counted);
-    if (!counts || role_ != Role::leader || peer == nullptr || peer->reverted) {
+    if (!is_current(from, now, effects) || role_ != Role::leader || peer == nullptr ||
+        peer->reverted) {
         return;
     }
     peer->heard = true;

@@ -14,7 +14,6 @@ enum class Planted : std::uint8_t {
     reads_unconfirmed,   // reads are answered from applied state without a ReadIndex (R9)
     bodies_shifted,      // entries that were known already are not skipped in a frame
     lost_acknowledged,   // whoever asked for an entry that was cut off is told that it is there
-    lost_refused,        // or that it was certainly not done (C18)
     applied_early,       // what is on disk is applied, committed or not
     entry_skipped,       // an entry in a hundred is not applied by followers
     producer_forgotten,  // entries replayed at a start have lost their producers (C6)

@@ -267,22 +267,19 @@ void Shard::cut_log(Replica& replica, base::LogIndex from) {
     if (planted(Planted::ticket_by_index)) {
         return;
     }
-    const bool lied = planted(Planted::lost_acknowledged);
     while (!replica.entries.empty() && replica.entries.back().id.index >= from) {
         for (std::uint32_t i = replica.entries.back().commands; i > 0; --i) {
             const Ticket ticket = replica.tickets.back();
             replica.tickets.pop_back();
             replica.touched.remove(ticket.name_hash);
             local_.hot.unreserve(ticket.reserved_bytes);
-            if (lied) {
+            if (planted(Planted::lost_acknowledged)) {
                 api::AppendReply there;
                 there.tail = 1;
                 reply(ticket.from, ticket.call, api::Answer(there));
                 continue;
             }
-            reply(ticket.from, ticket.call,
-                  api::Refused{planted(Planted::lost_refused) ? api::Refusal::not_leader
-                                                              : api::Refusal::outcome_unknown});
+            reply(ticket.from, ticket.call, api::Refused{api::Refusal::outcome_unknown});
         }
         replica.entries.pop_back();
     }

@@ -187,7 +187,7 @@ std::string to_text(const Swarm& swarm) {
 
 bool parse_swarm(std::string_view text, Swarm& swarm) {
     bool seeded = false;
-    return for_each_part(text, ' ', [&](std::string_view word) {
+    const bool good = for_each_part(text, ' ', [&](std::string_view word) {
         const std::size_t equals = word.find('=');
         if (equals == std::string_view::npos) {
             return false;
@@ -210,9 +210,9 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.shards.clear();
             const bool numbers = for_each_part(value, ',', [&](std::string_view one) {
                 std::uint64_t number = 0;
-                const bool good = read_number(one, number) && number >= 1 && number <= 64;
+                const bool fits = read_number(one, number) && number >= 1 && number <= 64;
                 swarm.shards.push_back(static_cast<std::uint32_t>(number));
-                return good;
+                return fits;
             });
             return numbers && !swarm.shards.empty();
         }
@@ -258,6 +258,7 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
         }
         return true;
     });
+    return good && seeded;
 }
 
 }  // namespace ursula::sim
