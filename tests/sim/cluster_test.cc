@@ -84,9 +84,13 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.elections > seeds * 2);
         CHECK(sum.fetches > 0);
         CHECK(sum.installed > seeds / 4);
-        CHECK(sum.given_up > 0);
+        CHECK(sum.kept_bytes > sum.fetched_bytes / 2);
         CHECK(sum.fetched_bytes > 0);
-        CHECK(sum.kept_bytes > 0);
+    }
+    // These are rare.
+    if (only == 0 && seeds >= 300) {
+        CHECK(sum.given_up > 0);
+        CHECK(sum.gone > 0);
     }
 }
 
