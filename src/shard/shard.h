@@ -236,7 +236,8 @@ class Shard {
     void forget_fetch(WaitingEntries& waiting);
     void end_turn();
     void send_beats();
-    void look_after_disk(base::Duration age);
+    base::Duration oldest_write_age() const;
+    void look_after_disk();
     void send_frames();
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
@@ -428,9 +429,9 @@ class Shard {
     std::vector<Replica*> serving_;
     std::vector<std::unique_ptr<stream::Machine>> retired_;  // of fetches; freed a part per turn
     std::vector<std::unique_ptr<ByteRead>> byte_reads_;
-    std::vector<std::byte> location_slice_of_image_;  // made with it, of no use to others
-    bool disk_trouble_ = false;                       // as the groups were told
-    base::Instant disk_well_at_;                      // then it is over
+    std::vector<std::byte> no_locations_;  // of an image for another node
+    bool disk_trouble_ = false;            // as the groups were told
+    base::Instant disk_well_at_;           // then it is over
     stream::Local local_;
     std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id
     std::unique_ptr<storage::Wal> wal_;

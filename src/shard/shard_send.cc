@@ -251,6 +251,9 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
 
 void Shard::end_turn() {
     send_more_ = std::exchange(calls_left_, false);
+    if (now_.mono >= next_beat_) {
+        look_after_disk();
+    }
     for (std::size_t link = 0; link < links_.size(); ++link) {
         send_waiting(link);
     }
@@ -305,20 +308,23 @@ void Shard::send_beats() {
             led_.push_back({replica->id(), replica->group.term()});
         }
     }
-    const base::Instant oldest = wal_->oldest_write();
-    const std::int64_t age =
-        oldest == base::Instant::never() ? 0 : std::max<std::int64_t>((now_.mono - oldest).ms(), 0);
-    look_after_disk(base::milliseconds(age));
+    const std::int64_t age = oldest_write_age().ms();
     for (PeerLink& link : links_) {
         link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
                             led_);
     }
 }
 
+base::Duration Shard::oldest_write_age() const {
+    const base::Instant oldest = wal_->oldest_write();
+    return oldest == base::Instant::never() ? base::Duration{}
+                                            : std::max(now_.mono - oldest, base::Duration{});
+}
+
 // A slow or stuck log makes this node's leaders hand over before the others take them for dead.
 // Said again with each beat while it lasts; over when the log was quick for a while.
-void Shard::look_after_disk(base::Duration age) {
-    const bool slow = age >= base::milliseconds(limits::disk_trouble_ms);
+void Shard::look_after_disk() {
+    const bool slow = oldest_write_age() >= base::milliseconds(limits::disk_trouble_ms);
     if (slow) {
         disk_well_at_ = now_.mono + base::milliseconds(limits::disk_well_ms);
     }

@@ -83,7 +83,7 @@ ServedFetch* Shard::begin_serving(PeerLink& link, Replica& replica, const FetchA
             served->membership = membership;
         }
     }
-    served->writer = std::make_unique<stream::ImageWriter>(replica.machine);
+    served->writer = std::make_unique<stream::ImageWriter>(replica.machine, false);
     served->asked = now_.mono;
     replica.served.push_back(std::move(served));
     if (std::find(serving_.begin(), serving_.end(), &replica) == serving_.end()) {
@@ -133,8 +133,8 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
         return;
     }
     if (served.writer != nullptr && served.bytes.size() < options_.fetch_window_bytes) {
-        location_slice_of_image_.clear();
-        served.writer->next_slice(image_slice_bytes, served.bytes, location_slice_of_image_);
+        no_locations_.clear();
+        served.writer->next_slice(image_slice_bytes, served.bytes, no_locations_);
         if (served.writer->done()) {
             served.writer.reset();
         }

@@ -153,12 +153,16 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.elections > sum.seeds * 2);
         CHECK(sum.all.fetches > 0);
         CHECK(sum.all.installed > sum.seeds / 4);
-        CHECK(sum.all.given_up > 0);
         CHECK(sum.all.fetched_bytes > 0);
         CHECK(sum.all.kept_bytes > 0);
         CHECK(sum.all.forwards > sum.seeds * 50);
-        CHECK((sum.all.forwards_again > 0 || sum.seeds < 300));
         CHECK(sum.all.lost_nodes > 0);
+    }
+    // These are rare.
+    if (sum.seeds >= 300) {
+        CHECK(sum.all.given_up > 0);
+        CHECK(sum.all.gone > 0);
+        CHECK(sum.all.forwards_again > 0);
     }
 }
 
