@@ -54,11 +54,12 @@ void PeerDoor::reap_receive(Op* op, std::int32_t result, std::uint32_t) {
 
 void PeerDoor::begin_turn(base::Instant now, std::vector<Arrival>& arrivals) {
     for (const int socket : accept_.sockets) {
-        if (closing_ || strangers_.size() >= limits::peer_strangers_max) {
+        if (closing_) {
             ++turned_away_;
             ::close(socket);
             continue;
         }
+        make_room();
         auto stranger = std::make_unique<Stranger>();
         stranger->reap = reap_receive;
         stranger->socket = socket;
@@ -80,6 +81,22 @@ void PeerDoor::begin_turn(base::Instant now, std::vector<Arrival>& arrivals) {
         accept_.error = 0;
         accept_.under_way = true;
         ring_.accept_multishot(accept_, listener_);
+    }
+}
+
+// A peer sends its preamble with its first packet: of those who wait, the one that has waited for
+// longest is the least likely to be one.
+void PeerDoor::make_room() {
+    std::size_t waiting = 0;
+    Stranger* oldest = nullptr;
+    for (const auto& stranger : strangers_) {
+        if (!stranger->ending) {
+            oldest = oldest == nullptr ? stranger.get() : oldest;
+            ++waiting;
+        }
+    }
+    if (waiting >= limits::peer_strangers_max) {
+        turn_away(*oldest);
     }
 }
 

@@ -57,6 +57,7 @@ class PeerDoor {
     };
     static void reap_accept(Op* op, std::int32_t result, std::uint32_t flags);
     static void reap_receive(Op* op, std::int32_t result, std::uint32_t flags);
+    void make_room();
     void read_on(Stranger& stranger);
     void turn_away(Stranger& stranger);
     bool look_at(Stranger& stranger, base::Instant now, std::vector<Arrival>& arrivals);

@@ -117,6 +117,8 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         config.server.shards != 0 ? config.server.shards : std::min(cpus, limits::shards_max);
     layout.groups = config.cluster.groups;
     layout.shards = std::min(layout.shards, layout.groups);
+    const base::NodeId own(config.clustered() ? config.cluster.node_id : 1);
+    layout.node.node = own;
     if (directory == nullptr) {
         return layout;
     }
@@ -125,9 +127,7 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
     if (!found) {
         return tl::unexpected(std::move(found.error()));
     }
-    const base::NodeId own(config.clustered() ? config.cluster.node_id : 1);
     if (*found == storage::NodeFileFound::absent) {
-        layout.node.node = own;
         layout.node.salt = random_number();
         layout.node.shards = layout.shards;
         layout.node.groups = layout.groups;

@@ -50,7 +50,7 @@ struct Hello {
     base::ShardId shard;
     std::uint32_t shards = 0;
     std::uint32_t groups = 0;
-    base::NodeId to_node;  // whom the sender means to talk to; 0 in the answer's place is an error
+    base::NodeId to_node;  // whom the sender means to talk to
     base::ShardId to_shard;
     bool operator==(const Hello&) const = default;
 };

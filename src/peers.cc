@@ -108,9 +108,14 @@ void Peers::send(shard::PeerShard to, base::Bytes frame) {
 void Peers::adopt(int socket) {
     auto connection = std::make_unique<net::PeerSocket>(ring_, tls_);
     connection->adopt(socket);
-    if (closing_ || strangers_.size() >= limits::peer_strangers_max) {
+    if (closing_) {
         retire(std::move(connection));
         return;
+    }
+    if (strangers_.size() >= limits::peer_strangers_max) {
+        // A peer greets at once: who has waited for longest is the least likely to be one.
+        retire(std::move(strangers_.front().socket));
+        strangers_.erase(strangers_.begin());
     }
     strangers_.push_back({std::move(connection), now_ + greeting_max});
 }
