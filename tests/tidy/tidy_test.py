@@ -88,7 +88,7 @@ MACHINE_PATH = re.compile(
 
 CPP = (".h", ".cc")
 TEXT = (".h", ".cc", ".c", ".py", ".md", ".mjs", ".json", ".txt", ".toml", ".jsonl", ".yml")
-SCRIPTS = {"tools/run", "tools/test", "tools/install-deps", ".ci/run"}
+SCRIPTS = {"tools/run", "tools/test", "tools/planted-sweep", "tools/install-deps", ".ci/run"}
 SKIPPED_FOLDERS = re.compile(r"^(build.*|\.git|\.cache|node_modules|__pycache__|data)$")
 
 
