@@ -32,6 +32,12 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                     std::to_string(health.groups) + "): their streams take no appends",
                 "see which: ursulactl group ls; a majority of their nodes must run"};
     }
+    if (code == "peers_unreachable") {
+        return {code,
+                counted(health.peer_links_down, "link", "links") + " to other nodes of " +
+                    std::to_string(health.peer_links) + " are down",
+                "see that they run and that their cluster.listen can be reached"};
+    }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
                 "free space or lower storage.reserve; reads and deletes go on"};
