@@ -125,6 +125,7 @@ struct Replica {
     // Only with several members.
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
+    base::NodeId handed_by;            // who asked this node to lead, last; until its next life
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
     bool keeps = false;                // listed as one that holds applied entries
     bool turn_end = false;             // listed for a raft::TurnEnd

@@ -1,7 +1,8 @@
 // Who leads: each group has a preferred member, so that leaders are spread evenly over the nodes
 // and over the shards of each. A leader that is another one hands over (thesis 3.10) once the nodes
-// have been well for a while, a few groups at a time. And a node that is going to end hands over
-// all it leads, so that nobody has to notice its silence first.
+// have been well for a while, a few groups at a time - but not to a node that itself handed the
+// group over in its present life: an operator, or its disk, wanted that. And a node that is going
+// to end hands over all it leads, so that nobody has to notice its silence first.
 #include <algorithm>
 
 #include "raft/bounds.h"
@@ -92,7 +93,8 @@ void Shard::balance() {
             continue;
         }
         const base::NodeId wanted = preferred_leader(replica);
-        if (wanted == base::NodeId{} || wanted == options_.node || !could_lead(replica, wanted)) {
+        if (wanted == base::NodeId{} || wanted == options_.node || wanted == replica.handed_by ||
+            !could_lead(replica, wanted)) {
             continue;
         }
         hand_again_[i] = now_.mono + hand_again_after;

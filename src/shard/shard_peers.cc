@@ -139,6 +139,9 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             on_fetch_data(replica, item_);
             continue;
         }
+        if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {
+            replica.handed_by = item_.message.from;
+        }
         replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
         carry_out(replica);
     }
@@ -167,6 +170,9 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
     for (auto& replica : replicas_) {
         if (!link.has(replica->id())) {
             continue;
+        }
+        if (replica->handed_by == node) {
+            replica->handed_by = base::NodeId{};
         }
         if (restarted && replica->group.leader() == node) {
             replica->group.step(raft::LeaderGone{node, replica->group.term()}, now_,

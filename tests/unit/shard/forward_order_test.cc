@@ -50,13 +50,13 @@ class Script final : public PeerNet {
             SentItem sent;
             sent.to = to.node.value;
             sent.number = item.number;
-            sent.is_call = item.is_call;
-            if (item.is_call) {
+            sent.is_call = item.kind == FrameItem::Kind::call;
+            if (sent.is_call) {
                 api::Verb verb;
-                REQUIRE(read_call(item.call, item.group, verb));
+                REQUIRE(read_call(item.bytes, item.group, verb));
                 sent.name = std::get<api::RemoveCall>(verb).key.name;
-            } else if (item.is_answer) {
-                REQUIRE(read_answer(item.call, sent.answer));
+            } else if (item.kind == FrameItem::Kind::answer) {
+                REQUIRE(read_answer(item.bytes, sent.answer));
             } else {
                 continue;
             }

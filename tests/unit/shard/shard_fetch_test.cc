@@ -31,9 +31,13 @@ struct Member {
     std::vector<api::Post> posts;
 };
 
+struct NoWitness final : sim::FrameWitness {
+    void on_frame(std::size_t /*from*/, base::Bytes /*frame*/) override {}
+};
+
 class Trio {
   public:
-    Trio() : random_(7), net_(nodes, 1, now_, random_) {
+    Trio() : random_(7), net_({1, 1, 1}, now_, random_, witness_) {
         options_.groups = 1;
         options_.table_key = table_key;
         options_.hot_bytes = 16 << 10;
@@ -236,6 +240,7 @@ class Trio {
 
     base::Instant now_{1'000'000'000};
     base::Random random_;
+    NoWitness witness_;
     sim::SimNet net_;
     ShardOptions options_;
     Member members_[nodes + 1];
