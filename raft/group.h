@@ -78,6 +78,7 @@ class Group {
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
     Term term() const { return hard_state_.term; }
+    HardState hard_state_persisted() const { return hard_state_persisted_; }
     const IdLog& log() const { return log_; }
     const MembershipAt& membership() const { return memberships_.back(); }
     // Every membership of the log, the one in force at its snapshot first.

@@ -1,80 +1,68 @@
+// One life: what a seed makes of a cluster, and the order in which things happen.
 #include "sim/cluster.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "api/placement.h"
-#include "base/limits.h"
 
 namespace ursula::sim {
 
 namespace {
 
 constexpr base::Duration turn_gap = base::microseconds(20);  // what a turn takes at least
-constexpr base::Duration patience = base::seconds(3);        // of a client
-constexpr base::Duration healing_max = base::seconds(30);
-constexpr base::HashKey table_key{0x1234, 0x5678};
 
-constexpr std::uint64_t mixed(std::uint64_t seed, std::uint64_t what) {
-    return seed * 0x9e37'79b9'7f4a'7c15u + what * 0xd6e8'feb8'6659'fd93u;
-}
-
-std::string text_of(const std::vector<base::Slice>& pieces) {
-    std::string text;
-    for (const base::Slice& piece : pieces) {
-        text += base::as_text(piece.bytes());
-    }
-    return text;
+base::Duration drawn_ms(base::Random& random, std::uint64_t bound) {
+    return base::milliseconds(static_cast<std::int64_t>(random.below(bound)));
 }
 
 }  // namespace
 
 // Each class of decisions has its own stream of draws.
-Cluster::Cluster(std::uint64_t seed, bool print)
-    : random_(mixed(seed, 1)),
-      fault_random_(mixed(seed, 2)),
-      disk_random_(mixed(seed, 3)),
-      net_random_(mixed(seed, 4)),
-      print_(print) {
-    const std::uint64_t size = random_.below(10);
-    const std::size_t nodes = size == 0 ? 1 : size < 8 ? 3 : 5;
-    groups_ = static_cast<std::uint32_t>(random_.between(1, 4));
-    shards_ = static_cast<std::uint32_t>(random_.between(1, 2));
-    groups_ = std::max(groups_, shards_);
-    small_log_ = random_.chance(1, 3);
-    crashes_ = random_.chance(4, 5);
-    cuts_ = random_.chance(1, 2);
-    pauses_ = random_.chance(1, 3);
-    slow_disks_ = random_.chance(1, 3);
-    net_ = std::make_unique<SimNet>(nodes, shards_, now_, net_random_);
-    net_->faults.loss_permille = random_.chance(1, 2) ? random_.below(100) : 0;
-    net_->faults.double_permille = random_.chance(1, 2) ? random_.below(100) : 0;
-    net_->faults.delay_permille = random_.chance(1, 2) ? random_.below(50) : 0;
-    nodes_.resize(nodes);
-    for (std::size_t i = 0; i < nodes; ++i) {
+Cluster::Cluster(const Swarm& swarm, bool print)
+    : random_(mixed(swarm.seed, 2)),
+      disk_random_(mixed(swarm.seed, 3)),
+      net_random_(mixed(swarm.seed, 4)),
+      print_(print),
+      swarm_(swarm),
+      groups_(swarm.groups) {
+    net_ = std::make_unique<SimNet>(swarm_.shards, now_, net_random_, *this);
+    net_->faults.loss_permille = swarm_.has(Fault::loss) ? swarm_.net.loss_permille : 0;
+    net_->faults.double_permille = swarm_.has(Fault::doubles) ? swarm_.net.double_permille : 0;
+    net_->faults.delay_permille = swarm_.has(Fault::delays) ? swarm_.net.delay_permille : 0;
+    nodes_.resize(swarm_.shards.size());
+    base::Random clocks(mixed(swarm_.seed, 5));
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[i];
         node.number = i + 1;
-        node.skew = base::milliseconds(static_cast<std::int64_t>(random_.below(1'000'000)));
-        node.parts.resize(shards_);
-        node.durable.resize(groups_);
-        node.promised.resize(groups_);
-        node.checked.resize(groups_);
-        node.back_at =
-            base::Instant{} + base::milliseconds(static_cast<std::int64_t>(random_.below(200)));
+        const base::Duration skew = drawn_ms(clocks, 1'000'000);
+        const base::Duration wall = drawn_ms(clocks, 7'200'000);
+        const auto ppm = static_cast<std::int64_t>(clocks.below(60'001)) - 30'000;
+        const auto few_ppm = static_cast<std::int64_t>(clocks.below(1001)) - 500;
+        const bool bad_clock = clocks.chance(1, 3);
+        if (swarm_.has(Fault::skew)) {
+            node.skew = skew;
+            node.wall = wall - base::milliseconds(3'600'000);
+        }
+        if (swarm_.has(Fault::drift)) {
+            node.ppm = bad_clock ? ppm : few_ppm;
+        }
+        node.parts.resize(swarm_.shards[i]);
+        node.seen.resize(groups_);
+        node.back_at = base::Instant{} + drawn_ms(clocks, 200);
     }
     leaders_.resize(groups_);
     applied_terms_.resize(groups_);
     state_hashes_.resize(groups_);
-    const std::uint64_t streams = random_.between(1, 6);
-    for (std::uint64_t i = 0; i < streams; ++i) {
+    for (std::uint32_t i = 0; i < swarm_.streams; ++i) {
         streams_.push_back(fmt::format("v1/s{}", i));
     }
     created_.resize(streams_.size());
     unproven_.resize(streams_.size());
-    clients_.resize(random_.between(2, 8));
+    clients_.resize(swarm_.clients);
     for (Client& client : clients_) {
         client.leaders.resize(groups_);
         client.at = base::Instant{} + base::milliseconds(400);
@@ -85,8 +73,7 @@ Cluster::Cluster(std::uint64_t seed, bool print)
 Cluster::~Cluster() = default;
 
 ClusterReport Cluster::run() {
-    const auto length = static_cast<std::int64_t>(random_.between(2000, 8000));
-    run_until(base::Instant{} + base::milliseconds(length));
+    run_until(base::Instant{} + base::milliseconds(swarm_.life_ms));
     if (!failed()) {
         heal();
     }
@@ -114,132 +101,42 @@ void Cluster::say(const std::string& what) const {
 }
 
 base::Now Cluster::now_of(const Node& node) const {
-    return {now_ + node.skew,
-            base::WallTime{1'700'000'000'000 + now_.ns / 1'000'000 - node.skew.ms() / 1000}};
+    const std::int64_t drifted = now_.ns / 1'000'000 * node.ppm;
+    return {base::Instant{now_.ns + drifted} + node.skew,
+            base::WallTime{1'700'000'000'000 + now_.ns / 1'000'000 + node.wall.ms()}};
+}
+
+// The first instant at which the node's clock shows at least this.
+base::Instant Cluster::simulated(const Node& node, base::Instant mono) const {
+    if (mono == base::Instant::never()) {
+        return mono;
+    }
+    const std::int64_t wanted = mono.ns - node.skew.ns;
+    if (node.ppm == 0) {
+        return base::Instant{wanted};
+    }
+    // The clock is a line with a small step every millisecond.
+    std::int64_t at = wanted - wanted / (1'000'000 + node.ppm) * node.ppm;
+    const auto shown = [&node](std::int64_t ns) { return ns + ns / 1'000'000 * node.ppm; };
+    while (shown(at) < wanted) {
+        at += wanted - shown(at);
+    }
+    return base::Instant{at};
 }
 
 std::uint32_t Cluster::group_of(const std::string& stream) const {
     return api::group_of(stream, groups_).value;
 }
 
-// --- life of nodes ---
-
-shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) const {
-    shard::ShardOptions options;
-    options.id = base::ShardId(static_cast<std::uint32_t>(part));
-    options.shards = shards_;
-    options.groups = groups_;
-    options.node = base::NodeId(static_cast<std::uint32_t>(node.number));
-    options.table_key = table_key;
-    options.hot_bytes = 32 << 10;
-    options.salt = node.number * 16 + part + 1;
-    options.segment_bytes = 64 << 10;
-    options.wal_batch_bytes_max = small_log_ ? 8 << 10 : 16 << 10;
-    options.wal_piece_bytes_max = small_log_ ? 1500 : 4 << 10;
-    if (nodes_.size() > 1) {
-        for (const Node& member : nodes_) {
-            options.members.push_back(
-                {base::NodeId(static_cast<std::uint32_t>(member.number)), shards_});
-        }
-        options.cluster = 0xc1;
-    }
-    return options;
-}
-
-void Cluster::start(Node& node) {
-    say(fmt::format("n{} starts", node.number));
-    node.back_at = base::Instant::never();
-    node.up = true;
-    const std::uint64_t boot = mixed(next_boot_++, 7) | 1;
-    for (std::size_t i = 0; i < node.parts.size(); ++i) {
-        Part& part = node.parts[i];
-        part.port = std::make_unique<SimNet::Port>(*net_, node.number, i);
-        net_->attach(node.number, i, part.port.get());
-        part.sim = std::make_unique<SimDisk>(part.image);
-        part.sim->set_random(&disk_random_);
-        part.disk = std::make_unique<SlowDisk>(*part.sim, now_, disk_random_);
-        shard::ShardOptions options = options_of(node, i);
-        options.boot = boot;
-        options.peer_net = part.port.get();
-        part.shard = std::make_unique<shard::Shard>(options, *part.disk);
-        part.turned = now_;
-        const base::Result<shard::BootReport> started = part.shard->start(now_of(node));
-        if (!started) {
-            fail(fmt::format("n{} refuses to start: {}", node.number, started.error().message));
-            return;
-        }
-        for (std::uint32_t group = options.id.value; group < groups_; group += shards_) {
-            const raft::Group& replica = part.shard->group(base::GroupId(group));
-            const raft::Status status = replica.status();
-            const raft::EntryId durable = node.durable[group];
-            if (durable.index.value != 0 && !replica.log().contains(durable)) {
-                fail(
-                    fmt::format("n{} g{} had entry {} of term {} on disk; after its restart its "
-                                "log ends at {}",
-                                node.number, group, durable.index.value, durable.term.value,
-                                status.last.index.value));
-            }
-            if (status.hard_state < node.promised[group]) {
-                fail(fmt::format("n{} g{} forgot its term or vote of term {}", node.number, group,
-                                 node.promised[group].term.value));
-            }
-            node.checked[group] = base::LogIndex{};
-        }
-    }
-}
-
-void Cluster::crash(Node& node, bool power) {
-    say(fmt::format("n{} {}", node.number, power ? "loses power" : "is killed"));
-    ++report_.crashes;
-    for (std::uint32_t group = 0; group < groups_; ++group) {
-        check_matching(group);
-        const raft::Status status =
-            node.parts[group % shards_].shard->group(base::GroupId(group)).status();
-        const raft::IdLog& log =
-            node.parts[group % shards_].shard->group(base::GroupId(group)).log();
-        node.durable[group] = {log.term_at(status.persisted), status.persisted};
-        node.promised[group] = status.hard_state_persisted;
-        report_.fetches += group < shards_ ? node.parts[group].shard->counters().log_fetches : 0;
-    }
-    net_->detach(node.number);
-    for (Part& part : node.parts) {
-        part.shard.reset();
-        part.disk.reset();
-        part.image = power ? part.sim->crash_image(disk_random_) : part.sim->everything();
-        part.sim.reset();
-        part.port.reset();
-        part.calls.clear();
-        part.kept.clear();
-    }
-    node.up = false;
-    for (Client& client : clients_) {
-        if (client.verb != Verb::none && client.node == node.number) {
-            done(client);
-        }
-    }
-    // A process that dies closes its connections; a machine does not.
-    for (Node& other : nodes_) {
-        if (!power && other.up) {
-            for (std::uint32_t at = 0; at < shards_; ++at) {
-                const shard::PeerShard gone{base::NodeId(static_cast<std::uint32_t>(node.number)),
-                                            base::ShardId(at)};
-                other.parts[at].port->tell({gone, false});
-            }
-        }
-    }
-}
-
 // --- time ---
 
+// What only the shard's own turn changes is looked at once behind it.
+void Cluster::plan(const Node& node, Part& part) const {
+    part.wake = std::min(part.disk->due(), simulated(node, part.shard->deadline()));
+}
+
 base::Instant Cluster::wake_of(const Node& node, const Part& part) const {
-    base::Instant at = part.disk->due();
-    const base::Instant deadline = part.shard->deadline();
-    if (deadline != base::Instant::never()) {
-        at = std::min(at, base::Instant{deadline.ns - node.skew.ns});
-    }
-    if (!part.calls.empty() || part.port->has_mail()) {
-        at = now_;
-    }
+    const base::Instant at = !part.calls.empty() || part.port->has_mail() ? now_ : part.wake;
     return at == base::Instant::never()
                ? at
                : std::max({at, part.turned + turn_gap, node.paused_until, now_});
@@ -248,7 +145,6 @@ base::Instant Cluster::wake_of(const Node& node, const Part& part) const {
 // The next thing that happens, one at a time. False: nothing until then.
 bool Cluster::step(base::Instant until) {
     base::Instant at = net_->due();
-    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow };
     What what = What::net;
     std::size_t which = 0;
     std::size_t which_part = 0;
@@ -261,9 +157,10 @@ bool Cluster::step(base::Instant until) {
         }
     };
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        offer(nodes_[i].back_at, What::start, i, 0);
-        for (std::size_t part = 0; nodes_[i].up && part < shards_; ++part) {
-            offer(wake_of(nodes_[i], nodes_[i].parts[part]), What::turn, i, part);
+        const Node& node = nodes_[i];
+        offer(node.back_at, What::start, i, 0);
+        for (std::size_t part = 0; node.up && part < node.parts.size(); ++part) {
+            offer(wake_of(node, node.parts[part]), What::turn, i, part);
         }
     }
     for (std::size_t i = 0; i < clients_.size(); ++i) {
@@ -282,12 +179,17 @@ bool Cluster::step(base::Instant until) {
     ++report_.events;
     report_.hash = report_.hash * 31 + static_cast<std::uint64_t>(now_.ns) +
                    static_cast<std::uint64_t>(what) * 8 + which;
+    happen(what, which, which_part);
+    return true;
+}
+
+void Cluster::happen(What what, std::size_t which, std::size_t part) {
     switch (what) {
         case What::net:
             net_->deliver();
             break;
         case What::turn:
-            turn(nodes_[which], which_part);
+            turn(nodes_[which], part);
             break;
         case What::client:
             if (clients_[which].verb != Verb::none) {
@@ -302,25 +204,15 @@ bool Cluster::step(base::Instant until) {
             fault();
             break;
         case What::uncut:
-            uncut_at_ = base::Instant::never();
-            for (std::size_t from = 1; from <= nodes_.size(); ++from) {
-                for (std::size_t to = 1; to <= nodes_.size(); ++to) {
-                    net_->cut(from, to) = false;
-                }
-            }
+            end_cuts();
             break;
         case What::unslow:
             unslow_at_ = base::Instant::never();
             for (Node& node : nodes_) {
-                for (Part& part : node.parts) {
-                    if (node.up) {
-                        part.disk->set_latency(base::microseconds(50), base::microseconds(400));
-                    }
-                }
+                set_disks(node, base::microseconds(50), base::microseconds(400));
             }
             break;
     }
-    return true;
 }
 
 void Cluster::run_until(base::Instant until) {
@@ -331,15 +223,15 @@ void Cluster::run_until(base::Instant until) {
 void Cluster::turn(Node& node, std::size_t at) {
     Part& part = node.parts[at];
     part.turned = now_;
-    const std::vector<api::Call> calls = std::move(part.calls);
-    const std::deque<std::string> kept = std::move(part.kept);
-    part.calls.clear();
-    part.kept.clear();
+    calls_.clear();
+    kept_.clear();
+    std::swap(calls_, part.calls);
+    std::swap(kept_, part.kept);
     replies_.clear();
     internal_.clear();
-    part.shard->advance(calls, now_of(node), replies_, internal_);
-    const std::vector<api::Reply> replies = std::move(replies_);
-    for (const api::Reply& reply : replies) {
+    part.shard->advance(calls_, now_of(node), replies_, internal_);
+    plan(node, part);
+    for (const api::Reply& reply : replies_) {
         report_.hash = report_.hash * 31 + reply.id.value * 16 + reply.answer.index();
         for (Client& client : clients_) {
             if (client.verb != Verb::none && client.call == reply.id) {
@@ -348,526 +240,12 @@ void Cluster::turn(Node& node, std::size_t at) {
             }
         }
     }
-    check(node, part);
+    check(node, at);
     if (!part.shard->failure().empty()) {
         say(fmt::format("n{}: {}", node.number, part.shard->failure()));
-        crash(node, false);
+        // What a failed sync was to keep may be in memory still, or gone.
+        crash(node, disk_random_.chance(1, 2));
         node.back_at = now_ + base::milliseconds(300);
-    }
-}
-
-void Cluster::fault() {
-    next_fault_ =
-        now_ + base::milliseconds(static_cast<std::int64_t>(fault_random_.between(20, 1200)));
-    const std::size_t nodes = nodes_.size();
-    Node& node = nodes_[fault_random_.below(nodes)];
-    const std::uint64_t dice = fault_random_.below(8);
-    const auto a_while = base::milliseconds(
-        static_cast<std::int64_t>(fault_random_.between(1, 10) * fault_random_.between(1, 150)));
-    const std::size_t other = fault_random_.below(nodes) + 1;
-    const bool power = fault_random_.chance(1, 2);
-    if (dice < 3 && crashes_) {
-        const bool all = fault_random_.chance(1, 12);
-        for (Node& one : nodes_) {
-            if (one.up && (all || &one == &node)) {
-                crash(one, power);
-                one.back_at = now_ + a_while;
-            }
-        }
-    } else if (dice < 6 && cuts_ && nodes > 1) {
-        // One direction, one node, or a split.
-        const std::uint64_t split = fault_random_.below(1u << nodes);
-        for (std::size_t from = 1; from <= nodes; ++from) {
-            for (std::size_t to = 1; to <= nodes; ++to) {
-                const bool from_in = (split >> (from - 1) & 1) != 0;
-                const bool to_in = (split >> (to - 1) & 1) != 0;
-                net_->cut(from, to) = dice == 3   ? from == node.number && to == other
-                                      : dice == 4 ? from == node.number || to == node.number
-                                                  : from_in != to_in;
-            }
-        }
-        say(fmt::format("links are cut ({}, n{}, n{}, {:b})", dice, node.number, other, split));
-        uncut_at_ = now_ + a_while;
-    } else if (dice == 6 && pauses_) {
-        say(fmt::format("n{} stands still for {} ms", node.number, a_while.ms()));
-        node.paused_until = now_ + a_while;
-    } else if (dice == 7 && crashes_ && power && node.up) {
-        say(fmt::format("n{} has a disk that fails", node.number));
-        node.parts[other % shards_].sim->fail(
-            storage::DiskOp::Kind::write, static_cast<std::uint32_t>(fault_random_.below(4)), EIO);
-    } else if (dice == 7 && slow_disks_ && node.up) {
-        say(fmt::format("n{} has slow disks", node.number));
-        for (Part& part : node.parts) {
-            part.disk->set_latency(base::milliseconds(5), base::milliseconds(500));
-        }
-        unslow_at_ = now_ + a_while;
-    } else if (nodes > 1 && other != node.number) {
-        net_->reset(node.number, other);
-    }
-}
-
-// Faults end; every node comes back. Then the cluster must work and agree.
-void Cluster::heal() {
-    say("healed");
-    faulty_ = false;
-    net_->faults = {};
-    for (Node& node : nodes_) {
-        node.paused_until = now_;
-        if (!node.up) {
-            node.back_at = now_;
-        }
-        for (std::size_t other = 1; other <= nodes_.size(); ++other) {
-            net_->cut(node.number, other) = false;
-        }
-        for (Part& part : node.parts) {
-            if (node.up) {
-                part.disk->set_latency(base::microseconds(50), base::microseconds(400));
-            }
-        }
-    }
-    const base::Instant healed = now_;
-    converge();
-    report_.healed_ms = (now_ - healed).ms();
-    if (!failed()) {
-        read_all();
-    }
-    if (!failed()) {
-        idle();
-    }
-    for (Node& node : nodes_) {
-        for (Part& part : node.parts) {
-            report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
-        }
-    }
-}
-
-void Cluster::converge() {
-    const base::Instant end = now_ + healing_max;
-    proof_ = true;
-    unproven_.assign(streams_.size(), true);
-    while (!failed()) {
-        run_until(now_ + base::milliseconds(10));
-        const bool proven =
-            std::none_of(unproven_.begin(), unproven_.end(), [](bool one) { return one; });
-        const bool busy = std::any_of(clients_.begin(), clients_.end(), [](const Client& client) {
-            return client.verb != Verb::none || client.producing;
-        });
-        if (proven && !busy && agreed()) {
-            break;
-        }
-        if (now_ >= end) {
-            std::string text = "not healed after 30 s:";
-            for (std::size_t i = 0; i < streams_.size(); ++i) {
-                if (unproven_[i]) {
-                    text += fmt::format(" {} (g{}) takes no append;", streams_[i],
-                                        group_of(streams_[i]));
-                }
-            }
-            for (std::uint32_t group = 0; group < groups_; ++group) {
-                for (const Node& node : nodes_) {
-                    const raft::Status status =
-                        node.parts[group % shards_].shard->group(base::GroupId(group)).status();
-                    text += fmt::format(" n{} g{} role {} term {} leader {} last {} applied {};",
-                                        node.number, group, static_cast<int>(status.role),
-                                        status.hard_state.term.value, status.leader.value,
-                                        status.last.index.value, status.applied.value);
-                }
-            }
-            for (const Node& node : nodes_) {
-                for (const Part& part : node.parts) {
-                    const shard::ShardCounters& c = part.shard->counters();
-                    text += fmt::format(
-                        " [n{} frames sent {} taken {} refused {} turned {} wake {} disk {} "
-                        "deadline {}]",
-                        node.number, c.frames_sent, c.frames_taken, c.frames_refused,
-                        part.turned.ns / 1000000, wake_of(node, part).ns / 1000000,
-                        part.disk->due().ns / 1000000,
-                        part.shard->deadline().ns / 1000000 - node.skew.ms());
-                }
-            }
-            fail(text);
-        }
-    }
-    load_ = false;
-}
-
-// --- clients ---
-
-api::StreamKey Cluster::key(const std::string& stream) const {
-    return {stream, base::siphash(table_key, base::as_bytes(stream)),
-            api::group_of(stream, groups_)};
-}
-
-Cluster::Part& Cluster::part_of(Node& node, const std::string& stream) {
-    return node.parts[group_of(stream) % shards_];
-}
-
-std::string_view Cluster::keep(Node& node, const std::string& stream, const std::string& text) {
-    Part& part = part_of(node, stream);
-    part.kept.push_back(text);
-    return part.kept.back();
-}
-
-Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, bool any) {
-    const std::size_t hint = client.leaders[group];
-    const bool wander = random_.chance(1, 10);
-    std::size_t at = random_.below(nodes_.size());
-    if (!any && !wander && hint != 0) {
-        at = hint - 1;
-    }
-    return nodes_[at].up ? &nodes_[at] : nullptr;
-}
-
-void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
-    client.call = api::CallId(next_call_++);
-    client.node = node.number;
-    client.at = now_ + patience;
-    Part& part = part_of(node, client.stream);
-    part.calls.push_back({client.call, base::ShardId(group_of(client.stream) % shards_), verb});
-}
-
-void Cluster::done(Client& client) {
-    client.verb = Verb::none;
-    client.at = now_ + base::microseconds(static_cast<std::int64_t>(random_.between(100, 20'000)));
-}
-
-void Cluster::ask(Client& client) {
-    client.at = now_ + base::milliseconds(static_cast<std::int64_t>(random_.between(1, 40)));
-    if (!load_) {
-        client.at = base::Instant::never();
-        return;
-    }
-    std::size_t at = random_.below(streams_.size());
-    if (proof_ && !client.producing) {
-        const auto open = std::find(unproven_.begin(), unproven_.end(), true);
-        if (open == unproven_.end()) {
-            return;
-        }
-        at = static_cast<std::size_t>(open - unproven_.begin());
-    }
-    client.stream = client.producing ? client.produced_stream : streams_[at];
-    if (client.producing) {
-        ask_to_produce(client);
-    } else {
-        ask_about(client, client.stream);
-    }
-}
-
-void Cluster::ask_about(Client& client, const std::string& stream) {
-    const auto at = static_cast<std::size_t>(std::find(streams_.begin(), streams_.end(), stream) -
-                                             streams_.begin());
-    const std::uint32_t group = group_of(stream);
-    const std::uint64_t dice = proof_ ? 0 : random_.below(10);
-    Node* node = choose_node(client, group, dice >= 8 && created_[at]);
-    if (node == nullptr) {
-        client.leaders[group] = 0;
-        return;
-    }
-    client.existed = created_[at];
-    if (!created_[at]) {
-        client.verb = Verb::create;
-        api::CreateCall create;
-        create.key = key(stream);
-        create.key.name = keep(*node, stream, stream);
-        create.content_type = "text/plain";
-        send(client, *node, create);
-    } else if (dice >= 8) {
-        client.verb = Verb::read;
-        client.floor = history_.floor(stream);
-        api::ReadCall read;
-        read.key = key(stream);
-        read.key.name = keep(*node, stream, stream);
-        read.offset = random_.below(client.floor + 1);
-        read.bytes_max = random_.chance(1, 2) ? 1 : random_.below(20'000);
-        send(client, *node, read);
-    } else if (dice >= 5) {
-        std::string body;
-        client.producing = true;
-        client.produced_stream = stream;
-        client.produced = history_.begin(stream, random_.between(1, 200), true, body);
-        client.produced_body = body;
-        ask_to_produce(client);
-    } else {
-        std::size_t size = random_.between(1, 300);
-        if (random_.chance(1, 20)) {
-            size = random_.between(2000, 12'000);
-        }
-        std::string body;
-        client.verb = Verb::append;
-        client.append = history_.begin(stream, size, false, body);
-        api::AppendCall append;
-        append.key = key(stream);
-        append.key.name = keep(*node, stream, stream);
-        append.content_type = "text/plain";
-        append.has_content_type = true;
-        append.body = base::as_bytes(keep(*node, stream, body));
-        send(client, *node, append);
-    }
-}
-
-void Cluster::ask_to_produce(Client& client) {
-    const std::string& stream = client.produced_stream;
-    client.stream = stream;
-    Node* node = choose_node(client, group_of(stream), false);
-    if (node == nullptr) {
-        client.leaders[group_of(stream)] = 0;
-        return;
-    }
-    client.verb = Verb::produce;
-    client.existed = true;
-    api::AppendCall append;
-    append.key = key(stream);
-    append.key.name = keep(*node, stream, stream);
-    append.content_type = "text/plain";
-    append.has_content_type = true;
-    const auto number = static_cast<std::size_t>(&client - clients_.data());
-    append.producer = {true, keep(*node, stream, fmt::format("p{}", number)), 0,
-                       client.next_seq[stream]};
-    append.body = base::as_bytes(keep(*node, stream, client.produced_body));
-    send(client, *node, append);
-}
-
-void Cluster::answer(Client& client, const api::Answer& answer) {
-    const std::uint32_t group = group_of(client.stream);
-    const auto* refused = std::get_if<api::Refused>(&answer);
-    if (refused != nullptr) {
-        client.leaders[group] = refused->why == api::Refusal::not_leader
-                                    ? static_cast<std::size_t>(refused->numbers[0])
-                                    : 0;
-        const bool transient = refused->why == api::Refusal::not_leader ||
-                               refused->why == api::Refusal::overloaded ||
-                               refused->why == api::Refusal::outcome_unknown;
-        if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {
-            fail(fmt::format("{} is refused with {} by n{}", client.stream,
-                             static_cast<int>(refused->why), client.node));
-        }
-    } else if (client.verb != Verb::read) {
-        client.leaders[group] = client.node;
-    }
-    switch (client.verb) {
-        case Verb::none:
-            break;
-        case Verb::create:
-            if (std::holds_alternative<api::CreateReply>(answer)) {
-                const auto at = static_cast<std::size_t>(
-                    std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
-                created_[at] = true;
-            }
-            break;
-        case Verb::append:
-        case Verb::produce:
-            answer_append(client, answer);
-            break;
-        case Verb::read:
-            answer_read(client, answer);
-            break;
-    }
-    done(client);
-}
-
-void Cluster::answer_append(Client& client, const api::Answer& answer) {
-    const bool producer = client.verb == Verb::produce;
-    const std::uint64_t append = producer ? client.produced : client.append;
-    const auto at = static_cast<std::size_t>(
-        std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
-    if (const auto* good = std::get_if<api::AppendReply>(&answer)) {
-        if (good->kind == api::AppendReply::Kind::appended) {
-            history_.acknowledged(append, good->tail);
-        } else {
-            history_.repeated(append);
-        }
-        if (producer) {
-            client.producing = false;
-            ++client.next_seq[client.stream];
-        }
-        if (proof_) {
-            unproven_[at] = false;
-        }
-    } else if (const auto* refused = std::get_if<api::Refused>(&answer);
-               refused != nullptr && refused->why != api::Refusal::outcome_unknown) {
-        history_.refused(append);
-    }
-}
-
-void Cluster::answer_read(const Client& client, const api::Answer& answer) {
-    const auto* reply = std::get_if<api::ReadReply>(&answer);
-    if (reply == nullptr) {
-        return;
-    }
-    read_content_ = text_of(reply->pieces);
-    read_next_ = reply->next;
-    read_up_to_date_ = reply->up_to_date;
-    history_.read(client.stream, client.floor, reply->from, reply->next, reply->up_to_date,
-                  read_content_);
-}
-
-// --- oracles ---
-
-void Cluster::check(Node& node, Part& part) {
-    const auto first = static_cast<std::uint32_t>(&part - node.parts.data());
-    for (std::uint32_t group = first; group < groups_; group += shards_) {
-        check_group(node, *part.shard, group);
-        if (report_.events % 1024 == 0) {
-            check_matching(group);
-        }
-    }
-}
-
-void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t group) {
-    const raft::Group& replica = shard.group(base::GroupId(group));
-    const raft::IdLog& log = replica.log();
-    std::vector<std::uint64_t>& terms = applied_terms_[group];
-    if (replica.is_leader()) {
-        const auto [known, fresh] = leaders_[group].emplace(replica.term().value, node.number);
-        if (fresh) {
-            ++report_.elections;
-            say(fmt::format("n{} leads g{} in term {}", node.number, group, replica.term().value));
-            // Applied entries of later terms say nothing: this leader may be deposed and not know.
-            const auto later = std::lower_bound(terms.begin(), terms.end(), replica.term().value);
-            const base::LogIndex end(static_cast<std::uint64_t>(later - terms.begin()));
-            if (log.last() < end ||
-                (end.value > 0 && log.term_at(end).value != terms[end.value - 1])) {
-                fail(fmt::format("n{} leads g{} in term {} without entry {} that was applied",
-                                 node.number, group, replica.term().value, end.value));
-            }
-        } else if (known->second != node.number) {
-            fail(fmt::format("n{} and n{} lead g{} in term {}", known->second, node.number, group,
-                             replica.term().value));
-        }
-    }
-    const base::LogIndex applied = shard.machine(base::GroupId(group)).applied().index;
-    base::LogIndex& checked = node.checked[group];
-    if (applied <= checked) {
-        return;
-    }
-    for (; checked < applied; checked = checked.next()) {
-        const std::uint64_t term = log.term_at(checked.next()).value;
-        if (checked.value == terms.size()) {
-            terms.push_back(term);
-        } else if (terms[checked.value] != term) {
-            fail(fmt::format("n{} g{} applied entry {} of term {}, another node that of term {}",
-                             node.number, group, checked.value + 1, term, terms[checked.value]));
-        }
-    }
-    const std::uint64_t hash = shard.machine(base::GroupId(group)).state_hash();
-    const auto [known, fresh] = state_hashes_[group].emplace(applied.value, hash);
-    if (!fresh && known->second != hash) {
-        fail(fmt::format("n{} g{} has another state at entry {} than another node", node.number,
-                         group, applied.value));
-    }
-}
-
-// Two logs with the same entry at one place are the same before it.
-void Cluster::check_matching(std::uint32_t group) {
-    for (std::size_t a = 0; a < nodes_.size(); ++a) {
-        for (std::size_t b = a + 1; b < nodes_.size(); ++b) {
-            if (!nodes_[a].up || !nodes_[b].up) {
-                continue;
-            }
-            const raft::IdLog& one =
-                nodes_[a].parts[group % shards_].shard->group(base::GroupId(group)).log();
-            const raft::IdLog& other =
-                nodes_[b].parts[group % shards_].shard->group(base::GroupId(group)).log();
-            bool matched = false;
-            for (base::LogIndex at = std::min(one.last(), other.last()); at.value > 0;
-                 at = base::LogIndex(at.value - 1)) {
-                const bool same = one.term_at(at) == other.term_at(at);
-                if (matched && !same) {
-                    fail(fmt::format("the logs of n{} and n{} of g{} differ at {} and agree later",
-                                     a + 1, b + 1, group, at.value));
-                    return;
-                }
-                matched = matched || same;
-            }
-        }
-    }
-}
-
-// One leader per group, and every node has applied all of its log.
-bool Cluster::agreed() const {
-    for (std::uint32_t group = 0; group < groups_; ++group) {
-        std::size_t leaders = 0;
-        base::EntryId last;
-        for (const Node& node : nodes_) {
-            if (!node.up) {
-                return false;
-            }
-            const raft::Group& replica =
-                node.parts[group % shards_].shard->group(base::GroupId(group));
-            leaders += replica.is_leader() ? 1 : 0;
-            last = std::max(last, replica.log().last_id());
-        }
-        if (leaders != 1) {
-            return false;
-        }
-        for (const Node& node : nodes_) {
-            const shard::Shard& shard = *node.parts[group % shards_].shard;
-            if (shard.machine(base::GroupId(group)).applied() != last) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-// With nothing to do there are beats and nothing else.
-void Cluster::idle() {
-    run_until(now_ + base::seconds(1));
-    const std::uint64_t before = net_->sent();
-    run_until(now_ + base::seconds(2));
-    const std::uint64_t links = nodes_.size() * (nodes_.size() - 1) * shards_;
-    const auto beats = static_cast<std::uint64_t>(2000 / base::limits::beat_interval_ms + 1);
-    if (net_->sent() - before > links * beats) {
-        fail(fmt::format("an idle cluster sent {} frames in 2 s over {} links",
-                         net_->sent() - before, links));
-    }
-}
-
-// Every stream from every node, by reads as clients do them.
-void Cluster::read_all() {
-    for (std::uint32_t group = 0; group < groups_; ++group) {
-        check_matching(group);
-    }
-    for (Client& client : clients_) {
-        client.at = base::Instant::never();
-    }
-    Client& reader = clients_.front();
-    for (Node& node : nodes_) {
-        for (const std::string& stream : streams_) {
-            std::string content;
-            const base::Instant end = now_ + healing_max;
-            do {
-                reader.stream = stream;
-                reader.verb = Verb::read;
-                reader.existed = true;
-                reader.floor = history_.floor(stream);
-                api::ReadCall read;
-                read.key = key(stream);
-                read.key.name = keep(node, stream, stream);
-                read.offset = content.size();
-                read.bytes_max = 1 << 20;
-                read_next_ = UINT64_MAX;
-                send(reader, node, read);
-                reader.at = base::Instant::never();
-                while (!failed() && reader.verb != Verb::none && step(end)) {
-                }
-                reader.at = base::Instant::never();
-                if (read_next_ == UINT64_MAX && now_ < end) {
-                    // Refused: it does not hear its leader yet.
-                    read_up_to_date_ = false;
-                    run_until(now_ + base::milliseconds(50));
-                    continue;
-                }
-                if (reader.verb != Verb::none || read_next_ == UINT64_MAX) {
-                    fail(fmt::format("a read of {} on n{} has no answer", stream, node.number));
-                }
-                content += read_content_;
-            } while (!failed() && !read_up_to_date_);
-            if (failed()) {
-                return;
-            }
-            history_.final_content(stream, content);
-        }
     }
 }
 

@@ -3,9 +3,13 @@
 // same seed gives the same run, event for event.
 //
 // Oracles after each turn: election safety (3.2), leader completeness (3.6.3), state machine safety
-// (one entry per applied index, and one state), log matching (3.5), what a replica knew to be
-// durable is there after its restart. At the end, after healing: liveness, convergence, and all of
-// history.h.
+// (one entry per applied index, and one state), log matching (3.5), committed entries are durable
+// on a majority, marks move forward only, what a frame promises is durable, what a replica knew to
+// be durable is on its disk and there after its restart. At the end, after healing: liveness,
+// convergence, and all of history.h.
+//
+// Files: cluster.cc time · life.cc starts and ends of nodes · clients.cc · faults.cc · healing.cc
+// the end of a life · oracles.cc; swarm.h what a seed decides.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +21,20 @@
 
 #include "base/random.h"
 #include "base/time.h"
+#include "shard/frame.h"
 #include "shard/shard.h"
 #include "sim/history.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_net.h"
 #include "sim/slow_disk.h"
+#include "sim/swarm.h"
 
 namespace ursula::sim {
 
-struct ClusterReport {
-    std::string failure;  // empty: all was right
+inline constexpr base::HashKey table_key{0x1234, 0x5678};
+inline constexpr base::Duration healing_max = base::seconds(30);
+
+struct ClusterFigures {
     std::uint64_t hash = 0;
     std::uint64_t events = 0;
     std::int64_t simulated_ms = 0;
@@ -35,18 +43,22 @@ struct ClusterReport {
     std::uint64_t unknown = 0;
     std::uint64_t reads = 0;
     std::uint64_t crashes = 0;
+    std::uint64_t lost_nodes = 0;  // wiped, or refused for damage
     std::uint64_t elections = 0;
     std::uint64_t fetches = 0;  // entries read back for a follower
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
 };
+struct ClusterReport : ClusterFigures {
+    std::string failure;  // empty: all was right
+};
 
-class Cluster {
+class Cluster final : public FrameWitness {
   public:
     // `print`: what happens goes to the standard output.
-    Cluster(std::uint64_t seed, bool print);
-    ~Cluster();
+    Cluster(const Swarm& swarm, bool print);
+    ~Cluster() override;
     ClusterReport run();
 
   private:
@@ -59,18 +71,31 @@ class Cluster {
         std::vector<api::Call> calls;
         std::deque<std::string> kept;
         base::Instant turned;  // its newest turn
+        base::Instant wake;    // when it wants the next one, whatever comes
+    };
+    // What the oracles know of one replica.
+    struct Seen {
+        // When it went down: what it knew to be durable.
+        raft::IdLog log;
+        raft::HardState promised;
+        // Of this life.
+        base::LogIndex checked;  // applied entries that were looked at
+        base::LogIndex committed;
+        base::Term term;
+        base::Term led;  // the newest term it was seen to lead
     };
     struct Node {
         std::size_t number = 0;
         bool up = false;
-        base::Duration skew;  // of its clock
+        bool lost = false;     // for good: its directory is gone, or it refused it
+        bool rotten = false;   // a bit of its directory has flipped
+        base::Duration skew;   // of its clock
+        std::int64_t ppm = 0;  // by how much its clock is fast
+        base::Duration wall;   // of its wall clock
         base::Instant paused_until{};
         base::Instant back_at = base::Instant::never();  // down: when it starts again
         std::vector<Part> parts;
-        // By group: what it knew to be durable when it went down.
-        std::vector<raft::EntryId> durable;
-        std::vector<raft::HardState> promised;
-        std::vector<base::LogIndex> checked;  // applied entries that were looked at
+        std::vector<Seen> seen;  // by group
     };
     enum class Verb : std::uint8_t { none, create, append, produce, read };
     struct Client {
@@ -91,26 +116,56 @@ class Cluster {
         std::map<std::string, std::uint64_t> next_seq;
     };
 
+    // What happens next.
+    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow };
+
     bool failed() const { return !history_.failure().empty(); }
     void fail(const std::string& what);
     void say(const std::string& what) const;
     base::Now now_of(const Node& node) const;
     std::uint32_t group_of(const std::string& stream) const;
 
-    // Life of nodes.
+    const Part& part_of(const Node& node, std::uint32_t group) const {
+        return node.parts[group % node.parts.size()];
+    }
+    Part& part_of(Node& node, std::uint32_t group) { return node.parts[group % node.parts.size()]; }
+    const raft::Group& replica_of(const Node& node, std::uint32_t group) const {
+        return part_of(node, group).shard->group(base::GroupId(group));
+    }
+
+    // life.cc
     void start(Node& node);
+    void check_start(Node& node, std::size_t part);
     void crash(Node& node, bool power);
+    void lose(Node& node);
     shard::ShardOptions options_of(const Node& node, std::size_t part) const;
 
     // Time.
+    base::Instant simulated(const Node& node, base::Instant mono) const;
     base::Instant wake_of(const Node& node, const Part& part) const;
+    void plan(const Node& node, Part& part) const;
     bool step(base::Instant until);
+    void happen(What what, std::size_t which, std::size_t part);
     void run_until(base::Instant until);
     void turn(Node& node, std::size_t part);
-    void fault();
-    void heal();
 
-    // Clients.
+    // faults.cc
+    void fault();
+    void cut_links(std::uint64_t kind, std::size_t node, std::size_t other, std::uint64_t split);
+    void end_cuts();
+    void set_disks(Node& node, base::Duration low, base::Duration high);
+    bool may_lose(const Node& node) const;
+    void rot(Node& node, base::Random& random);
+
+    // healing.cc
+    void heal();
+    void converge();
+    std::string why_not_healed() const;
+    bool agreed() const;
+    void read_all();
+    void idle();
+
+    // clients.cc
     void ask(Client& client);
     void ask_about(Client& client, const std::string& stream);
     void ask_to_produce(Client& client);
@@ -118,29 +173,29 @@ class Cluster {
     Node* choose_node(const Client& client, std::uint32_t group, bool any);
     api::StreamKey key(const std::string& stream) const;
     std::string_view keep(Node& node, const std::string& stream, const std::string& text);
-    Part& part_of(Node& node, const std::string& stream);
     void answer(Client& client, const api::Answer& answer);
     void answer_read(const Client& client, const api::Answer& answer);
     void answer_append(Client& client, const api::Answer& answer);
     void done(Client& client);
 
-    // Oracles.
-    void check(Node& node, Part& part);
+    // oracles.cc
+    void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
+    void check_leader(Node& node, const raft::Group& replica, std::uint32_t group);
+    void check_applied(Node& node, const shard::Shard& shard, std::uint32_t group);
+    void check_majority(std::uint32_t group, base::EntryId applied);
     void check_matching(std::uint32_t group);
-    bool agreed() const;
-    void read_all();
-    void idle();
-    void converge();
+    void check_disk(const Node& node, std::size_t part);
+    void on_frame(std::size_t from, base::Bytes frame) override;
+    void check_promise(const Node& node, std::uint32_t group, const raft::Message& message);
 
     base::Random random_;
-    base::Random fault_random_;
     base::Random disk_random_;
     base::Random net_random_;
     const bool print_;
     base::Instant now_{};
-    std::uint32_t groups_ = 1;
-    std::uint32_t shards_ = 1;
+    const Swarm swarm_;
+    const std::uint32_t groups_;
     std::vector<Node> nodes_;  // number - 1
     std::unique_ptr<SimNet> net_;
     std::vector<Client> clients_;
@@ -156,19 +211,20 @@ class Cluster {
     bool load_ = true;    // clients begin new calls
     bool proof_ = false;  // they only finish, and prove each stream alive
     bool faulty_ = true;
-    bool crashes_ = false;
-    bool cuts_ = false;
-    bool pauses_ = false;
-    bool slow_disks_ = false;
-    bool small_log_ = false;
+    std::uint64_t faults_ = 0;  // decided so far
     base::Instant next_fault_{};
     base::Instant uncut_at_ = base::Instant::never();
     base::Instant unslow_at_ = base::Instant::never();
 
-    std::vector<std::map<std::uint64_t, std::size_t>> leaders_;         // by group: term -> node
-    std::vector<std::vector<std::uint64_t>> applied_terms_;             // by group, by index - 1
-    std::vector<std::map<std::uint64_t, std::uint64_t>> state_hashes_;  // by group: index -> hash
+    std::vector<std::map<std::uint64_t, std::size_t>> leaders_;  // by group: term -> node
+    std::vector<std::vector<std::uint64_t>> applied_terms_;      // by group, by index - 1
+    // By group, by index: 0 where no node was seen.
+    std::vector<std::vector<std::uint64_t>> state_hashes_;
+    shard::FrameItem item_;  // the one being read
     ClusterReport report_;
+    // Of the turn under way; memory is kept.
+    std::vector<api::Call> calls_;
+    std::deque<std::string> kept_;
     std::vector<api::Reply> replies_;
     std::vector<api::Call> internal_;
 };

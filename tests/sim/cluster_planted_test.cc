@@ -2,16 +2,12 @@
 // printed. URSULA_SEEDS: how many seeds a bug may take, default 2000.
 #include <doctest/doctest.h>
 #include <fmt/core.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 
 #include "shard/planted.h"
-#include "sim/cluster.h"
+#include "sim/runner.h"
+#include "sim/swarm.h"
 #include "storage/planted.h"
 
 namespace ursula::sim {
@@ -19,41 +15,12 @@ namespace ursula::sim {
 namespace {
 
 std::uint64_t seeds_max() {
-    const char* text = std::getenv("URSULA_SEEDS");
-    return text == nullptr ? 2000 : std::strtoull(text, nullptr, 10);
-}
-
-// In a child, since a VERIFY of the product may be what finds it. Empty: nothing was found.
-std::string run_apart(std::uint64_t seed) {
-    int ends[2];
-    REQUIRE(pipe(ends) == 0);
-    std::fflush(nullptr);
-    const pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        for (const int signal : {SIGABRT, SIGSEGV}) {
-            std::signal(signal, SIG_DFL);
-        }
-        const std::string failure = Cluster(seed, false).run().failure;
-        const bool written =
-            write(ends[1], failure.data(), failure.size()) == static_cast<ssize_t>(failure.size());
-        _exit(written ? 0 : 1);
-    }
-    close(ends[1]);
-    std::string failure;
-    char part[512];
-    for (ssize_t size = 0; (size = read(ends[0], part, sizeof part)) > 0;) {
-        failure.append(part, static_cast<std::size_t>(size));
-    }
-    close(ends[0]);
-    int status = 0;
-    REQUIRE(waitpid(child, &status, 0) == child);
-    return WIFSIGNALED(status) ? "the process ends itself: a VERIFY" : failure;
+    return from_environment("URSULA_SEEDS", 2000);
 }
 
 void finds(const char* name) {
     for (std::uint64_t seed = 1; seed <= seeds_max(); ++seed) {
-        const std::string failure = run_apart(seed);
+        const std::string failure = run_apart(draw_swarm(seed)).failure;
         if (!failure.empty()) {
             fmt::print("{:<20} seed {:>4}: {:.160}\n", name, seed, failure);
             return;

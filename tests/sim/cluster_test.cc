@@ -1,76 +1,111 @@
-// Seeded lives of a cluster. URSULA_SEEDS says how many (default 300), URSULA_SEED runs one and
-// tells what happens in it.
+// Seeded lives of a cluster.
+//   URSULA_SEEDS       how many (default 300), from URSULA_FIRST (default 1) on
+//   URSULA_SEED        only this one; tells what happens in it
+//   URSULA_SIM='...'   only this life, as a failure printed it (swarm.h); tells what happens in it
+//   URSULA_JOBS        how many at a time
 #include "sim/cluster.h"
 
 #include <doctest/doctest.h>
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <vector>
+
+#include "sim/runner.h"
 
 namespace ursula::sim {
 
 namespace {
 
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+struct Sum {
+    ClusterFigures all;
+    std::uint64_t seeds = 0;
+    std::uint64_t vacuous = 0;
+    std::uint64_t slowest_seed = 0;
+
+    void add(const Swarm& swarm, const ClusterReport& one) {
+        ++seeds;
+        vacuous += one.acknowledged * 10 < one.appends * 3 ? 1 : 0;
+        all.events += one.events;
+        all.simulated_ms += one.simulated_ms;
+        all.appends += one.appends;
+        all.acknowledged += one.acknowledged;
+        all.unknown += one.unknown;
+        all.reads += one.reads;
+        all.crashes += one.crashes;
+        all.lost_nodes += one.lost_nodes;
+        all.elections += one.elections;
+        all.fetches += one.fetches;
+        all.frames += one.frames;
+        all.frames_lost += one.frames_lost;
+        if (one.healed_ms > all.healed_ms) {
+            all.healed_ms = one.healed_ms;
+            slowest_seed = swarm.seed;
+        }
+    }
+    void print() const {
+        fmt::print(
+            "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, "
+            "{} reads, {} crashes, {} lost nodes, {} elections, {} reads of the log for followers, "
+            "{} frames, {} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
+            seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.frames,
+            all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+    }
+};
+
+void run_one(const Swarm& swarm) {
+    const ClusterReport report = Cluster(swarm, true).run();
+    fmt::print("{} hash {:016x}\n", to_text(swarm), report.hash);
+    CHECK_MESSAGE(report.failure.empty(), report.failure);
 }
 
 }  // namespace
 
 TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
-    const std::uint64_t only = from_environment("URSULA_SEED", 0);
-    const std::uint64_t first = only != 0 ? only : 1;
-    const std::uint64_t last = only != 0 ? only : from_environment("URSULA_SEEDS", 300);
-    ClusterReport sum;
-    std::uint64_t vacuous = 0;
+    if (const char* text = std::getenv("URSULA_SIM")) {
+        Swarm swarm;
+        REQUIRE_MESSAGE(parse_swarm(text, swarm), "not a life: ", text);
+        run_one(swarm);
+        return;
+    }
+    if (const std::uint64_t only = from_environment("URSULA_SEED", 0); only != 0) {
+        run_one(draw_swarm(only));
+        return;
+    }
+    const std::uint64_t first = from_environment("URSULA_FIRST", 1);
+    const std::uint64_t last = first + from_environment("URSULA_SEEDS", 300) - 1;
+    Sum sum;
     std::uint64_t failures = 0;
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-        const ClusterReport report = Cluster(seed, only != 0).run();
-        INFO("URSULA_SEED=", seed, " shows: ", report.failure);
-        CHECK(report.failure.empty());
-        failures += report.failure.empty() ? 0 : 1;
-        if (failures == 5) {
-            break;
-        }
-        if (seed % 50 == 1) {
+    const auto begin = std::chrono::steady_clock::now();
+    run_seeds(first, last, default_jobs(), [&](const Swarm& swarm, const ClusterReport& report) {
+        sum.add(swarm, report);
+        if (!report.failure.empty()) {
+            fmt::print("URSULA_SIM='{}' shows: {}\n", to_text(swarm), report.failure);
+            ++failures;
+        } else if (swarm.seed % 50 == 0) {
             // The same seed, the same run.
-            const ClusterReport again = Cluster(seed, false).run();
+            const ClusterReport again = Cluster(swarm, false).run();
             CHECK(again.hash == report.hash);
             CHECK(again.events == report.events);
         }
-        vacuous += report.acknowledged * 10 < report.appends * 3 ? 1 : 0;
-        sum.events += report.events;
-        sum.simulated_ms += report.simulated_ms;
-        sum.appends += report.appends;
-        sum.acknowledged += report.acknowledged;
-        sum.unknown += report.unknown;
-        sum.reads += report.reads;
-        sum.crashes += report.crashes;
-        sum.elections += report.elections;
-        sum.fetches += report.fetches;
-        sum.frames += report.frames;
-        sum.frames_lost += report.frames_lost;
-        sum.healed_ms = std::max(sum.healed_ms, report.healed_ms);
-        if (only != 0) {
-            fmt::print("seed {} hash {:016x}\n", seed, report.hash);
-        }
-    }
-    const std::uint64_t seeds = last - first + 1;
-    fmt::print(
-        "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, {} "
-        "reads, {} crashes, {} elections, {} reads of the log for followers, {} frames, {} lost; "
-        "the slowest healing took {} ms; {} vacuous\n",
-        seeds, sum.events, sum.simulated_ms / 1000, sum.appends, sum.acknowledged, sum.unknown,
-        sum.reads, sum.crashes, sum.elections, sum.fetches, sum.frames, sum.frames_lost,
-        sum.healed_ms, vacuous);
+        return failures < 5;
+    });
+    CHECK(failures == 0);
+    sum.print();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    fmt::print("{:.1f} s, {:.2f} M events/s\n", took.count(),
+               static_cast<double>(sum.all.events) / 1e6 / took.count());
     // Few lives may well be quiet ones.
-    if (only == 0 && seeds >= 100) {
-        CHECK(vacuous * 20 <= seeds);
-        CHECK(sum.unknown > 0);
-        CHECK(sum.crashes > seeds);
-        CHECK(sum.elections > seeds * 2);
-        CHECK(sum.fetches > 0);
+    if (sum.seeds >= 100) {
+        CHECK(sum.vacuous * 20 <= sum.seeds);
+        CHECK(sum.all.unknown > 0);
+        CHECK(sum.all.crashes > sum.seeds);
+        CHECK(sum.all.elections > sum.seeds * 2);
+        CHECK(sum.all.fetches > 0);
+        CHECK(sum.all.lost_nodes > 0);
     }
 }
 

@@ -378,6 +378,11 @@ Image SimDisk::everything() const {
                  std::vector<bool>(name_changes_.size(), true));
 }
 
+Image SimDisk::durable() const {
+    return image(std::vector<Choice>(unsynced_sectors(), Choice::lost),
+                 std::vector<bool>(name_changes_.size(), false));
+}
+
 std::map<std::string, std::shared_ptr<SimDisk::Inode>> SimDisk::names_left(
     const std::vector<bool>& names) const {
     std::map<std::string, std::shared_ptr<Inode>> left = durable_names_;

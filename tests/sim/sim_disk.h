@@ -67,6 +67,8 @@ class SimDisk final : public storage::Disk {
     std::size_t unsynced_names() const;
     // Everything that was written so far, synced or not.
     Image everything() const;
+    // What is certain to survive a power cut now.
+    Image durable() const;
     // Calls visit with those images a power cut may leave now that are not in `seen` under `key`
     // (they are added): every combination of lost and kept for up to 10 unsynced sectors (and of
     // torn ones for up to 5); above, none, all, every prefix, every single one missing, every

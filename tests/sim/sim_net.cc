@@ -14,12 +14,21 @@ shard::PeerShard peer(std::size_t node, std::size_t shard) {
             base::ShardId(static_cast<std::uint32_t>(shard))};
 }
 
+struct Later {
+    bool operator()(const auto& a, const auto& b) const {
+        return a.at > b.at || (a.at == b.at && a.number > b.number);
+    }
+};
+
 }  // namespace
 
 void SimNet::Port::take(std::vector<shard::ReceivedFrame>& frames,
                         std::vector<shard::LinkEvent>& events) {
-    shown_ = std::move(inbox_);
-    inbox_.clear();
+    for (Mail& mail : shown_) {
+        net_.spare_.push_back(std::move(mail.bytes));
+    }
+    shown_.clear();
+    std::swap(shown_, inbox_);
     for (const Mail& mail : shown_) {
         frames.push_back({mail.from, mail.bytes});
     }
@@ -32,44 +41,50 @@ bool SimNet::Port::takes(shard::PeerShard to) const {
 }
 
 void SimNet::Port::send(shard::PeerShard to, base::Bytes frame) {
-    net_.send(node_, to.node.value, shard_, frame);
+    net_.send(peer(node_, shard_), to, frame);
 }
 
-SimNet::SimNet(std::size_t nodes, std::size_t shards, const base::Instant& clock,
-               base::Random& random)
-    : nodes_(nodes),
-      shards_(shards),
+SimNet::SimNet(const std::vector<std::uint32_t>& shards, const base::Instant& clock,
+               base::Random& random, FrameWitness& witness)
+    : nodes_(shards.size()),
       clock_(clock),
       random_(random),
-      ports_((nodes + 1) * shards),
-      cuts_((nodes + 1) * (nodes + 1)) {}
+      witness_(witness),
+      ports_(nodes_ + 1),
+      cuts_((nodes_ + 1) * (nodes_ + 1)),
+      clogs_((nodes_ + 1) * (nodes_ + 1)) {
+    for (std::size_t node = 1; node <= nodes_; ++node) {
+        ports_[node].resize(shards[node - 1]);
+    }
+}
 
 void SimNet::attach(std::size_t node, std::size_t shard, Port* at) {
     port(node, shard) = at;
 }
 
 void SimNet::detach(std::size_t node) {
-    for (std::size_t shard = 0; shard < shards_; ++shard) {
-        port(node, shard) = nullptr;
+    for (Port*& port : ports_[node]) {
+        port = nullptr;
     }
 }
 
-void SimNet::send(std::size_t from, std::size_t to, std::size_t shard, base::Bytes frame) {
+void SimNet::send(shard::PeerShard from, shard::PeerShard to, base::Bytes frame) {
+    witness_.on_frame(from.node.value, frame);
     hash_ = hash_ * 0x9e37'79b9'7f4a'7c15u + base::crc32c(frame);
-    hash_ ^= static_cast<std::uint64_t>(clock_.ns) + from * 131 + to;
+    hash_ ^= static_cast<std::uint64_t>(clock_.ns) + from.node.value * 131 + to.node.value;
     const std::uint64_t luck = random_.below(1000);
     if (luck < faults.loss_permille) {
         ++lost_;
         ++next_number_;
         return;
     }
-    fly(from, to, shard, frame);
+    fly(from, to, frame);
     if (random_.below(1000) < faults.double_permille) {
-        fly(from, to, shard, frame);
+        fly(from, to, frame);
     }
 }
 
-void SimNet::fly(std::size_t from, std::size_t to, std::size_t shard, base::Bytes frame) {
+void SimNet::fly(shard::PeerShard from, shard::PeerShard to, base::Bytes frame) {
     std::uint64_t us = random_.between(20, 200);
     if (random_.below(1000) < faults.delay_permille) {
         us = random_.between(1'000, 800'000);
@@ -79,29 +94,34 @@ void SimNet::fly(std::size_t from, std::size_t to, std::size_t shard, base::Byte
     flight.number = next_number_++;
     flight.from = from;
     flight.to = to;
-    flight.shard = shard;
+    if (!spare_.empty()) {
+        flight.bytes = std::move(spare_.back());
+        spare_.pop_back();
+    }
     flight.bytes.assign(frame.begin(), frame.end());
+    push(std::move(flight));
+}
+
+void SimNet::push(Flight&& flight) {
     flights_.push_back(std::move(flight));
-    std::push_heap(flights_.begin(), flights_.end(), [](const Flight& a, const Flight& b) {
-        return std::pair(a.at, a.number) > std::pair(b.at, b.number);
-    });
+    std::push_heap(flights_.begin(), flights_.end(), Later{});
 }
 
 void SimNet::reset(std::size_t a, std::size_t b) {
     std::erase_if(flights_, [a, b](const Flight& flight) {
-        return (flight.from == a && flight.to == b) || (flight.from == b && flight.to == a);
+        return (flight.from.node.value == a && flight.to.node.value == b) ||
+               (flight.from.node.value == b && flight.to.node.value == a);
     });
-    std::make_heap(flights_.begin(), flights_.end(), [](const Flight& x, const Flight& y) {
-        return std::pair(x.at, x.number) > std::pair(y.at, y.number);
-    });
-    for (std::size_t shard = 0; shard < shards_; ++shard) {
-        if (Port* at_a = port(a, shard); at_a != nullptr) {
-            at_a->tell({peer(b, shard), true});
+    std::make_heap(flights_.begin(), flights_.end(), Later{});
+    const auto tell = [this](std::size_t node, std::size_t about) {
+        for (Port* one : ports_[node]) {
+            for (std::size_t shard = 0; one != nullptr && shard < ports_[about].size(); ++shard) {
+                one->tell({peer(about, shard), true});
+            }
         }
-        if (Port* at_b = port(b, shard); at_b != nullptr) {
-            at_b->tell({peer(a, shard), true});
-        }
-    }
+    };
+    tell(a, b);
+    tell(b, a);
 }
 
 base::Instant SimNet::due() const {
@@ -110,17 +130,24 @@ base::Instant SimNet::due() const {
 
 void SimNet::deliver() {
     while (due() <= clock_) {
-        std::pop_heap(flights_.begin(), flights_.end(), [](const Flight& a, const Flight& b) {
-            return std::pair(a.at, a.number) > std::pair(b.at, b.number);
-        });
+        std::pop_heap(flights_.begin(), flights_.end(), Later{});
         Flight flight = std::move(flights_.back());
         flights_.pop_back();
-        Port* at = port(flight.to, flight.shard);
-        if (at == nullptr || cut(flight.from, flight.to)) {
-            ++lost_;
+        const std::size_t from = flight.from.node.value;
+        const std::size_t to = flight.to.node.value;
+        const base::Instant clogged = clogs_[from * (nodes_ + 1) + to];
+        if (clock_ < clogged) {
+            flight.at = clogged;
+            push(std::move(flight));
             continue;
         }
-        at->inbox_.push_back({peer(flight.from, flight.shard), std::move(flight.bytes)});
+        Port* at = port(to, flight.to.shard.value);
+        if (at == nullptr || cut(from, to)) {
+            ++lost_;
+            spare_.push_back(std::move(flight.bytes));
+            continue;
+        }
+        at->inbox_.push_back({flight.from, std::move(flight.bytes)});
     }
 }
 

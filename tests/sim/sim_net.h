@@ -1,5 +1,6 @@
-// The network between simulated nodes: frames take time and may be lost, doubled, overtaken and cut
-// off one way. One SimNet for the cluster; each shard has a Port, which is its PeerNet.
+// The network between simulated nodes: frames take time and may be lost, doubled, overtaken, held
+// back and cut off one way. One SimNet for the cluster; each shard has a Port, which is its
+// PeerNet.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +10,15 @@
 #include "base/random.h"
 #include "base/time.h"
 #include "shard/peer_net.h"
+#include "sim/swarm.h"
 
 namespace ursula::sim {
 
-struct NetFaults {
-    std::uint64_t loss_permille = 0;
-    std::uint64_t double_permille = 0;
-    std::uint64_t delay_permille = 0;  // frames that take far longer than others
+// Sees each frame when it is sent, before the net decides what becomes of it.
+class FrameWitness {
+  public:
+    virtual ~FrameWitness() = default;
+    virtual void on_frame(std::size_t from, base::Bytes frame) = 0;
 };
 
 class SimNet {
@@ -45,14 +48,19 @@ class SimNet {
         std::vector<shard::LinkEvent> events_;
     };
 
-    // Nodes are numbered from 1; both outlive the net.
-    SimNet(std::size_t nodes, std::size_t shards, const base::Instant& clock, base::Random& random);
+    // Nodes are numbered from 1, `shards` says how many each has; the others outlive the net.
+    SimNet(const std::vector<std::uint32_t>& shards, const base::Instant& clock,
+           base::Random& random, FrameWitness& witness);
 
     NetFaults faults;
     // A node that is down has no ports: what is sent to it is lost.
     void attach(std::size_t node, std::size_t shard, Port* port);
     void detach(std::size_t node);
     bool& cut(std::size_t from, std::size_t to) { return cuts_[from * (nodes_ + 1) + to]; }
+    // Until then nothing arrives from the one at the other; then all does.
+    void clog(std::size_t from, std::size_t to, base::Instant until) {
+        clogs_[from * (nodes_ + 1) + to] = until;
+    }
     // The connections between two nodes begin anew: what is under way is lost, both are told.
     void reset(std::size_t a, std::size_t b);
     base::Instant due() const;
@@ -67,22 +75,24 @@ class SimNet {
     struct Flight {
         base::Instant at;
         std::uint64_t number = 0;
-        std::size_t from = 0;
-        std::size_t to = 0;
-        std::size_t shard = 0;
+        shard::PeerShard from;
+        shard::PeerShard to;
         std::vector<std::byte> bytes;
     };
-    void send(std::size_t from, std::size_t to, std::size_t shard, base::Bytes frame);
-    void fly(std::size_t from, std::size_t to, std::size_t shard, base::Bytes frame);
-    Port*& port(std::size_t node, std::size_t shard) { return ports_[node * shards_ + shard]; }
+    void send(shard::PeerShard from, shard::PeerShard to, base::Bytes frame);
+    void fly(shard::PeerShard from, shard::PeerShard to, base::Bytes frame);
+    void push(Flight&& flight);
+    Port*& port(std::size_t node, std::size_t shard) { return ports_[node][shard]; }
 
     std::size_t nodes_;
-    std::size_t shards_;
     const base::Instant& clock_;
     base::Random& random_;
-    std::vector<Port*> ports_;
+    FrameWitness& witness_;
+    std::vector<std::vector<Port*>> ports_;  // by node and shard
     std::deque<bool> cuts_;
-    std::vector<Flight> flights_;  // a heap, the earliest in front
+    std::vector<base::Instant> clogs_;
+    std::vector<std::vector<std::byte>> spare_;  // memory of frames that arrived
+    std::vector<Flight> flights_;                // a heap, the earliest in front
     std::uint64_t next_number_ = 0;
     std::uint64_t lost_ = 0;
     std::uint64_t hash_ = 0;

@@ -1,0 +1,231 @@
+// What clients ask, and what they make of the answers. A client has one call under way; one whose
+// producer was not answered asks again until it is.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "api/placement.h"
+#include "sim/cluster.h"
+
+namespace ursula::sim {
+
+namespace {
+
+constexpr base::Duration patience = base::seconds(3);
+
+std::string text_of(const std::vector<base::Slice>& pieces) {
+    std::string text;
+    for (const base::Slice& piece : pieces) {
+        text += base::as_text(piece.bytes());
+    }
+    return text;
+}
+
+}  // namespace
+
+api::StreamKey Cluster::key(const std::string& stream) const {
+    return {stream, base::siphash(table_key, base::as_bytes(stream)),
+            api::group_of(stream, groups_)};
+}
+
+std::string_view Cluster::keep(Node& node, const std::string& stream, const std::string& text) {
+    Part& part = part_of(node, group_of(stream));
+    part.kept.push_back(text);
+    return part.kept.back();
+}
+
+Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, bool any) {
+    const std::size_t hint = client.leaders[group];
+    const bool wander = random_.chance(1, 10);
+    std::size_t at = random_.below(nodes_.size());
+    if (!any && !wander && hint != 0) {
+        at = hint - 1;
+    }
+    return nodes_[at].up ? &nodes_[at] : nullptr;
+}
+
+void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
+    client.call = api::CallId(next_call_++);
+    client.node = node.number;
+    client.at = now_ + patience;
+    Part& part = part_of(node, group_of(client.stream));
+    const auto shard = static_cast<std::uint32_t>(&part - node.parts.data());
+    part.calls.push_back({client.call, base::ShardId(shard), verb});
+}
+
+void Cluster::done(Client& client) {
+    client.verb = Verb::none;
+    client.at = now_ + base::microseconds(static_cast<std::int64_t>(random_.between(100, 20'000)));
+}
+
+void Cluster::ask(Client& client) {
+    client.at = now_ + base::milliseconds(static_cast<std::int64_t>(random_.between(1, 40)));
+    if (!load_) {
+        client.at = base::Instant::never();
+        return;
+    }
+    std::size_t at = random_.below(streams_.size());
+    if (proof_ && !client.producing) {
+        const auto open = std::find(unproven_.begin(), unproven_.end(), true);
+        if (open == unproven_.end()) {
+            return;
+        }
+        at = static_cast<std::size_t>(open - unproven_.begin());
+    }
+    client.stream = client.producing ? client.produced_stream : streams_[at];
+    if (client.producing) {
+        ask_to_produce(client);
+    } else {
+        ask_about(client, client.stream);
+    }
+}
+
+void Cluster::ask_about(Client& client, const std::string& stream) {
+    const auto at = static_cast<std::size_t>(std::find(streams_.begin(), streams_.end(), stream) -
+                                             streams_.begin());
+    const std::uint32_t group = group_of(stream);
+    const std::uint64_t dice = proof_ ? 0 : random_.below(10);
+    Node* node = choose_node(client, group, dice >= 8 && created_[at]);
+    if (node == nullptr) {
+        client.leaders[group] = 0;
+        return;
+    }
+    client.existed = created_[at];
+    if (!created_[at]) {
+        client.verb = Verb::create;
+        api::CreateCall create;
+        create.key = key(stream);
+        create.key.name = keep(*node, stream, stream);
+        create.content_type = "text/plain";
+        send(client, *node, create);
+    } else if (dice >= 8) {
+        client.verb = Verb::read;
+        client.floor = history_.floor(stream);
+        api::ReadCall read;
+        read.key = key(stream);
+        read.key.name = keep(*node, stream, stream);
+        read.offset = random_.below(client.floor + 1);
+        read.bytes_max = random_.chance(1, 2) ? 1 : random_.below(20'000);
+        send(client, *node, read);
+    } else if (dice >= 5) {
+        std::string body;
+        client.producing = true;
+        client.produced_stream = stream;
+        client.produced = history_.begin(stream, random_.between(1, 200), true, body);
+        client.produced_body = body;
+        ask_to_produce(client);
+    } else {
+        std::size_t size = random_.between(1, 300);
+        if (random_.chance(1, 20)) {
+            size = random_.between(2000, 12'000);
+        }
+        std::string body;
+        client.verb = Verb::append;
+        client.append = history_.begin(stream, size, false, body);
+        api::AppendCall append;
+        append.key = key(stream);
+        append.key.name = keep(*node, stream, stream);
+        append.content_type = "text/plain";
+        append.has_content_type = true;
+        append.body = base::as_bytes(keep(*node, stream, body));
+        send(client, *node, append);
+    }
+}
+
+void Cluster::ask_to_produce(Client& client) {
+    const std::string& stream = client.produced_stream;
+    client.stream = stream;
+    Node* node = choose_node(client, group_of(stream), false);
+    if (node == nullptr) {
+        client.leaders[group_of(stream)] = 0;
+        return;
+    }
+    client.verb = Verb::produce;
+    client.existed = true;
+    api::AppendCall append;
+    append.key = key(stream);
+    append.key.name = keep(*node, stream, stream);
+    append.content_type = "text/plain";
+    append.has_content_type = true;
+    const auto number = static_cast<std::size_t>(&client - clients_.data());
+    append.producer = {true, keep(*node, stream, fmt::format("p{}", number)), 0,
+                       client.next_seq[stream]};
+    append.body = base::as_bytes(keep(*node, stream, client.produced_body));
+    send(client, *node, append);
+}
+
+void Cluster::answer(Client& client, const api::Answer& answer) {
+    const std::uint32_t group = group_of(client.stream);
+    const auto* refused = std::get_if<api::Refused>(&answer);
+    if (refused != nullptr) {
+        client.leaders[group] = refused->why == api::Refusal::not_leader
+                                    ? static_cast<std::size_t>(refused->numbers[0])
+                                    : 0;
+        const bool transient = refused->why == api::Refusal::not_leader ||
+                               refused->why == api::Refusal::overloaded ||
+                               refused->why == api::Refusal::outcome_unknown;
+        if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {
+            fail(fmt::format("{} is refused with {} by n{}", client.stream,
+                             static_cast<int>(refused->why), client.node));
+        }
+    } else if (client.verb != Verb::read) {
+        client.leaders[group] = client.node;
+    }
+    switch (client.verb) {
+        case Verb::none:
+            break;
+        case Verb::create:
+            if (std::holds_alternative<api::CreateReply>(answer)) {
+                const auto at = static_cast<std::size_t>(
+                    std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
+                created_[at] = true;
+            }
+            break;
+        case Verb::append:
+        case Verb::produce:
+            answer_append(client, answer);
+            break;
+        case Verb::read:
+            answer_read(client, answer);
+            break;
+    }
+    done(client);
+}
+
+void Cluster::answer_append(Client& client, const api::Answer& answer) {
+    const bool producer = client.verb == Verb::produce;
+    const std::uint64_t append = producer ? client.produced : client.append;
+    const auto at = static_cast<std::size_t>(
+        std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
+    if (const auto* good = std::get_if<api::AppendReply>(&answer)) {
+        if (good->kind == api::AppendReply::Kind::appended) {
+            history_.acknowledged(append, good->tail);
+        } else {
+            history_.repeated(append);
+        }
+        if (producer) {
+            client.producing = false;
+            ++client.next_seq[client.stream];
+        }
+        if (proof_) {
+            unproven_[at] = false;
+        }
+    } else if (const auto* refused = std::get_if<api::Refused>(&answer);
+               refused != nullptr && refused->why != api::Refusal::outcome_unknown) {
+        history_.refused(append);
+    }
+}
+
+void Cluster::answer_read(const Client& client, const api::Answer& answer) {
+    const auto* reply = std::get_if<api::ReadReply>(&answer);
+    if (reply == nullptr) {
+        return;
+    }
+    read_content_ = text_of(reply->pieces);
+    read_next_ = reply->next;
+    read_up_to_date_ = reply->up_to_date;
+    history_.read(client.stream, client.floor, reply->from, reply->next, reply->up_to_date,
+                  read_content_);
+}
+
+}  // namespace ursula::sim

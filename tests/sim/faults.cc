@@ -1,0 +1,147 @@
+// What goes wrong. Each fault has a number and draws of its own, so that leaving one out does not
+// change another.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "sim/cluster.h"
+
+namespace ursula::sim {
+
+void Cluster::fault() {
+    const std::uint64_t number = faults_++;
+    base::Random random(mixed(mixed(swarm_.seed, 6), number));
+    next_fault_ = now_ + base::milliseconds(static_cast<std::int64_t>(random.between(
+                             20, static_cast<std::uint64_t>(swarm_.fault_gap_ms_max))));
+    const std::size_t nodes = nodes_.size();
+    Node& node = nodes_[random.below(nodes)];
+    const std::uint64_t dice = random.below(20);
+    const std::uint64_t times = random.between(1, 10);
+    const base::Duration a_while =
+        base::milliseconds(static_cast<std::int64_t>(times * random.between(1, 150)));
+    const std::size_t other = random.below(nodes) + 1;
+    const bool power = random.chance(1, 2);
+    const bool all = random.chance(1, 12);
+    const std::uint64_t split = random.below(1u << nodes);
+    if (number < swarm_.first_fault || number >= swarm_.end_fault) {
+        return;
+    }
+    if (dice < 6) {
+        if (!swarm_.has(power ? Fault::power : Fault::kills)) {
+            return;
+        }
+        for (Node& one : nodes_) {
+            if (one.up && (all || &one == &node)) {
+                crash(one, power);
+                one.back_at = now_ + a_while;
+            }
+        }
+    } else if (dice < 10) {
+        if (swarm_.has(Fault::cuts) && nodes > 1) {
+            cut_links(dice - 6, node.number, other, split);
+            uncut_at_ = now_ + a_while;
+        }
+    } else if (dice == 10 && swarm_.has(Fault::pauses)) {
+        say(fmt::format("n{} stands still for {} ms", node.number, a_while.ms()));
+        node.paused_until = now_ + a_while;
+    } else if (dice == 11 && swarm_.has(Fault::failed_disks) && node.up) {
+        say(fmt::format("n{} has a disk that fails", node.number));
+        node.parts[other % node.parts.size()].sim->fail(
+            power ? storage::DiskOp::Kind::write : storage::DiskOp::Kind::sync,
+            static_cast<std::uint32_t>(random.below(4)), EIO);
+    } else if (dice == 12 && swarm_.has(Fault::slow_disks)) {
+        say(fmt::format("n{} has slow disks", node.number));
+        set_disks(node, base::milliseconds(5), base::milliseconds(500));
+        unslow_at_ = now_ + a_while;
+    } else if (dice < 15) {
+        if (swarm_.has(Fault::resets) && other != node.number) {
+            net_->reset(node.number, other);
+        }
+    } else if (dice < 17) {
+        if (swarm_.has(Fault::clogs) && other != node.number) {
+            say(fmt::format("the link from n{} to n{} clogs for {} ms", node.number, other,
+                            a_while.ms()));
+            net_->clog(node.number, other, now_ + a_while);
+        }
+    } else if (dice == 17 && swarm_.has(Fault::rot) && node.up && may_lose(node)) {
+        crash(node, power);
+        node.back_at = now_ + a_while;
+        rot(node, random);
+    } else if (dice == 18 && swarm_.has(Fault::wipes) && !node.lost && may_lose(node)) {
+        if (node.up) {
+            crash(node, power);
+        }
+        lose(node);
+    } else if (dice == 19 && swarm_.has(Fault::jumps)) {
+        node.wall =
+            base::milliseconds(static_cast<std::int64_t>(random.below(7'200'001)) - 3'600'000);
+        say(fmt::format("the wall clock of n{} jumps to {} ms", node.number, node.wall.ms()));
+    }
+}
+
+// One direction, one node, or a split.
+void Cluster::cut_links(std::uint64_t kind, std::size_t node, std::size_t other,
+                        std::uint64_t split) {
+    for (std::size_t from = 1; from <= nodes_.size(); ++from) {
+        for (std::size_t to = 1; to <= nodes_.size(); ++to) {
+            const bool from_in = (split >> (from - 1) & 1) != 0;
+            const bool to_in = (split >> (to - 1) & 1) != 0;
+            net_->cut(from, to) = kind == 0   ? from == node && to == other
+                                  : kind == 1 ? from == node || to == node
+                                  : kind == 2 ? from == node && to != node  // hears, is not heard
+                                              : from_in != to_in;
+        }
+    }
+    say(fmt::format("links are cut ({}, n{}, n{}, {:b})", kind, node, other, split));
+}
+
+void Cluster::end_cuts() {
+    uncut_at_ = base::Instant::never();
+    for (std::size_t from = 1; from <= nodes_.size(); ++from) {
+        for (std::size_t to = 1; to <= nodes_.size(); ++to) {
+            net_->cut(from, to) = false;
+        }
+    }
+}
+
+void Cluster::set_disks(Node& node, base::Duration low, base::Duration high) {
+    for (Part& part : node.parts) {
+        if (node.up) {
+            part.disk->set_latency(low, high);
+        }
+    }
+}
+
+// At most a minority may be lost: more is beyond what is promised (3.2).
+bool Cluster::may_lose(const Node& node) const {
+    const auto bad = std::count_if(nodes_.begin(), nodes_.end(), [&node](const Node& one) {
+        return &one != &node && (one.lost || one.rotten);
+    });
+    return !node.lost && static_cast<std::size_t>(bad) + 1 <= (nodes_.size() - 1) / 2;
+}
+
+// A bit flips in what was durable for long: later batches of the log say so.
+void Cluster::rot(Node& node, base::Random& random) {
+    Part& part = node.parts[random.below(node.parts.size())];
+    std::size_t at = random.below(std::max<std::size_t>(part.image.files.size(), 1));
+    for (auto& [name, bytes] : part.image.files) {
+        if (at-- != 0) {
+            continue;
+        }
+        std::size_t used = bytes.size();
+        while (used > 0 && bytes[used - 1] == std::byte{}) {
+            --used;
+        }
+        if (used >= 24 << 10) {
+            const std::size_t position = random.below(used / 3);
+            const std::uint64_t bit = random.below(8);
+            bytes[position] ^= std::byte{1} << static_cast<unsigned>(bit);
+            node.rotten = true;
+            say(fmt::format("n{}: bit {} of byte {} of {} flips", node.number, bit, position,
+                            name));
+        }
+    }
+}
+
+}  // namespace ursula::sim
