@@ -569,6 +569,13 @@ void Loop::log_events() {
             case shard::ShardEvent::Kind::data_damaged:
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
                 break;
+            case shard::ShardEvent::Kind::member_reverted:
+                base::log(base::Event::member_reverted, {{"shard", self_}, {"what", event.text}});
+                break;
+            case shard::ShardEvent::Kind::member_is_stranger:
+                base::log(base::Event::member_is_stranger,
+                          {{"shard", self_}, {"what", event.text}});
+                break;
         }
     }
     // A round writes one per group: a line per round is enough.

@@ -92,8 +92,13 @@ struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
     bool more = false;
 };
 
+struct ChangeMemberReply {
+    bool changed = false;  // false: it was so already
+    base::LogIndex index;  // of the membership in force
+};
+
 using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply>;
+                            WatchReply, Post, BucketReply, SealReply, ListReply, ChangeMemberReply>;
 
 struct Reply {
     CallId id;

@@ -10,12 +10,13 @@
 //     from            24     8   node, shard
 //     to              32     8   node, shard
 //     items           40     4   how many
-//     zero            44     4
+//     shards          44     4   how many the sender has
 //     boot            48     8   random, of this life of the sender
 //     to boot         56     8   the receiver's life as the sender knows it, 0 not yet; a frame to
 //                                an earlier life is refused
 //     sequence        64     8   rises with each frame of this life to this peer, from 1
-//     items           72
+//     incarnation     72     8   of the sender's storage
+//     items           80
 //
 //   item header      at  size
 //     kind             0     1   1 + index in raft::MessageBody; 64: a beat
@@ -62,7 +63,7 @@ namespace ursula::shard {
 
 constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
-constexpr std::size_t frame_header_bytes = 72;
+constexpr std::size_t frame_header_bytes = 80;
 constexpr std::size_t item_header_bytes = 24;
 
 struct FrameHeader {
@@ -72,6 +73,8 @@ struct FrameHeader {
     std::uint64_t boot = 0;
     std::uint64_t to_boot = 0;
     std::uint64_t sequence = 0;
+    std::uint32_t shards = 1;
+    std::uint64_t incarnation = 0;
     bool operator==(const FrameHeader&) const = default;
 };
 

@@ -256,6 +256,18 @@ void fields(Io& io, T& message) {
     io.number(seal);
 }
 
+template <class Io, Like<api::ChangeMemberCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, step, node, incarnation, shards, address, client] = message;
+    io.number(group);
+    io.number(step);
+    io.number(node);
+    io.number(incarnation);
+    io.number(shards);
+    io.text(address);
+    io.text(client);
+}
+
 // Messages without a member.
 template <class Io, class T>
 requires std::is_empty_v<T>
@@ -351,6 +363,13 @@ void fields(Io& io, T& message) {
     auto& [names, more] = message;
     io.long_text(names);
     io.number(more);
+}
+
+template <class Io, Like<api::ChangeMemberReply> T>
+void fields(Io& io, T& message) {
+    auto& [changed, index] = message;
+    io.number(changed);
+    io.number(index);
 }
 
 // --- envelopes: who, which alternative, its fields ---

@@ -44,6 +44,7 @@ struct WaitingEntries {
 struct PeerLink {
     PeerShard peer;
     std::uint32_t shards = 1;  // of that node
+    bool named = false;        // by a membership of a group that both share
 
     // Whether the group lives in that shard.
     bool has(base::GroupId group) const { return group.value % shards == peer.shard.value; }
@@ -59,6 +60,7 @@ struct PeerLink {
     std::uint32_t write_age_ms = 0;
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
+    std::uint64_t incarnation = 0;  // of its storage in that life; 0: not heard of yet
 };
 
 }  // namespace ursula::shard

@@ -13,6 +13,7 @@ enum class Planted : std::uint8_t {
     ticket_by_index,    // whoever asked for an entry is answered for the one in its place
     reads_unconfirmed,  // reads are answered from applied state without a ReadIndex (R9)
     bodies_shifted,     // entries that were known already are not skipped in a frame
+    amnesiac_counts,    // a node whose storage is another one is the member of its old id (R11)
 };
 
 #if defined(URSULA_PLANTED_BUGS)

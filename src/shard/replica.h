@@ -12,6 +12,7 @@
 #include "api/call.h"
 #include "raft/group.h"
 #include "shard/entry_places.h"
+#include "shard/member_info.h"
 #include "shard/pending.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
@@ -73,6 +74,14 @@ class RecoveredEntries {
     std::vector<storage::Location> pieces_;
 };
 
+// An operator's change of the members whose entry is written but not applied.
+struct PendingChange {
+    base::LogIndex index;  // of that entry
+    bool changed = true;   // false: it was under way already
+    api::CallId call;
+    base::ShardId from;
+};
+
 struct Replica {
     Replica(base::GroupId id, base::NodeId self, base::HashKey key, stream::Local& local)
         : group(id, self), machine(id, key, local) {}
@@ -102,7 +111,12 @@ struct Replica {
     std::vector<raft::TermRun> boot_terms;
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 
-    // Only with several members.
+    // Every membership that the log may still fall back to, by rising index; the last is in force.
+    std::vector<MemberTable> tables;
+    std::vector<PendingChange> changes;  // oldest first
+    bool stranger = false;  // the membership in force names other storage by this node's id
+
+    // Only of a cluster's.
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held

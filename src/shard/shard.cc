@@ -149,6 +149,8 @@ void Shard::carry_out(Replica& replica) {
     for (const raft::EntryToWrite& entry : effects.entries_to_write) {
         if (entry.kind == raft::EntryKind::noop) {
             write_noop(replica, entry);
+        } else if (entry.kind == raft::EntryKind::membership) {
+            write_membership(replica, entry);
         }
     }
     if (effects.entries_to_accept) {
@@ -178,6 +180,16 @@ void Shard::carry_out(Replica& replica) {
     if (effects.role_change && effects.role_change->role == raft::Role::leader) {
         ++counters_.elections;
         replica.sent.assign(links_.size(), base::LogIndex{});
+    }
+    if (effects.membership_change) {
+        look_at_membership(replica);
+    }
+    if (effects.reverted != base::NodeId{}) {
+        events_.push_back({ShardEvent::Kind::member_reverted,
+                           "group " + std::to_string(replica.id().value) + ": node " +
+                               std::to_string(effects.reverted.value) +
+                               " lost entries that it had acknowledged; it does not count any more "
+                               "until it is removed and added again"});
     }
     effects.clear();
     want_turn_end(replica);

@@ -20,13 +20,15 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = swarm_.tiny ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = swarm_.tiny ? 1500 : 4 << 10;
-    if (nodes_.size() > 1) {
-        for (const Node& member : nodes_) {
-            options.members.push_back({base::NodeId(static_cast<std::uint32_t>(member.number)),
-                                       static_cast<std::uint32_t>(member.parts.size())});
-        }
-        options.cluster = 0xc1;
+    options.cluster = 0xc1;
+    for (const Node& member : nodes_) {
+        shard::MemberInfo info;
+        info.node = base::NodeId(static_cast<std::uint32_t>(member.number));
+        info.shards = static_cast<std::uint32_t>(member.parts.size());
+        info.incarnation = member.number;
+        options.founders.push_back(std::move(info));
     }
+    options.incarnation = node.number;
     return options;
 }
 

@@ -1,0 +1,247 @@
+// Which other shards this one has links to: those of every node that a membership of its groups
+// names, from the moment it is in the log, and those of nodes that nobody names but that are heard
+// - a follower that is behind hears of the newest members last, and one of them may be its leader.
+// Links come and go only between steps of groups (settle_links, welcome), so a reference to one
+// holds over a step.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "raft/bounds.h"
+#include "shard/shard.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+namespace {
+constexpr base::Duration stranger_time = base::milliseconds(limits::stranger_link_ms);
+}  // namespace
+
+void Shard::begin_links() {
+    if (!has_peers()) {
+        return;
+    }
+    VERIFY(options_.boot != 0 && disk_.keeps_data());
+    next_beat_ = now_.mono;
+    for (auto& replica : replicas_) {
+        look_at_membership(*replica);
+    }
+    settle_links();
+}
+
+bool Shard::shares_groups(const PeerLink& link) const {
+    return std::any_of(replicas_.begin(), replicas_.end(),
+                       [&link](const auto& replica) { return link.has(replica->id()); });
+}
+
+// Whether the group talks to that node by this link. A node's earlier storage may have had another
+// number of shards, and groups that still name it do not live where the link leads.
+bool Shard::concerns(const PeerLink& link, const Replica& replica) {
+    const MemberInfo* member = replica.tables.back().find(link.peer.node);
+    return link.has(replica.id()) && (member == nullptr || member->shards == link.shards);
+}
+
+// Whether the group can count on the node: it is heard, and is who the group names.
+bool Shard::is_well(const PeerLink& link, const Replica& replica) {
+    const MemberInfo* member = replica.tables.back().find(link.peer.node);
+    return !link.down && (member == nullptr || member->is(link.incarnation));
+}
+
+PeerLink* Shard::find_link(PeerShard peer, std::uint32_t shards) {
+    for (PeerLink& link : links_) {
+        if (link.peer == peer && link.shards == shards) {
+            return &link;
+        }
+    }
+    return nullptr;
+}
+
+// The way to a node of the group; null when there is none, or when other storage than the member's
+// is heard from its end.
+PeerLink* Shard::find_link(base::NodeId node, const Replica& replica) {
+    const MemberInfo* member = replica.tables.back().find(node);
+    PeerLink* best = nullptr;
+    for (PeerLink& link : links_) {
+        if (link.peer.node != node || !concerns(link, replica)) {
+            continue;
+        }
+        if (member != nullptr) {
+            return link.down || member->is(link.incarnation) ? &link : nullptr;
+        }
+        if (best == nullptr || best->heard < link.heard) {
+            best = &link;
+        }
+    }
+    return best;
+}
+
+PeerLink& Shard::add_link(PeerShard peer, std::uint32_t shards) {
+    PeerLink link;
+    link.peer = peer;
+    link.shards = shards;
+    link.heard = now_.mono;
+    links_.push_back(std::move(link));
+    for (auto& replica : replicas_) {
+        replica->sent.resize(links_.size());
+    }
+    return links_.back();
+}
+
+void Shard::drop_link(std::size_t at) {
+    for (WaitingEntries& waiting : links_[at].waiting) {
+        forget_fetch(waiting);
+    }
+    links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(at));
+    for (auto& replica : replicas_) {
+        replica->sent.erase(replica->sent.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+}
+
+// To all its shards that have groups of this one.
+void Shard::add_links(const MemberInfo& info) {
+    for (std::uint32_t shard = 0; shard < info.shards; ++shard) {
+        const PeerShard peer{info.node, base::ShardId(shard)};
+        PeerLink* link = find_link(peer, info.shards);
+        if (link == nullptr) {
+            PeerLink probe;
+            probe.peer = peer;
+            probe.shards = info.shards;
+            if (!shares_groups(probe)) {
+                continue;
+            }
+            link = &add_link(peer, info.shards);
+        }
+        link->named = true;
+    }
+}
+
+// The link a frame came by. Whoever sent it belongs to the cluster; a node that no membership here
+// names gets a link of its own. Null: there are too many of those, or it cannot be.
+PeerLink* Shard::welcome(const FrameHeader& header) {
+    if (PeerLink* link = find_link(header.from, header.shards); link != nullptr) {
+        return link;
+    }
+    PeerLink probe;
+    probe.peer = header.from;
+    probe.shards = header.shards;
+    const auto strangers = static_cast<std::size_t>(std::count_if(
+        links_.begin(), links_.end(), [](const PeerLink& link) { return !link.named; }));
+    if (header.from.node == options_.node || header.from.node == base::NodeId{} ||
+        strangers >= limits::stranger_links_max || !shares_groups(probe)) {
+        return nullptr;
+    }
+    strangers_due_ = std::min(strangers_due_, now_.mono + stranger_time);
+    return &add_link(header.from, header.shards);
+}
+
+// Makes links to whom memberships name now, and drops those to whom none names and who is silent.
+void Shard::settle_links() {
+    if (links_due_) {
+        links_due_ = false;
+        for (PeerLink& link : links_) {
+            link.named = false;
+        }
+        for (auto& replica : replicas_) {
+            std::vector<MemberTable>& tables = replica->tables;
+            while (tables.size() > 1 && tables[1].at.index <= replica->machine.applied().index) {
+                tables.erase(tables.begin());
+            }
+            for (const MemberTable& table : tables) {
+                for (const MemberInfo& info : table.infos) {
+                    if (info.node != options_.node) {
+                        add_links(info);
+                    }
+                }
+            }
+        }
+        strangers_due_ = now_.mono;
+        // A group takes a member for up until it is told.
+        for (const PeerLink& link : links_) {
+            for (auto& replica : replicas_) {
+                if (concerns(link, *replica) && !is_well(link, *replica)) {
+                    replica->group.step(raft::PeerDown{link.peer.node}, now_, replica->effects);
+                    carry_out(*replica);
+                }
+            }
+        }
+    } else if (now_.mono < strangers_due_) {
+        return;
+    }
+    strangers_due_ = base::Instant::never();
+    for (std::size_t at = links_.size(); at-- > 0;) {
+        if (links_[at].named) {
+            continue;
+        }
+        const base::Instant until = links_[at].heard + stranger_time;
+        if (until <= now_.mono) {
+            drop_link(at);
+        } else {
+            strangers_due_ = std::min(strangers_due_, until);
+        }
+    }
+    tell_net();
+}
+
+// The net hears of each node whose infos are others now. Of one that nobody names any more it knows
+// as long as there is a link.
+void Shard::tell_net() {
+    std::vector<MemberInfo> known;
+    const auto named = [this](const MemberInfo& info, bool exactly) {
+        return std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& replica) {
+            return std::any_of(replica->tables.begin(), replica->tables.end(),
+                               [&](const MemberTable& table) {
+                                   const MemberInfo* found = table.find(info.node);
+                                   return found != nullptr && (!exactly || *found == info);
+                               });
+        });
+    };
+    const auto add = [&known](const MemberInfo& info) {
+        if (std::find(known.begin(), known.end(), info) == known.end()) {
+            known.push_back(info);
+        }
+    };
+    for (const MemberInfo& info : told_) {
+        const bool linked =
+            std::any_of(links_.begin(), links_.end(),
+                        [&info](const PeerLink& link) { return link.peer.node == info.node; });
+        if (named(info, true) || (linked && !named(info, false))) {
+            add(info);
+        }
+    }
+    for (const auto& replica : replicas_) {
+        for (const MemberTable& table : replica->tables) {
+            for (const MemberInfo& info : table.infos) {
+                if (info.node != options_.node) {
+                    add(info);
+                }
+            }
+        }
+    }
+    std::stable_sort(known.begin(), known.end(),
+                     [](const MemberInfo& a, const MemberInfo& b) { return a.node < b.node; });
+    const auto infos_of = [](std::vector<MemberInfo>& all, base::NodeId node) {
+        const auto from = std::find_if(
+            all.begin(), all.end(), [node](const MemberInfo& info) { return info.node == node; });
+        const auto to = std::find_if(from, all.end(),
+                                     [node](const MemberInfo& info) { return info.node != node; });
+        return std::span<const MemberInfo>(from, to);
+    };
+    std::vector<base::NodeId> nodes;
+    for (const std::vector<MemberInfo>* all : {&known, &told_}) {
+        for (const MemberInfo& info : *all) {
+            if (std::find(nodes.begin(), nodes.end(), info.node) == nodes.end()) {
+                nodes.push_back(info.node);
+            }
+        }
+    }
+    for (const base::NodeId node : nodes) {
+        const std::span<const MemberInfo> now = infos_of(known, node);
+        const std::span<const MemberInfo> before = infos_of(told_, node);
+        if (!std::equal(now.begin(), now.end(), before.begin(), before.end())) {
+            options_.peer_net->know(node, now);
+        }
+    }
+    told_ = std::move(known);
+}
+
+}  // namespace ursula::shard
