@@ -107,8 +107,8 @@ constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
 constexpr std::int64_t beat_interval_ms = 100;
 constexpr std::size_t member_url_bytes_max = 256;
 constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
-// A node that no membership names is forgotten when nothing was heard of it for so long: time enough
-// for a follower that is behind to learn that its leader is a member.
+// A node that no membership names is forgotten when nothing was heard of it for so long: time
+// enough for a follower that is behind to learn that its leader is a member.
 constexpr std::int64_t stranger_link_ms = 10'000;
 // Links that one shard keeps to nodes no membership names; frames of further ones are refused.
 constexpr std::size_t stranger_links_max = 64;

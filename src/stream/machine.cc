@@ -566,9 +566,8 @@ StreamExtra& Machine::extra_of(Stream* stream) {
 }
 
 std::size_t Machine::memory_bytes() const {
-    std::size_t bytes =
-        table_.memory_bytes() + content_types_.memory_bytes() + bucket_uses_.memory_bytes() +
-        membership_.capacity();
+    std::size_t bytes = table_.memory_bytes() + content_types_.memory_bytes() +
+                        bucket_uses_.memory_bytes() + membership_.capacity();
     for (const Stream* stream = first_; stream != nullptr; stream = stream->next()) {
         bytes += sizeof(Stream) + stream->name().size() + stream->locations.memory_bytes();
         if (const StreamExtra* extra = stream->extra(); extra != nullptr) {

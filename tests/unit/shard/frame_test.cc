@@ -21,8 +21,7 @@ using base::Term;
 using raft::ReadContext;
 
 const FrameHeader header{
-    77, {NodeId(2), base::ShardId(1)}, {NodeId(3), base::ShardId(4)}, 4711, 815, 99, 6,
-    0xfeed};
+    77, {NodeId(2), base::ShardId(1)}, {NodeId(3), base::ShardId(4)}, 4711, 815, 99, 6, 0xfeed};
 
 EntryId id(std::uint64_t term, std::uint64_t index) {
     return {Term(term), LogIndex(index)};
