@@ -33,16 +33,24 @@ bool well_formed(const Replicate& entries, Term term) {
 
 }  // namespace
 
-// Who sends this leads in its term (3.4). False: in an earlier one.
+// Who sends this leads in its term (3.4). False: in an earlier one. A leader that the shard calls
+// down (its disk is stuck, say, while its frames arrive) is followed but not counted as heard: no
+// other PeerDown would come when it falls silent.
 bool Group::hear_leader(const Message& from, Now now, Effects& effects) {
     if (!is_current(from, now, effects)) {
         return false;
     }
     VERIFY(role_ != Role::leader && (leader_ == NodeId{} || leader_ == from.from));
+    const Peer* peer = find_peer(from.from);
+    const bool down = peer != nullptr && peer->down;
     if (role_ != Role::follower || leader_ != from.from) {
         become(Role::follower, from.from, effects);
         deadline_ = Instant::never();
-    } else if (leader_silent_) {
+        if (down) {
+            leader_silent_ = true;
+            arm_election(limits::election_timeout, now);
+        }
+    } else if (leader_silent_ && !down) {
         leader_silent_ = false;
         deadline_ = Instant::never();
     }

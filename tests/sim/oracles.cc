@@ -38,7 +38,7 @@ void Cluster::check(Node& node, std::size_t at) {
             check_matching(group);
         }
     }
-    if (report_.events % 4096 == 0) {
+    if (report_.events % 16384 == 0) {
         check_disk(node, at);
     }
 }

@@ -108,27 +108,36 @@ void SimDisk::put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::
         inode.visible.resize(end);
     }
     std::memcpy(inode.visible.data() + position, bytes.data(), bytes.size());
+    inode.pending.resize(std::max(inode.pending.size(), sector_end / sector_bytes));
+    inode.unsynced.reserve(inode.unsynced.size() + (sector_end - position) / sector_bytes);
     for (std::uint64_t at = position; at < sector_end; at += sector_bytes) {
-        const std::uint64_t size = std::min<std::uint64_t>(sector_bytes, inode.visible.size() - at);
-        Sector sector;
+        Sector& sector = inode.unsynced.emplace_back();
         sector.position = at;
-        sector.bytes.assign(inode.visible.begin() + static_cast<std::ptrdiff_t>(at),
-                            inode.visible.begin() + static_cast<std::ptrdiff_t>(at + size));
+        sector.size = static_cast<std::uint16_t>(
+            std::min<std::uint64_t>(sector_bytes, inode.visible.size() - at));
+        std::memcpy(sector.data.data(), inode.visible.data() + at, sector.size);
         sector.write = number;
-        std::vector<std::byte> old(size);
-        if (at < inode.durable.size()) {
-            std::memcpy(old.data(), inode.durable.data() + at,
-                        std::min<std::uint64_t>(size, inode.durable.size() - at));
-        }
-        const std::uint64_t old_hash = sector_hash(at, old);
-        sector.kept_delta = sector_hash(at, sector.bytes) - old_hash;
-        std::memcpy(old.data(), sector.bytes.data(), size / 2);
-        sector.torn_delta = sector_hash(at, old) - old_hash;
-        inode.overlaps = inode.overlaps ||
-                         std::any_of(inode.unsynced.begin(), inode.unsynced.end(),
-                                     [at](const Sector& other) { return other.position == at; });
-        inode.unsynced.push_back(std::move(sector));
+        inode.overlaps = inode.overlaps || inode.pending[at / sector_bytes] > 0;
+        ++inode.pending[at / sector_bytes];
     }
+}
+
+void SimDisk::sum_up(const Inode& inode, const Sector& sector) {
+    if (sector.summed) {
+        return;
+    }
+    sector.summed = true;
+    const std::uint64_t at = sector.position;
+    std::array<std::byte, sector_bytes> old{};
+    if (at < inode.durable.size()) {
+        std::memcpy(old.data(), inode.durable.data() + at,
+                    std::min<std::uint64_t>(sector.size, inode.durable.size() - at));
+    }
+    const base::Bytes was = base::Bytes(old).first(sector.size);
+    const std::uint64_t old_hash = sector_hash(at, was);
+    sector.kept_delta = sector_hash(at, sector.bytes()) - old_hash;
+    std::memcpy(old.data(), sector.data.data(), sector.size / 2);
+    sector.torn_delta = sector_hash(at, was) - old_hash;
 }
 
 bool SimDisk::Flight::covers(std::uint64_t write) const {
@@ -141,12 +150,16 @@ void SimDisk::make_durable(Inode& inode, const std::function<bool(std::uint64_t)
         if (!covered(sector.write)) {
             return false;
         }
-        if (inode.durable.size() < sector.position + sector.bytes.size()) {
-            inode.durable.resize(sector.position + sector.bytes.size());
+        if (inode.sum_known) {
+            sum_up(inode, sector);
+            inode.durable_sum += sector.kept_delta;
         }
-        std::memcpy(inode.durable.data() + sector.position, sector.bytes.data(),
-                    sector.bytes.size());
-        inode.durable_sum += sector.kept_delta;
+        const std::uint64_t end = sector.position + sector.size;
+        if (inode.durable.size() < end) {
+            inode.durable.resize(end);
+        }
+        std::memcpy(inode.durable.data() + sector.position, sector.data.data(), sector.size);
+        --inode.pending[sector.position / sector_bytes];
         return true;
     });
     if (inode.overlaps) {
@@ -418,7 +431,8 @@ std::uint64_t SimDisk::hash_of(const std::vector<Choice>& sectors,
         for (const Sector& sector : inode->unsynced) {
             const Choice choice = sectors[number++];
             if (choice != Choice::lost) {
-                size = std::max<std::uint64_t>(size, sector.position + sector.bytes.size());
+                sum_up(*inode, sector);
+                size = std::max<std::uint64_t>(size, sector.position + sector.size);
                 sum += choice == Choice::kept ? sector.kept_delta : sector.torn_delta;
             }
         }
@@ -450,12 +464,11 @@ Image SimDisk::image(const std::vector<Choice>& sectors, const std::vector<bool>
             if (choice == Choice::lost) {
                 continue;
             }
-            if (bytes.size() < sector.position + sector.bytes.size()) {
-                bytes.resize(sector.position + sector.bytes.size());
+            if (bytes.size() < sector.position + sector.size) {
+                bytes.resize(sector.position + sector.size);
             }
-            const std::size_t size =
-                choice == Choice::torn ? sector.bytes.size() / 2 : sector.bytes.size();
-            std::memcpy(bytes.data() + sector.position, sector.bytes.data(), size);
+            const std::size_t size = choice == Choice::torn ? sector.size / 2u : sector.size;
+            std::memcpy(bytes.data() + sector.position, sector.data.data(), size);
         }
     }
     return result;
@@ -486,7 +499,8 @@ void SimDisk::crash_images(base::Random& random, Seen& seen, std::uint64_t key,
     for (const std::shared_ptr<Inode>& inode : inodes()) {
         std::vector<std::size_t> silent;
         for (const Sector& sector : inode->unsynced) {
-            const bool zero = std::all_of(sector.bytes.begin(), sector.bytes.end(),
+            const base::Bytes bytes = sector.bytes();
+            const bool zero = std::all_of(bytes.begin(), bytes.end(),
                                           [](std::byte one) { return one == std::byte{0}; });
             if (zero && sector.position >= inode->durable.size()) {
                 silent.push_back(number);

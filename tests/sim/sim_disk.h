@@ -4,6 +4,7 @@
 // complete when the test says so, or in seeded order.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -86,16 +87,21 @@ class SimDisk final : public storage::Disk {
   private:
     struct Sector {
         std::uint64_t position = 0;
-        std::vector<std::byte> bytes;
         std::uint64_t write = 0;  // number of the write it belongs to
-        // What it adds to its file's sum when kept, or torn, in place of what is durable.
-        std::uint64_t kept_delta = 0;
-        std::uint64_t torn_delta = 0;
+        // What it adds to its file's sum when kept, or torn, in place of what is durable; computed
+        // when first asked for.
+        mutable std::uint64_t kept_delta = 0;
+        mutable std::uint64_t torn_delta = 0;
+        mutable bool summed = false;
+        std::uint16_t size = 0;  // below sector_bytes only at the file's end
+        std::array<std::byte, sector_bytes> data;
+        base::Bytes bytes() const { return base::Bytes(data).first(size); }
     };
     struct Inode {
         std::vector<std::byte> durable;
         std::vector<std::byte> visible;
         std::vector<Sector> unsynced;
+        std::vector<std::uint16_t> pending;  // unsynced sectors, by place
         mutable std::uint64_t durable_sum = 0;
         mutable bool sum_known = false;  // computed when first asked for
         bool overlaps = false;  // two unsynced sectors stand at one place: deltas do not add up
@@ -119,6 +125,7 @@ class SimDisk final : public storage::Disk {
     Flight begin(storage::DiskOp& op);
     void complete(Flight& flight);
     void put(Inode& inode, std::uint64_t position, base::Bytes bytes, std::uint64_t number);
+    static void sum_up(const Inode& inode, const Sector& sector);
     void make_durable(Inode& inode, const std::function<bool(std::uint64_t write)>& covered);
     std::uint64_t used_bytes() const;
     std::map<std::string, std::shared_ptr<Inode>> names_left(const std::vector<bool>& names) const;
