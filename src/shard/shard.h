@@ -193,6 +193,7 @@ class Shard {
     bool has_peers() const { return options_.peer_net != nullptr; }
     void begin_links();
     void settle_links();
+    void tell_group(Replica& replica);
     void tell_net();
     void add_links(const MemberInfo& info);
     PeerLink& add_link(PeerShard peer, std::uint32_t shards);

@@ -56,19 +56,13 @@ PeerLink* Shard::find_link(PeerShard peer, std::uint32_t shards) {
     return nullptr;
 }
 
-// The way to a node of the group; null when there is none, or when other storage than the member's
-// is heard from its end.
+// The way to a node of the group: of several, which other storage may have left, the one that was
+// heard last.
 PeerLink* Shard::find_link(base::NodeId node, const Replica& replica) {
-    const MemberInfo* member = replica.tables.back().find(node);
     PeerLink* best = nullptr;
     for (PeerLink& link : links_) {
-        if (link.peer.node != node || !concerns(link, replica)) {
-            continue;
-        }
-        if (member != nullptr) {
-            return link.down || member->is(link.incarnation) ? &link : nullptr;
-        }
-        if (best == nullptr || best->heard < link.heard) {
+        if (link.peer.node == node && concerns(link, replica) &&
+            (best == nullptr || best->heard < link.heard)) {
             best = &link;
         }
     }
@@ -134,6 +128,28 @@ PeerLink* Shard::welcome(const FrameHeader& header) {
     return &add_link(header.from, header.shards);
 }
 
+// Who of its members is well, as the membership in force now has them: a group takes a new member
+// for up until it is told, and who was another one so far may be the right one now.
+void Shard::tell_group(Replica& replica) {
+    const raft::Status status = replica.group.status();
+    for (const PeerLink& link : links_) {
+        if (!concerns(link, replica)) {
+            continue;
+        }
+        const base::NodeId node = link.peer.node;
+        const bool taken_for_down =
+            (status.leader == node && status.leader_silent) ||
+            std::any_of(status.peers.begin(), status.peers.end(),
+                        [node](const raft::Peer& peer) { return peer.id == node && peer.down; });
+        if (!is_well(link, replica)) {
+            replica.group.step(raft::PeerDown{node}, now_, replica.effects);
+        } else if (taken_for_down) {
+            replica.group.step(raft::PeerUp{node}, now_, replica.effects);
+        }
+        carry_out(replica);
+    }
+}
+
 // Makes links to whom memberships name now, and drops those to whom none names and who is silent.
 void Shard::settle_links() {
     if (links_due_) {
@@ -155,14 +171,8 @@ void Shard::settle_links() {
             }
         }
         strangers_due_ = now_.mono;
-        // A group takes a member for up until it is told.
-        for (const PeerLink& link : links_) {
-            for (auto& replica : replicas_) {
-                if (concerns(link, *replica) && !is_well(link, *replica)) {
-                    replica->group.step(raft::PeerDown{link.peer.node}, now_, replica->effects);
-                    carry_out(*replica);
-                }
-            }
+        for (auto& replica : replicas_) {
+            tell_group(*replica);
         }
     } else if (now_.mono < strangers_due_) {
         return;

@@ -13,6 +13,19 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
+namespace {
+
+// Whether a majority is made of such messages.
+bool counts(const raft::MessageBody& body) {
+    return std::holds_alternative<raft::PreVoted>(body) ||
+           std::holds_alternative<raft::Voted>(body) ||
+           std::holds_alternative<raft::Replicated>(body) ||
+           std::holds_alternative<raft::HeartbeatSeen>(body) ||
+           std::holds_alternative<raft::SnapshotStatus>(body);
+}
+
+}  // namespace
+
 void Shard::take_frames() {
     frames_.clear();
     link_events_.clear();
@@ -89,10 +102,11 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
         return false;
     }
     Replica& replica = this->replica(item_.group);
-    // Other storage than the member's has no voice, whatever its id (R11). Who is no member at all
-    // may be one that this log does not name yet; Raft counts nobody it does not know.
+    // Other storage than the member's has no voice, whatever its id (R11). What it asks, and what
+    // it says as a leader, is heard as of any node that this log does not name yet: others voted
+    // for it, and Raft counts nobody it does not know.
     const MemberInfo* member = replica.tables.back().find(link.peer.node);
-    if (member != nullptr && !member->is(header.incarnation) &&
+    if (member != nullptr && !member->is(header.incarnation) && counts(item_.message.body) &&
         !planted(Planted::amnesiac_counts)) {
         ++counters_.items_unheard;
         return true;

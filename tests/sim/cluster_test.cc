@@ -37,6 +37,7 @@ struct Sum {
         all.crashes += one.crashes;
         all.lost_nodes += one.lost_nodes;
         all.elections += one.elections;
+        all.changes += one.changes;
         all.fetches += one.fetches;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
@@ -48,11 +49,12 @@ struct Sum {
     void print() const {
         fmt::print(
             "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, "
-            "{} reads, {} crashes, {} lost nodes, {} elections, {} reads of the log for followers, "
-            "{} frames, {} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
+            "{} reads, {} crashes, {} lost nodes, {} elections, {} changes of members, "
+            "{} reads of the log for followers, {} frames, {} lost; the slowest healing took {} ms "
+            "(seed {}); {} vacuous\n",
             seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
-            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.frames,
-            all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.changes, all.fetches,
+            all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
     }
 };
 
@@ -106,6 +108,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.elections > sum.seeds * 2);
         CHECK(sum.all.fetches > 0);
         CHECK(sum.all.lost_nodes > 0);
+        CHECK(sum.all.changes > sum.seeds);
     }
 }
 

@@ -16,19 +16,19 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.table_key = table_key;
     options.hot_bytes = swarm_.tiny ? 8 << 10 : 32 << 10;
     options.snapshot_log_bytes = swarm_.tiny ? 64 << 10 : 256 << 10;
-    options.salt = node.number * 16 + part + 1;
+    options.salt = (node.generation * 64 + node.number) * 16 + part + 1;
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = swarm_.tiny ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = swarm_.tiny ? 1500 : 4 << 10;
     options.cluster = 0xc1;
+    options.incarnation = incarnation_of(node);
     for (const Node& member : nodes_) {
-        shard::MemberInfo info;
-        info.node = base::NodeId(static_cast<std::uint32_t>(member.number));
-        info.shards = static_cast<std::uint32_t>(member.parts.size());
-        info.incarnation = member.number;
-        options.founders.push_back(std::move(info));
+        if (node.founder && node.generation == 0 && member.founder) {
+            shard::MemberInfo info = info_of(member);
+            info.incarnation = member.number;
+            options.founders.push_back(std::move(info));
+        }
     }
-    options.incarnation = node.number;
     return options;
 }
 

@@ -66,10 +66,11 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
 
 // R1 and R4, when one is seen to lead in a term for the first time.
 void Cluster::check_leader(Node& node, const raft::Group& replica, std::uint32_t group) {
-    const auto [known, fresh] = leaders_[group].emplace(replica.term().value, node.number);
+    const std::size_t who = incarnation_of(node);
+    const auto [known, fresh] = leaders_[group].emplace(replica.term().value, who);
     if (!fresh) {
-        if (known->second != node.number) {
-            fail(fmt::format("n{} and n{} lead g{} in term {}", known->second, node.number, group,
+        if (known->second != who) {
+            fail(fmt::format("n{} and n{} lead g{} in term {}", known->second, who, group,
                              replica.term().value));
         }
         return;
@@ -129,15 +130,26 @@ void Cluster::check_applied(Node& node, const shard::Shard& shard, std::uint32_t
 // What is applied anywhere is durable on a majority: of nodes that are down, by what they had when
 // they went down, or were lost: that they are a minority is the faults' to see to.
 void Cluster::check_majority(std::uint32_t group, base::EntryId applied) {
-    std::size_t have = 0;
-    for (const Node& node : nodes_) {
-        const raft::IdLog& log = node.up ? replica_of(node, group).log() : node.seen[group].log;
+    const auto has = [&](const raft::IdLog& log) {
         const bool covered = log.snapshot().index > applied.index;
-        have += log.persisted() >= applied.index && (covered || log.contains(applied)) ? 1 : 0;
-    }
-    if (have * 2 <= nodes_.size()) {
-        fail(fmt::format("entry {} of term {} of g{} is applied and durable on {} of {} nodes",
-                         applied.index.value, applied.term.value, group, have, nodes_.size()));
+        return log.persisted() >= applied.index && (covered || log.contains(applied));
+    };
+    const auto node_has = [&](const Node& node) {
+        return has(node.up ? replica_of(node, group).log() : node.seen[group].log) ||
+               std::any_of(node.former.begin(), node.former.end(),
+                           [&](const std::vector<Seen>& seen) { return has(seen[group].log); });
+    };
+    const std::vector<raft::MembershipAt> all = memberships_from(group, applied.index);
+    const bool safe = std::any_of(all.begin(), all.end(), [&](const raft::MembershipAt& one) {
+        return by_majority(one.membership, node_has);
+    });
+    if (!safe) {
+        std::string text;
+        for (const Node& node : nodes_) {
+            text += node_has(node) ? fmt::format(" n{}", node.number) : "";
+        }
+        fail(fmt::format("entry {} of term {} of g{} is applied and durable only on{}",
+                         applied.index.value, applied.term.value, group, text));
     }
 }
 

@@ -67,6 +67,8 @@ const char* name_of(Fault fault) {
             return "drift";
         case Fault::jumps:
             return "jumps";
+        case Fault::members:
+            return "members";
         case Fault::last:
             break;
     }
@@ -135,6 +137,16 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.net.double_permille = random.below(100);
     swarm.net.delay_permille = random.below(50);
     swarm.fault_gap_ms_max = static_cast<std::int64_t>(random.between(200, 2000));
+    draw(Fault::members, 2);
+    const std::uint64_t spares = random.between(0, 2);
+    for (std::uint64_t spare = 0; spare < 2; ++spare) {
+        const auto own =
+            static_cast<std::uint32_t>(random.between(1, std::min<std::uint64_t>(swarm.groups, 4)));
+        if (swarm.has(Fault::members) && spare < spares) {
+            swarm.shards.push_back(differ ? own : swarm.shards.front());
+            ++swarm.spares;
+        }
+    }
     return swarm;
 }
 
@@ -152,6 +164,7 @@ std::string to_text(const Swarm& swarm) {
             text += fmt::format("{}{}", text.back() == '=' ? "" : ",", shards);
         }
     }
+    tell("spares", swarm.spares, drawn.spares);
     tell("groups", swarm.groups, drawn.groups);
     tell("streams", swarm.streams, drawn.streams);
     tell("clients", swarm.clients, drawn.clients);
@@ -218,6 +231,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             seeded = true;
         } else if (!seeded) {
             return false;  // the seed comes first: the others change what it draws
+        } else if (key == "spares") {
+            swarm.spares = static_cast<std::uint32_t>(number);
         } else if (key == "groups") {
             swarm.groups = static_cast<std::uint32_t>(number);
         } else if (key == "streams") {
