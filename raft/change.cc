@@ -80,6 +80,11 @@ void Group::adopt_membership(Now now, Effects& effects) {
     std::vector<Peer> before = std::move(peers_);
     peers_.clear();
     self_at_ = nobody;
+    for (const Peer& peer : before) {
+        if (memberships_.back().membership.find(peer.id) == nullptr) {
+            numbers_gone_ = std::max(numbers_gone_, peer.number);
+        }
+    }
     for (const Member& member : memberships_.back().membership.members()) {
         const auto known = std::find_if(before.begin(), before.end(), [&member](const Peer& peer) {
             return peer.id == member.id;
@@ -94,6 +99,10 @@ void Group::adopt_membership(Now now, Effects& effects) {
         peer.outgoing = member.outgoing;
         if (known == before.end() && role_ == Role::leader) {
             start_sending_to(peer);
+            // Answers to an earlier membership of the node in this term may still be on their way.
+            peer.number = numbers_gone_;
+            peer.fresh_from = numbers_gone_ + 1;
+            peer.match_number = numbers_gone_;
         }
         if (member.id == self_) {
             self_at_ = peers_.size();

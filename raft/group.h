@@ -235,6 +235,7 @@ class Group {
     LogIndex term_start_;  // index of the noop that opened its term
     ReadContext round_;    // of confirmation, the newest begun in this term
     bool round_open_ = false;
+    std::uint64_t numbers_gone_ = 0;  // the highest Peer::number of members that went in this term
     NodeId transfer_to_;
     bool transfer_told_ = false;  // TimeoutNow is sent
     Instant transfer_until_ = Instant::never();

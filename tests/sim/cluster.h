@@ -192,6 +192,8 @@ class Cluster final : public FrameWitness {
     shard::MemberInfo info_of(const Node& node) const;
     void renew(Node& node);
     void plan_change();
+    // A member of any group.
+    bool is_needed(const Node& node) const { return node.member || operator_.node == &node; }
     void aim(Node& node);
     void operate();
     void operator_hears(const api::Answer& answer, std::size_t from);
@@ -200,7 +202,8 @@ class Cluster final : public FrameWitness {
     bool by_majority(const raft::Membership& membership,
                      const std::function<bool(const Node&)>& has) const;
     std::vector<raft::MembershipAt> memberships_from(std::uint32_t group,
-                                                     base::LogIndex index) const;
+                                                     base::EntryId entry) const;
+    static bool holds(const raft::IdLog& log, base::EntryId entry);
 
     // clients.cc
     void ask(Client& client);

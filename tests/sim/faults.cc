@@ -34,7 +34,7 @@ void Cluster::fault() {
         for (Node& one : nodes_) {
             if (one.up && (all || &one == &node)) {
                 crash(one, power);
-                one.back_at = one.member ? now_ + a_while : base::Instant::never();
+                one.back_at = is_needed(one) ? now_ + a_while : base::Instant::never();
             }
         }
     } else if (dice < 10) {

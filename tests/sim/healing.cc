@@ -17,10 +17,10 @@ void Cluster::heal() {
     end_cuts();
     for (Node& node : nodes_) {
         node.paused_until = now_;
-        if (!node.up && !node.lost && node.member) {
+        if (!node.up && !node.lost && is_needed(node)) {
             node.back_at = now_;
         }
-        if (!node.member && operator_.node != &node) {
+        if (!is_needed(node)) {
             retire(node);
         }
         set_disks(node, base::microseconds(50), base::microseconds(400));

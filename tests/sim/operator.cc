@@ -107,8 +107,12 @@ void Cluster::operate() {
             return;
         }
     }
-    // Sometimes it changes its mind.
-    if (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2)) {
+    // Sometimes it changes its mind; and a removal waits until nobody is missing.
+    const bool missing = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
+        return &one != op.node && one.member && one.lost;
+    });
+    if ((missing && !op.node->member) ||
+        (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
         say(fmt::format("operator: changes its mind about n{}", op.node->number));
         op.node->member = !op.node->member;
         aim(*op.node);
@@ -233,20 +237,26 @@ bool Cluster::by_majority(const raft::Membership& membership,
     return good[0] * 2 > voters[0] && (!membership.joint() || good[1] * 2 > voters[1]);
 }
 
-// The memberships a commit of the entry may have been counted by, as any node knows them: the one
-// in force at it, and later ones.
+bool Cluster::holds(const raft::IdLog& log, base::EntryId entry) {
+    return log.snapshot().index > entry.index || log.contains(entry);
+}
+
+// The memberships that a commit of the entry may have been counted by, as those who have it know
+// them: the one in force at it, and later ones.
 std::vector<raft::MembershipAt> Cluster::memberships_from(std::uint32_t group,
-                                                          base::LogIndex index) const {
+                                                          base::EntryId entry) const {
     base::LogIndex first;
     std::vector<raft::MembershipAt> all;
     for (const Node& node : nodes_) {
-        for (std::size_t i = 0; node.up && i < replica_of(node, group).memberships().size(); ++i) {
-            const raft::MembershipAt& one = replica_of(node, group).memberships()[i];
+        if (!node.up || !holds(replica_of(node, group).log(), entry)) {
+            continue;
+        }
+        for (const raft::MembershipAt& one : replica_of(node, group).memberships()) {
             if (one.membership.voters() == 0) {
                 continue;
             }
             all.push_back(one);
-            if (one.index <= index) {
+            if (one.index <= entry.index) {
                 first = std::max(first, one.index);
             }
         }
@@ -268,10 +278,11 @@ bool Cluster::may_lose(const Node& node) const {
         return static_cast<std::size_t>(bad) + 1 <= (nodes_.size() - 1) / 2;
     }
     for (std::uint32_t group = 0; group < groups_; ++group) {
-        base::LogIndex committed;
+        base::EntryId committed;
         for (const Node& one : nodes_) {
             if (one.up) {
-                committed = std::max(committed, replica_of(one, group).log().committed());
+                const raft::IdLog& log = replica_of(one, group).log();
+                committed = std::max(committed, {log.term_at(log.committed()), log.committed()});
             }
         }
         const std::vector<raft::MembershipAt> all = memberships_from(group, committed);

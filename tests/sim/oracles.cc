@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "raft/describe.h"
 #include "sim/cluster.h"
 #include "storage/recovery.h"
 
@@ -131,15 +132,14 @@ void Cluster::check_applied(Node& node, const shard::Shard& shard, std::uint32_t
 // they went down, or were lost: that they are a minority is the faults' to see to.
 void Cluster::check_majority(std::uint32_t group, base::EntryId applied) {
     const auto has = [&](const raft::IdLog& log) {
-        const bool covered = log.snapshot().index > applied.index;
-        return log.persisted() >= applied.index && (covered || log.contains(applied));
+        return log.persisted() >= applied.index && holds(log, applied);
     };
     const auto node_has = [&](const Node& node) {
         return has(node.up ? replica_of(node, group).log() : node.seen[group].log) ||
                std::any_of(node.former.begin(), node.former.end(),
                            [&](const std::vector<Seen>& seen) { return has(seen[group].log); });
     };
-    const std::vector<raft::MembershipAt> all = memberships_from(group, applied.index);
+    const std::vector<raft::MembershipAt> all = memberships_from(group, applied);
     const bool safe = std::any_of(all.begin(), all.end(), [&](const raft::MembershipAt& one) {
         return by_majority(one.membership, node_has);
     });
@@ -147,6 +147,9 @@ void Cluster::check_majority(std::uint32_t group, base::EntryId applied) {
         std::string text;
         for (const Node& node : nodes_) {
             text += node_has(node) ? fmt::format(" n{}", node.number) : "";
+        }
+        for (const raft::MembershipAt& one : all) {
+            text += fmt::format("; {} from {}", raft::describe(one.membership), one.index.value);
         }
         fail(fmt::format("entry {} of term {} of g{} is applied and durable only on{}",
                          applied.index.value, applied.term.value, group, text));
