@@ -5,6 +5,7 @@
 
 #include "base/verify.h"
 #include "raft/group.h"
+#include "raft/planted.h"
 
 namespace ursula::raft {
 
@@ -92,6 +93,9 @@ void Group::campaign(bool transfer, Now now, Effects& effects) {
     answering_ = 0;
     forget_votes();
     become(Role::candidate, NodeId{}, effects);
+    if (planted(Planted::campaign_unpersisted)) {
+        ask_for_votes(effects);
+    }
     const bool alone =
         reached([this](const Peer& peer) { return peer.id == self_ ? 1u : 0u; }) == 1;
     if (alone) {
@@ -180,7 +184,7 @@ void Group::greet(NodeId node) {
 }
 
 void Group::on(const Message& from, const PreVoted& voted, Now now, Effects& effects) {
-    if (!voted.granted && from.term > hard_state_.term) {
+    if (!voted.granted && from.term > hard_state_.term && !planted(Planted::refused_term_ignored)) {
         enter_term(from.term, now, effects);
         return;
     }
@@ -209,8 +213,10 @@ void Group::on(const Message& from, const Vote& vote, Now now, Effects& effects)
     }
     // One vote per term, first come, to a log that is not behind this one (3.6.1).
     const bool again = hard_state_.vote == from.from;
-    const bool granted = again || (is_member_of_something() && hard_state_.vote == NodeId{} &&
-                                   leader_ == NodeId{} && is_up_to_date(vote.last));
+    const bool granted = again ||
+                         (is_member_of_something() && hard_state_.vote == NodeId{} &&
+                          leader_ == NodeId{} && is_up_to_date(vote.last)) ||
+                         (planted(Planted::vote_twice) && leader_ == NodeId{});
     if (!granted) {
         send(from.from, Voted{false}, effects);
         return;
@@ -223,7 +229,7 @@ void Group::on(const Message& from, const Vote& vote, Now now, Effects& effects)
         effects.hard_state = hard_state_;
         arm_election(limits::election_timeout, now);
     }
-    if (hard_state_persisted_ == hard_state_) {
+    if (hard_state_persisted_ == hard_state_ || planted(Planted::vote_unpersisted)) {
         send(from.from, Voted{true}, effects);
     } else {
         owes_vote_to_ = from.from;
@@ -232,7 +238,8 @@ void Group::on(const Message& from, const Vote& vote, Now now, Effects& effects)
 
 void Group::on(const Message& from, const Voted& voted, Now now, Effects& effects) {
     Peer* peer = find_peer(from.from);
-    if (!is_current(from, now, effects) || role_ != Role::candidate || peer == nullptr) {
+    const bool counts = is_current(from, now, effects) || planted(Planted::stale_vote_counted);
+    if (!counts || role_ != Role::candidate || peer == nullptr) {
         return;
     }
     peer->granted = peer->granted || voted.granted;

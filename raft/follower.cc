@@ -67,7 +67,9 @@ void Group::on(const Message& from, const Replicate& entries, Now now, Effects& 
         return;
     }
     answering_ = std::max(answering_, entries.number);
-    if (entries.prev.index > log_.committed() && !log_.contains(entries.prev)) {
+    const bool follows = log_.contains(entries.prev) || (planted(Planted::previous_unchecked) &&
+                                                         entries.prev.index <= log_.last());
+    if (entries.prev.index > log_.committed() && !follows) {
         // What is committed here is in the leader's log too, so it is the least that agrees.
         const EntryId committed{log_.term_at(log_.committed()), log_.committed()};
         const EntryId agreed = log_.last_at_most(entries.prev.index, entries.prev.term);
@@ -104,7 +106,8 @@ bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
         }
         return entries.runs[run].term;
     };
-    while (index <= entries.last && index <= log_.last() && log_.term_at(index) == term_of(index)) {
+    while (index <= entries.last && index <= log_.last() && log_.term_at(index) == term_of(index) &&
+           !planted(Planted::cut_on_repeat)) {
         index = index.next();
     }
     const bool new_entries = index <= entries.last;
@@ -138,7 +141,8 @@ bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
 }
 
 void Group::follow_commit(LogIndex commit, Effects& effects) {
-    log_.set_committed(std::min(commit, verified_));
+    log_.set_committed(
+        std::min(commit, planted(Planted::commit_unverified) ? log_.last() : verified_));
     tell_commit(effects);
 }
 
@@ -148,7 +152,8 @@ void Group::acknowledge(Effects& effects) {
     if (leader_ == NodeId{} || hard_state_persisted_.term != hard_state_.term) {
         return;
     }
-    const LogIndex match = std::min(log_.persisted(), verified_);
+    const LogIndex match =
+        planted(Planted::ack_unpersisted) ? verified_ : std::min(log_.persisted(), verified_);
     owes_answer_ = match < verified_;
     send(leader_,
          Replicated{.accepted = true,

@@ -17,7 +17,10 @@ void Group::on(const Start& start, Now now, Effects& effects) {
     VERIFY(!started_ && !start.memberships.empty());
     started_ = true;
     hard_state_ = start.hard_state;
-    hard_state_persisted_ = start.hard_state;
+    if (planted(Planted::vote_forgotten)) {
+        hard_state_.vote = NodeId{};
+    }
+    hard_state_persisted_ = hard_state_;
     life_ = start.life;
     // Mixed, so that lives and nodes numbered one after the other do not draw the same.
     random_ = start.life * 0x9e37'79b9'7f4a'7c15u + id_.value * 0xd6e8'feb8'6659'fd93u +

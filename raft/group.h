@@ -23,6 +23,7 @@
 #include "raft/id_log.h"
 #include "raft/input.h"
 #include "raft/peer.h"
+#include "raft/planted.h"
 #include "raft/quorum.h"
 #include "raft/types.h"
 
@@ -140,7 +141,9 @@ class Group {
     // A node that was never added has no vote: its directory may be a lost one of the same id
     // (R11).
     bool is_member_of_something() const { return !peers_.empty(); }
-    bool is_up_to_date(EntryId last) const { return last >= log_.last_id(); }
+    bool is_up_to_date(EntryId last) const {
+        return last >= log_.last_id() || planted(Planted::short_log_elected);
+    }
     void forget_votes();
     void ask_whether_to_campaign(Now now, Effects& effects);
     void campaign(bool transfer, Now now, Effects& effects);
@@ -189,6 +192,7 @@ class Group {
                            Effects& effects);
     void adopt_membership(Now now, Effects& effects);
     void follow_up_change(Now now, Effects& effects);
+    const MembershipAt& in_force() const;
 
     // transfer.cc
     void on(const Transfer& transfer, Now now, Effects& effects);

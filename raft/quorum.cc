@@ -4,6 +4,7 @@
 
 #include "base/verify.h"
 #include "raft/bounds.h"
+#include "raft/planted.h"
 
 namespace ursula::raft {
 
@@ -18,6 +19,9 @@ std::uint64_t reached_by_majority(std::span<const std::uint64_t> values) {
             sorted[place] = sorted[place - 1];
         }
         sorted[place] = value;
+    }
+    if (planted(Planted::minority_elects) && count > 1) {
+        return sorted[majority(count) - 2];
     }
     return sorted[majority(count) - 1];
 }

@@ -51,7 +51,7 @@ void Group::begin_round(Effects& effects) {
 void Group::answer_reads(Effects& effects) {
     // 6.4 step 1: until an entry of its own term is committed a leader does not know how far its
     // log is.
-    if (log_.committed() < term_start_) {
+    if (log_.committed() < term_start_ && !planted(Planted::reads_before_noop)) {
         return;
     }
     if (!has_followers()) {

@@ -32,6 +32,9 @@ void Group::append(EntryKind kind, SubmitTicket ticket, std::uint64_t counted_by
     const EntryId id = log_.append(hard_state_.term, counted_bytes);
     effects.entries_to_write.push_back({id, kind, ticket});
     turn_end_due_ = has_followers();
+    if (planted(Planted::self_ack) && self_at_ != nobody) {
+        peers_[self_at_].match = id.index;
+    }
 }
 
 void Group::advance_commit(Now now, Effects& effects) {
@@ -39,7 +42,8 @@ void Group::advance_commit(Now now, Effects& effects) {
         reached([](const Peer& peer) { return peer.reverted ? 0 : peer.match.value; }));
     // 3.6.2, figure 3.7: an entry of an earlier term on a majority may still be overwritten. Only
     // one of the leader's own term commits by being counted; those before it commit with it.
-    if (durable <= log_.committed() || log_.term_at(durable) != hard_state_.term) {
+    if (durable <= log_.committed() ||
+        (log_.term_at(durable) != hard_state_.term && !planted(Planted::old_term_commit))) {
         return;
     }
     log_.set_committed(durable);
@@ -235,9 +239,10 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
         return;  // no follower of this leader can say so
     }
     peer->commit_known = std::max(peer->commit_known, answer.commit);
-    const bool rose = answer.match > peer->match;
+    const LogIndex match = planted(Planted::undurable_counted) ? answer.last : answer.match;
+    const bool rose = match > peer->match;
     if (rose) {
-        peer->match = answer.match;
+        peer->match = match;
         peer->match_number = peer->number;
         peer->next = std::max(peer->next, peer->match.next());
     }
@@ -325,7 +330,7 @@ void Group::look_after_followers(Now now, Effects& effects) {
             peer.quiet = 0;
             continue;
         }
-        if (++peer.quiet < 2) {
+        if (++peer.quiet < 2 || planted(Planted::never_asked_again)) {
             continue;
         }
         peer.quiet = 0;

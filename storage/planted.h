@@ -12,6 +12,7 @@ enum class Planted : std::uint8_t {
     checksum_ignored,  // records are believed without their checksums
     torn_tail_is_segment_end,  // a torn batch ends its segment and the next segment is read on
     recycled_accepted,         // checksums are not salted and continuity is not asked for
+    truncate_forgotten,        // a start does not carry out the truncations of the log
 };
 
 #if defined(URSULA_PLANTED_BUGS)

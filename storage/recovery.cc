@@ -539,7 +539,9 @@ class Recovery {
                         break;
                     }
                     group.drop_pieces();
-                    truncate(record.group, group, record.index);
+                    if (!planted(Planted::truncate_forgotten)) {
+                        truncate(record.group, group, record.index);
+                    }
                     break;
                 case RecordKind::restart:
                     group.drop_pieces();

@@ -30,6 +30,9 @@ raft::EntryKind kind_of(const raft::Group& group, base::LogIndex index, base::By
 }  // namespace
 
 void Shard::apply_through(Replica& replica, base::LogIndex committed) {
+    if (planted(Planted::applied_early)) {
+        committed = std::max(committed, replica.group.log().persisted());
+    }
     while (replica.machine.applied().index < committed) {
         const base::LogIndex index = replica.machine.applied().index.next();
         if (!replica.recovered.empty()) {
@@ -95,8 +98,14 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
     replica.machine.enter(id, reader.header().time_ms);
     stream::Command command;
     std::uint32_t ordinal = 0;
+    if (planted(Planted::entry_skipped) && !asked && id.index.value % 100 == 99) {
+        return;
+    }
     for (; reader.next(command); ++ordinal) {
         Ticket ticket;
+        if (planted(Planted::producer_forgotten) && !held) {
+            command.producer = {};
+        }
         if (asked) {
             ticket = replica.tickets.front();
             command.name_hash = ticket.name_hash;

@@ -86,6 +86,9 @@ void Shard::take_frame(const ReceivedFrame& frame) {
             }
             continue;
         }
+        if (planted(Planted::wrong_group) && counters_.frames_taken % 1000 == 0) {
+            item_.group = base::GroupId(item_.group.value + options_.shards);
+        }
         if (!take_item(*link, header)) {
             ++counters_.frames_refused;
             return;
@@ -157,8 +160,9 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
 // Who was silent for too long, or reports a log write that old, is down.
 void Shard::watch_links() {
     for (PeerLink& link : links_) {
-        const bool down = now_.mono - link.heard >= raft::limits::election_timeout ||
-                          link.write_age_ms >= raft::limits::election_timeout.ms();
+        const bool silent = now_.mono - link.heard >= raft::limits::election_timeout &&
+                            !planted(Planted::silence_unnoticed);
+        const bool down = silent || link.write_age_ms >= raft::limits::election_timeout.ms();
         if (down != link.down) {
             link.down = down;
             tell_groups(link);
@@ -242,6 +246,12 @@ void Shard::cut_log(Replica& replica, base::LogIndex from) {
             replica.tickets.pop_back();
             replica.touched.remove(ticket.name_hash);
             local_.hot.unreserve(ticket.reserved_bytes);
+            if (planted(Planted::lost_acknowledged)) {
+                api::AppendReply there;
+                there.tail = 1;
+                reply(ticket.from, ticket.call, api::Answer(there));
+                continue;
+            }
             reply(ticket.from, ticket.call, api::Refused{api::Refusal::outcome_unknown});
         }
         replica.entries.pop_back();

@@ -73,7 +73,8 @@ void Shard::park(Replica& replica, const api::Call& call, std::string_view name)
 void Shard::serve_parked(Replica& replica) {
     for (std::size_t i = 0; i < replica.parked.size();) {
         if (!replica.parked[i].confirmed ||
-            replica.parked[i].index > replica.machine.applied().index) {
+            (replica.parked[i].index > replica.machine.applied().index &&
+             !planted(Planted::reads_unapplied))) {
             ++i;
             continue;
         }

@@ -28,6 +28,11 @@ api::StreamKey Cluster::key(const std::string& stream) const {
             api::group_of(stream, groups_)};
 }
 
+std::size_t Cluster::stream_at(const std::string& stream) const {
+    return static_cast<std::size_t>(std::find(streams_.begin(), streams_.end(), stream) -
+                                    streams_.begin());
+}
+
 std::string_view Cluster::keep(Node& node, const std::string& stream, const std::string& text) {
     Part& part = part_of(node, group_of(stream));
     part.kept.push_back(text);
@@ -51,6 +56,11 @@ void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
     Part& part = part_of(node, group_of(client.stream));
     const auto shard = static_cast<std::uint32_t>(&part - node.parts.data());
     part.calls.push_back({client.call, base::ShardId(shard), verb});
+}
+
+void Cluster::give_up(Client& client) {
+    exact_->unanswered(static_cast<std::size_t>(&client - clients_.data()));
+    done(client);
 }
 
 void Cluster::done(Client& client) {
@@ -81,15 +91,16 @@ void Cluster::ask(Client& client) {
 }
 
 void Cluster::ask_about(Client& client, const std::string& stream) {
-    const auto at = static_cast<std::size_t>(std::find(streams_.begin(), streams_.end(), stream) -
-                                             streams_.begin());
+    const std::size_t at = stream_at(stream);
     const std::uint32_t group = group_of(stream);
-    const std::uint64_t dice = proof_ ? 0 : random_.below(10);
-    Node* node = choose_node(client, group, dice >= 8 && created_[at]);
+    const std::uint64_t dice = proof_ ? 10 : random_.below(10);
+    const bool producer = random_.chance(3, 8);
+    Node* node = choose_node(client, group, dice < swarm_.reads_of_ten && created_[at]);
     if (node == nullptr) {
         client.leaders[group] = 0;
         return;
     }
+    const auto number = static_cast<std::size_t>(&client - clients_.data());
     client.existed = created_[at];
     if (!created_[at]) {
         client.verb = Verb::create;
@@ -97,8 +108,9 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         create.key = key(stream);
         create.key.name = keep(*node, stream, stream);
         create.content_type = "text/plain";
+        exact_->asks_create(number, at, now_);
         send(client, *node, create);
-    } else if (dice >= 8) {
+    } else if (dice < swarm_.reads_of_ten) {
         client.verb = Verb::read;
         client.floor = history_.floor(stream);
         api::ReadCall read;
@@ -106,8 +118,9 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         read.key.name = keep(*node, stream, stream);
         read.offset = random_.below(client.floor + 1);
         read.bytes_max = random_.chance(1, 2) ? 1 : random_.below(20'000);
+        exact_->asks_read(number, at, now_);
         send(client, *node, read);
-    } else if (dice >= 5) {
+    } else if (producer && !proof_) {
         std::string body;
         client.producing = true;
         client.produced_stream = stream;
@@ -128,6 +141,7 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         append.content_type = "text/plain";
         append.has_content_type = true;
         append.body = base::as_bytes(keep(*node, stream, body));
+        exact_->asks_append(number, at, client.append, now_);
         send(client, *node, append);
     }
 }
@@ -151,6 +165,7 @@ void Cluster::ask_to_produce(Client& client) {
     append.producer = {true, keep(*node, stream, fmt::format("p{}", number)), 0,
                        client.next_seq[stream]};
     append.body = base::as_bytes(keep(*node, stream, client.produced_body));
+    exact_->asks_produce(number, stream_at(stream), client.produced, client.next_seq[stream], now_);
     send(client, *node, append);
 }
 
@@ -176,8 +191,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {
-                const auto at = static_cast<std::size_t>(
-                    std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
+                const std::size_t at = stream_at(client.stream);
                 created_[at] = true;
             }
             break;
@@ -195,8 +209,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
 void Cluster::answer_append(Client& client, const api::Answer& answer) {
     const bool producer = client.verb == Verb::produce;
     const std::uint64_t append = producer ? client.produced : client.append;
-    const auto at = static_cast<std::size_t>(
-        std::find(streams_.begin(), streams_.end(), client.stream) - streams_.begin());
+    const std::size_t at = stream_at(client.stream);
     if (const auto* good = std::get_if<api::AppendReply>(&answer)) {
         if (good->kind == api::AppendReply::Kind::appended) {
             history_.acknowledged(append, good->tail);

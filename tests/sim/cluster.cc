@@ -33,6 +33,7 @@ Cluster::Cluster(const Swarm& swarm, bool print)
     net_->faults.loss_permille = swarm_.has(Fault::loss) ? swarm_.net.loss_permille : 0;
     net_->faults.double_permille = swarm_.has(Fault::doubles) ? swarm_.net.double_permille : 0;
     net_->faults.delay_permille = swarm_.has(Fault::delays) ? swarm_.net.delay_permille : 0;
+    net_->faults.latency_us_max = swarm_.net.latency_us_max;
     nodes_.resize(swarm_.shards.size());
     base::Random clocks(mixed(swarm_.seed, 5));
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
@@ -72,6 +73,7 @@ Cluster::Cluster(const Swarm& swarm, bool print)
     created_.resize(streams_.size());
     unproven_.resize(streams_.size());
     clients_.resize(swarm_.clients);
+    exact_ = std::make_unique<Exact>(streams_, clients_.size(), nodes_.size());
     for (Client& client : clients_) {
         client.leaders.resize(groups_);
         client.at = base::Instant{} + base::milliseconds(400);
@@ -203,7 +205,7 @@ void Cluster::happen(What what, std::size_t which, std::size_t part) {
             break;
         case What::client:
             if (clients_[which].verb != Verb::none) {
-                done(clients_[which]);
+                give_up(clients_[which]);
             }
             ask(clients_[which]);
             break;
@@ -255,6 +257,8 @@ void Cluster::turn(Node& node, std::size_t at) {
         }
         for (Client& client : clients_) {
             if (client.verb != Verb::none && client.call == reply.id) {
+                exact_->answered(static_cast<std::size_t>(&client - clients_.data()), reply.answer,
+                                 now_);
                 answer(client, reply.answer);
                 break;
             }

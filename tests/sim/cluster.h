@@ -24,6 +24,7 @@
 #include "base/time.h"
 #include "shard/frame.h"
 #include "shard/shard.h"
+#include "sim/exact.h"
 #include "sim/history.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_net.h"
@@ -146,6 +147,7 @@ class Cluster final : public FrameWitness {
     void say(const std::string& what) const;
     base::Now now_of(const Node& node) const;
     std::uint32_t group_of(const std::string& stream) const;
+    std::size_t stream_at(const std::string& stream) const;
 
     const Part& part_of(const Node& node, std::uint32_t group) const {
         return node.parts[group % node.parts.size()];
@@ -173,7 +175,7 @@ class Cluster final : public FrameWitness {
 
     // faults.cc
     void fault();
-    void cut_links(std::uint64_t kind, std::size_t node, std::size_t other, std::uint64_t split);
+    void cut_links(std::uint64_t kind, std::size_t node, std::size_t other, base::Random& random);
     void end_cuts();
     void set_disks(Node& node, base::Duration low, base::Duration high);
     bool may_lose(const Node& node) const;
@@ -217,10 +219,12 @@ class Cluster final : public FrameWitness {
     void answer_read(const Client& client, const api::Answer& answer);
     void answer_append(Client& client, const api::Answer& answer);
     void done(Client& client);
+    void give_up(Client& client);  // waiting for an answer
 
     // oracles.cc
     void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
+    void check_votes(const Node& node, const raft::Group& replica, std::uint32_t group);
     void check_leader(Node& node, const raft::Group& replica, std::uint32_t group);
     void check_applied(Node& node, const shard::Shard& shard, std::uint32_t group);
     void check_majority(std::uint32_t group, base::EntryId applied);
@@ -247,6 +251,7 @@ class Cluster final : public FrameWitness {
     std::uint64_t read_next_ = 0;
     bool read_up_to_date_ = false;
     History history_;
+    std::unique_ptr<Exact> exact_;
     std::uint64_t next_call_ = 1;
     std::uint64_t next_boot_ = 1;
     bool load_ = true;    // clients begin new calls

@@ -3,6 +3,10 @@
 //   URSULA_SEED        only this one; tells what happens in it
 //   URSULA_SIM='...'   only this life, as a failure printed it (swarm.h); tells what happens in it
 //   URSULA_JOBS        how many at a time
+//   URSULA_HASHES      the name of a file: the hashes of the lives go there, by seed, to be
+//   compared
+//                      with those of another compiler's build
+//   URSULA_SHRINK_S    how long a failing life is made smaller (default 60)
 #include "sim/cluster.h"
 
 #include <doctest/doctest.h>
@@ -10,10 +14,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <vector>
+#include <map>
 
 #include "sim/runner.h"
+#include "sim/shrink.h"
 
 namespace ursula::sim {
 
@@ -64,6 +70,28 @@ void run_one(const Swarm& swarm) {
     CHECK_MESSAGE(report.failure.empty(), report.failure);
 }
 
+// One line that replays it, and one that replays less of it.
+void tell_failure(const Swarm& swarm, const ClusterReport& report, bool shrinks) {
+    fmt::print("URSULA_SIM='{}' shows: {}\n", to_text(swarm), report.failure);
+    std::fflush(stdout);
+    if (shrinks) {
+        const auto seconds = static_cast<std::int64_t>(from_environment("URSULA_SHRINK_S", 60));
+        const Shrunk small = shrink(swarm, report.failure, base::seconds(seconds));
+        fmt::print("shrunk in {} lives: URSULA_SIM='{}' shows: {}\n", small.attempts,
+                   to_text(small.swarm), small.failure);
+        std::fflush(stdout);
+    }
+}
+
+void write_hashes(const char* path, const std::map<std::uint64_t, std::uint64_t>& hashes) {
+    std::FILE* file = std::fopen(path, "w");
+    REQUIRE(file != nullptr);
+    for (const auto& [seed, hash] : hashes) {
+        fmt::print(file, "{} {:016x}\n", seed, hash);
+    }
+    REQUIRE(std::fclose(file) == 0);
+}
+
 }  // namespace
 
 TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
@@ -81,12 +109,13 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
     const std::uint64_t last = first + from_environment("URSULA_SEEDS", 300) - 1;
     Sum sum;
     std::uint64_t failures = 0;
+    std::map<std::uint64_t, std::uint64_t> hashes;
     const auto begin = std::chrono::steady_clock::now();
     run_seeds(first, last, default_jobs(), [&](const Swarm& swarm, const ClusterReport& report) {
         sum.add(swarm, report);
+        hashes[swarm.seed] = report.hash;
         if (!report.failure.empty()) {
-            fmt::print("URSULA_SIM='{}' shows: {}\n", to_text(swarm), report.failure);
-            ++failures;
+            tell_failure(swarm, report, ++failures == 1);
         } else if (swarm.seed % 50 == 0) {
             // The same seed, the same run.
             const ClusterReport again = Cluster(swarm, false).run();
@@ -96,6 +125,9 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         return failures < 5;
     });
     CHECK(failures == 0);
+    if (const char* path = std::getenv("URSULA_HASHES")) {
+        write_hashes(path, hashes);
+    }
     sum.print();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     fmt::print("{:.1f} s, {:.2f} M events/s\n", took.count(),

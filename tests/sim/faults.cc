@@ -23,7 +23,6 @@ void Cluster::fault() {
     const std::size_t other = random.below(nodes) + 1;
     const bool power = random.chance(1, 2);
     const bool all = random.chance(1, 12);
-    const std::uint64_t split = random.below(1u << nodes);
     if (number < swarm_.first_fault || number >= swarm_.end_fault) {
         return;
     }
@@ -39,7 +38,7 @@ void Cluster::fault() {
         }
     } else if (dice < 10) {
         if (swarm_.has(Fault::cuts) && nodes > 1) {
-            cut_links(dice - 6, node.number, other, split);
+            cut_links(random.below(6), node.number, other, random);
             uncut_at_ = now_ + a_while;
         }
     } else if (dice == 10 && swarm_.has(Fault::pauses)) {
@@ -80,17 +79,20 @@ void Cluster::fault() {
     }
 }
 
-// One direction, one node, or a split.
+// One direction, one node, all that one says, a split, or a mesh with holes.
 void Cluster::cut_links(std::uint64_t kind, std::size_t node, std::size_t other,
-                        std::uint64_t split) {
+                        base::Random& random) {
+    const std::uint64_t split = random.below(1u << nodes_.size());
     for (std::size_t from = 1; from <= nodes_.size(); ++from) {
         for (std::size_t to = 1; to <= nodes_.size(); ++to) {
             const bool from_in = (split >> (from - 1) & 1) != 0;
             const bool to_in = (split >> (to - 1) & 1) != 0;
+            const bool hole = random.chance(1, 3);
             net_->cut(from, to) = kind == 0   ? from == node && to == other
                                   : kind == 1 ? from == node || to == node
-                                  : kind == 2 ? from == node && to != node  // hears, is not heard
-                                              : from_in != to_in;
+                                  : kind == 2 ? from == node && to != node
+                                  : kind == 3 ? from_in != to_in
+                                              : hole;
         }
     }
     say(fmt::format("links are cut ({}, n{}, n{}, {:b})", kind, node, other, split));

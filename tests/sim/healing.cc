@@ -37,6 +37,11 @@ void Cluster::heal() {
     if (!failed()) {
         idle();
     }
+    if (!failed()) {
+        if (const std::string verdict = exact_->verdict(); !verdict.empty()) {
+            fail("not linearizable: " + verdict);
+        }
+    }
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
             report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
@@ -204,6 +209,7 @@ void Cluster::read_all() {
                 return;
             }
             history_.final_content(stream, content);
+            exact_->final_content(stream_at(stream), node.number, content);
         }
     }
 }

@@ -86,7 +86,7 @@ void Cluster::crash(Node& node, bool power) {
     node.up = false;
     for (Client& client : clients_) {
         if (client.verb != Verb::none && client.node == node.number) {
-            done(client);
+            give_up(client);
         }
     }
     // A process that dies closes its connections; a machine does not.

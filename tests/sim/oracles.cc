@@ -47,6 +47,15 @@ void Cluster::check(Node& node, std::size_t at) {
 void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t group) {
     const raft::Group& replica = shard.group(base::GroupId(group));
     Seen& seen = node.seen[group];
+    // R7: a leader's commit moves to an entry of its own term first.
+    if (replica.is_leader() && seen.led == replica.term() &&
+        replica.log().committed() > seen.committed &&
+        replica.log().term_at(replica.log().committed()) != replica.term()) {
+        fail(
+            fmt::format("n{} g{} leads in term {} and commits entry {} of an earlier one by "
+                        "counting",
+                        node.number, group, replica.term().value, replica.log().committed().value));
+    }
     // R14.
     const base::LogIndex committed = replica.log().committed();
     if (replica.term() < seen.term || committed < seen.committed) {
@@ -77,6 +86,7 @@ void Cluster::check_leader(Node& node, const raft::Group& replica, std::uint32_t
         return;
     }
     ++report_.elections;
+    check_votes(node, replica, group);
     say(fmt::format("n{} leads g{} in term {}", node.number, group, replica.term().value));
     // Applied entries of later terms say nothing: this leader may be deposed and not know.
     const raft::IdLog& log = replica.log();
@@ -87,6 +97,27 @@ void Cluster::check_leader(Node& node, const raft::Group& replica, std::uint32_t
                              log.term_at(end).value != terms[end.value - 1])) {
         fail(fmt::format("n{} leads g{} in term {} without entry {} that was applied", node.number,
                          group, replica.term().value, end.value));
+    }
+}
+
+// R1, at its root: nobody leads without the durable votes of a majority. A node in a later term may
+// have voted, and so may one whose directory is gone since.
+void Cluster::check_votes(const Node& node, const raft::Group& replica, std::uint32_t group) {
+    const auto gives = [&](const raft::HardState& kept) {
+        return kept.term > replica.term() ||
+               (kept.term == replica.term() && kept.vote == replica.self());
+    };
+    const auto votes = [&](const Node& voter) {
+        return gives(voter.up ? replica_of(voter, group).hard_state_persisted()
+                              : voter.seen[group].promised) ||
+               std::any_of(
+                   voter.former.begin(), voter.former.end(),
+                   [&](const std::vector<Seen>& seen) { return gives(seen[group].promised); });
+    };
+    if (!by_majority(replica.membership().membership, votes)) {
+        fail(fmt::format("n{} leads g{} in term {} without the votes of a majority of {}",
+                         node.number, group, replica.term().value,
+                         raft::describe(replica.membership().membership)));
     }
 }
 

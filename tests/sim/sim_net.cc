@@ -95,7 +95,7 @@ void SimNet::send(shard::PeerShard from, shard::PeerShard to, base::Bytes frame)
 }
 
 void SimNet::fly(shard::PeerShard from, shard::PeerShard to, base::Bytes frame) {
-    std::uint64_t us = random_.between(20, 200);
+    std::uint64_t us = random_.between(20, faults.latency_us_max);
     if (random_.below(1000) < faults.delay_permille) {
         us = random_.between(1'000, 800'000);
     }

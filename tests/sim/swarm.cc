@@ -137,6 +137,9 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.net.double_permille = random.below(100);
     swarm.net.delay_permille = random.below(50);
     swarm.fault_gap_ms_max = static_cast<std::int64_t>(random.between(200, 2000));
+    const std::uint64_t pace = random.below(8);
+    swarm.net.latency_us_max = pace < 6 ? 200 : pace == 6 ? 3'000 : 60'000;
+    swarm.reads_of_ten = static_cast<std::uint32_t>(random.between(1, 6));
     draw(Fault::members, 2);
     const std::uint64_t spares = random.between(0, 2);
     for (std::uint64_t spare = 0; spare < 2; ++spare) {
@@ -173,6 +176,8 @@ std::string to_text(const Swarm& swarm) {
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
     tell("doubles", swarm.net.double_permille, drawn.net.double_permille);
     tell("delays", swarm.net.delay_permille, drawn.net.delay_permille);
+    tell("latency", swarm.net.latency_us_max, drawn.net.latency_us_max);
+    tell("reads", swarm.reads_of_ten, drawn.reads_of_ten);
     tell("gap", swarm.fault_gap_ms_max, drawn.fault_gap_ms_max);
     tell("first", swarm.first_fault, drawn.first_fault);
     tell("end", swarm.end_fault, drawn.end_fault);
@@ -193,7 +198,7 @@ std::string to_text(const Swarm& swarm) {
 
 bool parse_swarm(std::string_view text, Swarm& swarm) {
     bool seeded = false;
-    return for_each_part(text, ' ', [&](std::string_view word) {
+    const bool good = for_each_part(text, ' ', [&](std::string_view word) {
         const std::size_t equals = word.find('=');
         if (equals == std::string_view::npos) {
             return false;
@@ -216,9 +221,9 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.shards.clear();
             const bool numbers = for_each_part(value, ',', [&](std::string_view one) {
                 std::uint64_t number = 0;
-                const bool good = read_number(one, number) && number >= 1 && number <= 64;
+                const bool fits = read_number(one, number) && number >= 1 && number <= 64;
                 swarm.shards.push_back(static_cast<std::uint32_t>(number));
-                return good;
+                return fits;
             });
             return numbers && !swarm.shards.empty();
         }
@@ -249,6 +254,10 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.net.double_permille = number;
         } else if (key == "delays") {
             swarm.net.delay_permille = number;
+        } else if (key == "latency") {
+            swarm.net.latency_us_max = std::max<std::uint64_t>(number, 20);
+        } else if (key == "reads") {
+            swarm.reads_of_ten = static_cast<std::uint32_t>(number);
         } else if (key == "gap") {
             swarm.fault_gap_ms_max = static_cast<std::int64_t>(number);
         } else if (key == "first") {
@@ -260,6 +269,7 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
         }
         return true;
     });
+    return good && seeded;
 }
 
 }  // namespace ursula::sim

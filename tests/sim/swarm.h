@@ -39,6 +39,7 @@ struct NetFaults {
     std::uint64_t loss_permille = 0;
     std::uint64_t double_permille = 0;
     std::uint64_t delay_permille = 0;
+    std::uint64_t latency_us_max = 200;  // of the others
 };
 
 struct Swarm {
@@ -48,9 +49,10 @@ struct Swarm {
     std::uint32_t groups = 1;           // at least as many as any node's shards
     std::uint32_t streams = 1;
     std::uint32_t clients = 2;
-    std::int64_t life_ms = 2000;  // until the faults end
-    bool tiny = false;            // limits of the log are as small as they can be
-    std::uint32_t faults = 0;     // bit per Fault
+    std::uint32_t reads_of_ten = 2;  // calls
+    std::int64_t life_ms = 2000;     // until the faults end
+    bool tiny = false;               // limits of the log are as small as they can be
+    std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;
     std::int64_t fault_gap_ms_max = 1200;
     // Only the faults with these numbers happen, from 0: [first, end).
