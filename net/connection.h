@@ -74,6 +74,7 @@ struct Connection {
     bool sending = false;
     bool dirty = false;  // in Transport's list of connections to look after at flush
     bool wants_drained = false;
+    Plane plane = Plane::client;
 };
 
 }  // namespace ursula::net

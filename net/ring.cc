@@ -207,6 +207,11 @@ void Ring::receive_multishot(Op& op, int socket, std::uint16_t buffer_group) {
     sqe->buf_group = buffer_group;
 }
 
+void Ring::receive(Op& op, int socket, base::MutableBytes buffer) {
+    check_submit(op, buffer.data(), buffer.size());
+    io_uring_prep_recv(prepare(op), socket, buffer.data(), buffer.size(), 0);
+}
+
 void Ring::send(Op& op, int socket, base::Bytes bytes, int flags) {
     check_submit(op, bytes.data(), bytes.size());
     io_uring_prep_send(prepare(op), socket, bytes.data(), bytes.size(), flags);

@@ -56,6 +56,7 @@ class Ring {
     // --- sockets. Buffers, addresses and message headers stay untouched until the completion. ---
     void accept_multishot(Op& op, int listener);  // results: sockets, close-on-exec, blocking
     void receive_multishot(Op& op, int socket, std::uint16_t buffer_group);
+    void receive(Op& op, int socket, base::MutableBytes buffer);
     void send(Op& op, int socket, base::Bytes bytes, int flags);
     void send_message(Op& op, int socket, const msghdr* message, int flags);
     void connect(Op& op, int socket, const sockaddr* address, socklen_t size);

@@ -54,6 +54,7 @@ struct Transport::Acceptor : Op {
     int listener = -1;
     bool armed = false;
     bool wanted = true;
+    Plane plane = Plane::client;
     base::Instant retry_at = base::Instant::never();
 };
 
@@ -107,11 +108,12 @@ void Transport::reap_send(Op* op, std::int32_t result, std::uint32_t) {
 
 // --- accepting ---
 
-void Transport::listen(int listener) {
+void Transport::listen(int listener, Plane plane) {
     auto acceptor = std::make_unique<Acceptor>();
     acceptor->reap = reap_accept;
     acceptor->transport = this;
     acceptor->listener = listener;
+    acceptor->plane = plane;
     arm_accept(*acceptor);
     acceptors_.push_back(std::move(acceptor));
 }
@@ -137,7 +139,7 @@ void Transport::accept_done(const AcceptDone& done) {
     acceptor.armed = done.more;
     if (done.result >= 0) {
         if (acceptor.wanted) {
-            accept_one(done.result);
+            accept_one(done.result, acceptor.plane);
         } else {
             ::close(done.result);
         }
@@ -166,8 +168,9 @@ void Transport::accept_done(const AcceptDone& done) {
     }
 }
 
-void Transport::accept_one(int socket) {
-    const bool refuse = options_.connections != nullptr && !options_.connections->take(1);
+void Transport::accept_one(int socket, Plane plane) {
+    base::Capacity* const capacity = capacity_of(plane);
+    const bool refuse = capacity != nullptr && !capacity->take(1);
     if (refuse) {
         ++counters_.refused;
         if (refused_open_ >= base::limits::refused_at_once_max) {
@@ -187,6 +190,7 @@ void Transport::accept_one(int socket) {
     free_slots_.pop_back();
     connection.socket = socket;
     connection.life = Connection::Life::open;
+    connection.plane = plane;
     connection.known = !refuse;
     connection.usable_generation = refuse ? 0 : connection.generation;
     connection.input_deadline = base::Instant::never();
@@ -497,6 +501,11 @@ void Transport::mark_dirty(Connection& connection) {
     }
 }
 
+Plane Transport::plane(ConnectionId id) const {
+    const Connection* connection = find(id);
+    return connection == nullptr ? Plane::client : connection->plane;
+}
+
 bool Transport::alive(ConnectionId id) const {
     return find(id) != nullptr;
 }
@@ -620,8 +629,8 @@ void Transport::shut_down(Connection& connection) {
     if (connection.known) {
         connection.known = false;
         --counters_.open;
-        if (options_.connections != nullptr) {
-            options_.connections->give(1);
+        if (base::Capacity* const capacity = capacity_of(connection.plane); capacity != nullptr) {
+            capacity->give(1);
         }
         (beginning_ ? closed_ : closed_next_).push_back(id_of(connection));
     } else {

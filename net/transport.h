@@ -42,9 +42,14 @@ struct ConnectionId {
     constexpr auto operator<=>(const ConnectionId&) const = default;
 };
 
+// Where a connection came in: its listener's.
+enum class Plane : std::uint8_t { client, admin };
+
 struct TransportOptions {
-    // Connections; further ones get a canned 503. Outlives the transport; null: no bound.
+    // Connections; further ones get a canned 503. Outlives the transport; null: no bound. Those of
+    // the admin plane have room of their own, so that a crowd of clients cannot lock operators out.
     base::Capacity* connections = nullptr;
+    base::Capacity* admin_connections = nullptr;
     base::Duration header_timeout = base::milliseconds(base::limits::header_timeout_ms);
     base::Duration body_idle_timeout = base::milliseconds(base::limits::body_idle_timeout_ms);
     base::Duration keep_alive_timeout = base::milliseconds(base::limits::keep_alive_timeout_ms);
@@ -104,7 +109,7 @@ class Transport {
 
     // Starts to accept on a listening socket, which stays the caller's. stop_accepting keeps
     // connections alive; those in the listener's queue are reset when the caller closes it.
-    void listen(int listener);
+    void listen(int listener, Plane plane = Plane::client);
     void stop_accepting();
 
     // --- once per turn, in this order ---
@@ -121,6 +126,7 @@ class Transport {
 
     // --- between begin_turn and flush ---
     bool alive(ConnectionId id) const;
+    Plane plane(ConnectionId id) const;  // client for a stale id
     // Where replies are written; nothing is sent before flush(). For a stale id a sink that forgets
     // at flush().
     OutputBuffer& output(ConnectionId id);
@@ -178,7 +184,10 @@ class Transport {
     ConnectionId id_of(const Connection& connection) const;
     void arm_accept(Acceptor& acceptor);
     void accept_done(const AcceptDone& done);
-    void accept_one(int socket);
+    void accept_one(int socket, Plane plane);
+    base::Capacity* capacity_of(Plane plane) const {
+        return plane == Plane::admin ? options_.admin_connections : options_.connections;
+    }
     void receive_one(const ReceiveDone& done);
     void send_one(const SendDone& done);
     void expire_one(Connection& connection);

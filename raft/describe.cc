@@ -84,6 +84,9 @@ std::string text(const Completeness& completeness) {
 std::string text(const MembershipAt& membership) {
     return fmt::format("{} from {}", describe(membership.membership), membership.index.value);
 }
+std::string text(const SnapshotComing& coming) {
+    return fmt::format("snapshot coming {}", text(coming.last));
+}
 std::string text(const SnapshotInstalled& installed) {
     return fmt::format("snapshot installed {}, members {}", text(installed.last),
                        text(installed.membership));

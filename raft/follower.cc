@@ -112,18 +112,7 @@ bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
     }
     const bool new_entries = index <= entries.last;
     if (new_entries) {
-        bool membership_changed = false;
-        if (index <= log_.last()) {
-            log_.truncate(index);
-            ++cuts_;
-            effects.truncate_from = effects.truncate_from == LogIndex{}
-                                        ? index
-                                        : std::min(effects.truncate_from, index);
-            while (memberships_.back().index >= index) {
-                memberships_.pop_back();
-                membership_changed = true;
-            }
-        }
+        bool membership_changed = cut(index, effects);
         effects.entries_to_accept = EntriesToAccept{index, entries.last};
         if (entries.membership && entries.membership->index >= index) {
             memberships_.push_back(*entries.membership);
@@ -138,6 +127,22 @@ bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
     }
     verified_ = std::max({verified_, entries.last, log_.committed()});
     return new_entries;
+}
+
+// Entries from this index on go. Whether the membership in force goes with them.
+bool Group::cut(LogIndex from, Effects& effects) {
+    bool membership_changed = false;
+    if (from <= log_.last()) {
+        log_.truncate(from);
+        ++cuts_;
+        effects.truncate_from =
+            effects.truncate_from == LogIndex{} ? from : std::min(effects.truncate_from, from);
+        while (memberships_.back().index >= from) {
+            memberships_.pop_back();
+            membership_changed = true;
+        }
+    }
+    return membership_changed;
 }
 
 void Group::follow_commit(LogIndex commit, Effects& effects) {
@@ -185,6 +190,14 @@ void Group::on(const Message& from, const SnapshotOffer& offer, Now now, Effects
         effects.fetch_snapshot = FetchSnapshot{from.from, offer.last};
     }
     send(from.from, SnapshotStatus{false}, effects);
+}
+
+void Group::on(const SnapshotComing& coming, Now now, Effects& effects) {
+    VERIFY(needs_snapshot(coming.last) && role_ == Role::follower);
+    if (cut(coming.last.index.next(), effects)) {
+        adopt_membership(now, effects);
+    }
+    verified_ = std::min(verified_, log_.last());
 }
 
 void Group::on(const SnapshotInstalled& installed, Now now, Effects& effects) {

@@ -78,6 +78,8 @@ class Group {
     Role role() const { return role_; }
     bool is_leader() const { return role_ == Role::leader; }
     NodeId leader() const { return leader_; }
+    // A leader that takes submits: not one that is handing over.
+    bool takes_submits() const { return role_ == Role::leader && transfer_to_ == NodeId{}; }
     Term term() const { return hard_state_.term; }
     HardState hard_state_persisted() const { return hard_state_persisted_; }
     const IdLog& log() const { return log_; }
@@ -168,10 +170,12 @@ class Group {
     // follower.cc
     void on(const Message& from, const Replicate& entries, Now now, Effects& effects);
     void on(const Message& from, const SnapshotOffer& offer, Now now, Effects& effects);
+    void on(const SnapshotComing& coming, Now now, Effects& effects);
     void on(const SnapshotInstalled& installed, Now now, Effects& effects);
     void on(const SnapshotFailed& failed, Now now, Effects& effects);
     bool hear_leader(const Message& from, Now now, Effects& effects);
     bool accept(const Replicate& entries, Now now, Effects& effects);
+    bool cut(LogIndex from, Effects& effects);
     void follow_commit(LogIndex commit, Effects& effects);
     void acknowledge(Effects& effects);
 

@@ -129,6 +129,14 @@ struct Completeness {
     bool complete = true;
 };
 
+// A snapshot of the log through `last`, which is committed, is about to be written here. Entries of
+// this log beyond it follow one that `last` contradicts, so nobody can ever commit them: they go
+// first, and the cut is durable before the snapshot is, so that no start finds them behind it. Only
+// while needs_snapshot(last) and this node is a follower.
+struct SnapshotComing {
+    EntryId last;
+};
+
 // The snapshot that Effects::fetch_snapshot asked for is durable and is the machine's state; the
 // log starts anew behind it (a cut, see Persisted). Only while needs_snapshot(last).
 struct SnapshotInstalled {
@@ -141,6 +149,6 @@ struct SnapshotFailed {};
 using Input =
     std::variant<Start, Submit, Persisted, Timeout, ReadIndex, Applied, SnapshotTaken, Received,
                  TurnEnd, ChangeMembership, Transfer, PeerDown, PeerUp, LeaderGone, DiskTrouble,
-                 Completeness, SnapshotInstalled, SnapshotFailed>;
+                 Completeness, SnapshotComing, SnapshotInstalled, SnapshotFailed>;
 
 }  // namespace ursula::raft

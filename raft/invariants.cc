@@ -188,9 +188,11 @@ std::string_view check_log_step(const Status& before, const Status& after, const
               "a leader shortened its log");
         HOLDS(effects.truncate_from > before.committed.index, "a committed entry cut off");
         HOLDS(effects.truncate_from <= last, "a cut behind the end of the log");
-        HOLDS(
-            effects.entries_to_accept && effects.entries_to_accept->first == effects.truncate_from,
-            "a cut without entries that conflict");
+        // Entries that conflict come with it, or a snapshot that does (SnapshotComing).
+        HOLDS(effects.entries_to_accept
+                  ? effects.entries_to_accept->first == effects.truncate_from
+                  : after.role == Role::follower && after.hard_state == before.hard_state,
+              "a cut without entries that conflict");
         last = LogIndex(effects.truncate_from.value - 1);
     }
     // New entries are exactly those to write: next to the old end, of this term, without a gap.

@@ -66,7 +66,7 @@ struct Replicated {
     // Rejected: the index of the prev that did not match; 0: the Replicate was of an earlier term,
     // and all this answer says is its own.
     LogIndex rejected;
-    LogIndex commit;    // the follower knows this much is committed
+    LogIndex commit;  // the follower knows this much is committed
     bool complete = true;
     bool operator==(const Replicated&) const = default;
 };

@@ -252,6 +252,11 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
     switch (peer->pace) {
         case Pace::snapshot:
             if (peer->match < log_.snapshot().index) {
+                if (rose) {
+                    // It has installed one, and the log went on without it: the next, at once.
+                    peer->waiting = false;
+                    turn_end_due_ = true;
+                }
                 break;
             }
             probe(*peer, known.next());

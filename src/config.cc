@@ -74,6 +74,9 @@ std::string text_of(const std::string& value) {
 std::string text_of(const ListenAddress& value) {
     return '"' + value.text() + '"';
 }
+std::string text_of(const AdminListen& value) {
+    return '"' + value.text() + '"';
+}
 std::string text_of(DirectIo value) {
     return value == DirectIo::by_probe ? "\"auto\"" : value == DirectIo::on ? "\"on\"" : "\"off\"";
 }
@@ -81,6 +84,10 @@ std::string text_of(const Reserve& value) {
     return '"' +
            (value.is_share ? format_percent(value.share_hundredths) : format_size(value.bytes)) +
            '"';
+}
+std::string text_of(const Config::Member& value) {
+    return "{ id = " + std::to_string(value.id) + ", address = " + text_of(value.address) +
+           ", client = " + text_of(value.client) + " }";
 }
 template <class T>
 std::string text_of(const std::vector<T>& list) {
@@ -119,9 +126,11 @@ constexpr bool at_reload = true;
                                                                                        __VA_ARGS__ \
     }
 
-const std::array<Key, 18> keys = {{
+const std::array<Key, 24> keys = {{
     URSULA_KEY(server, listen, at_start, addresses(c.server.listen),
                "where clients connect, ADDR:PORT or a list; port 0 picks a free one"),
+    URSULA_KEY(server, admin_listen, at_start, admin_listen(c.server.admin_listen),
+               "for ursulactl: unix:PATH or ADDR:PORT; no /run/ursula: DATA_DIR/admin.sock"),
     URSULA_KEY(server, shards, at_start, integer(c.server.shards, 0, limits::shards_max),
                "cores to use; 0: as before, at first start one per usable CPU"),
     URSULA_KEY(server, pin, at_start, boolean(c.server.pin),
@@ -158,6 +167,16 @@ const std::array<Key, 18> keys = {{
                "direct I/O: auto (by probe), on or off"),
     URSULA_KEY(storage, reserve, at_start, reserve(c.storage.reserve),
                "free disk space below which appends are refused, share or size"),
+    URSULA_KEY(cluster, name, at_start, cluster_name(c.cluster.name),
+               "what the cluster is called; the same on all members"),
+    URSULA_KEY(cluster, node_id, at_start, integer(c.cluster.node_id, 1, limits::node_id_max),
+               "which of the members this node is; 0: alone"),
+    URSULA_KEY(cluster, listen, at_start, cluster_listen(c.cluster.listen),
+               "where the other members connect; left out: this member's address"),
+    URSULA_KEY(cluster, insecure, at_start, boolean(c.cluster.insecure),
+               "allow peers without TLS beyond loopback"),
+    URSULA_KEY(cluster, members, at_start, members(c.cluster.members),
+               "who forms the cluster, same on all: { id = , address = , client = } each"),
     URSULA_KEY(cluster, groups, at_start, integer(c.cluster.groups, 1, limits::groups_max),
                "replicated logs that streams are spread over; fixed at first start"),
 }};
@@ -262,6 +281,7 @@ struct Builder {
     Config config;
     Places places;
     ConfigValue listen_value;                    // for the place of one address of a list
+    ConfigValue members_value;                   // likewise
     std::set<std::string, std::less<>> refused;  // keys with a value that was not taken
     ConfigProblems problems;
 
@@ -272,6 +292,8 @@ struct Builder {
         key.read(ConfigReader{full, value, problems}, config);
         if (full == "server.listen") {
             listen_value = value;
+        } else if (full == "cluster.members") {
+            members_value = value;
         } else if (full == "cluster.groups") {
             config.cluster.groups_given = true;
         }
@@ -385,7 +407,103 @@ struct Builder {
                                                  : place_of("server.listen");
     }
 
+    // The place of one member of the list, or of the whole list.
+    ConfigPlace member_place(std::uint32_t id) {
+        for (const ConfigValue& item : members_value.items) {
+            for (std::size_t i = 0; i < item.items.size(); ++i) {
+                if (item.names[i].name == "id" && item.items[i].integer == id) {
+                    return item.place;
+                }
+            }
+        }
+        return place_of("cluster.members");
+    }
+
+    void validate_cluster() {
+        Config::Cluster& cluster = config.cluster;
+        if (!good("cluster.members") || !good("cluster.node_id") || !good("cluster.listen")) {
+            return;
+        }
+        if (cluster.node_id == 0) {
+            if (!cluster.members.empty()) {
+                problems.error(place_of("cluster.members"),
+                               "cluster.members says who forms the cluster, and no "
+                               "cluster.node_id which of them this node is",
+                               "set cluster.node_id to this node's id");
+            } else if (!cluster.listen.empty()) {
+                problems.error(place_of("cluster.listen"),
+                               "cluster.listen is for the other members of a cluster, and this "
+                               "node is alone",
+                               "set cluster.node_id and cluster.members, or remove it");
+            }
+            return;
+        }
+        if (good("storage.path") && config.in_memory()) {
+            problems.error(place_of("cluster.node_id"),
+                           "a member of a cluster keeps what it promised on disk, and there is no "
+                           "storage.path",
+                           "set storage.path");
+        }
+        const Config::Member* own = nullptr;
+        std::string ids;
+        for (const Config::Member& member : cluster.members) {
+            ids += (ids.empty() ? "" : ", ") + text_of(member.id);
+            own = member.id == cluster.node_id ? &member : own;
+        }
+        if (cluster.members.empty()) {
+            if (cluster.listen.empty()) {
+                problems.error(place_of("cluster.node_id"),
+                               "this node is to be one of a cluster, and neither cluster.listen "
+                               "nor cluster.members says where the others reach it",
+                               "set cluster.listen");
+            }
+            return;
+        }
+        if (own == nullptr) {
+            problems.error(place_of("cluster.node_id"),
+                           "cluster.node_id " + text_of(cluster.node_id) +
+                               " is not a member of this cluster (" + ids + ")",
+                           "write one of these, or add the node to cluster.members on all nodes");
+            return;
+        }
+        if (cluster.listen.empty()) {
+            cluster.listen = {own->address};
+            return;
+        }
+        const ListenAddress listen = cluster.listen.front();
+        const bool any_host = listen.host == "0.0.0.0" || listen.host == "::";
+        if (listen.port != own->address.port || (!any_host && listen.host != own->address.host)) {
+            problems.error(member_place(own->id),
+                           "member " + text_of(own->id) + " is this node, and its address \"" +
+                               own->address.text() +
+                               "\" is not cluster.listen = " + text_of(listen),
+                           "make them the same; to listen on every interface write \"0.0.0.0:" +
+                               std::to_string(own->address.port) + "\"");
+        }
+    }
+
+    void validate_cluster_listen() {
+        // What a node proves itself with lies in its data directory; whether it is good shows at
+        // the start.
+        const std::string certificate = config.storage.path + "/tls/node.pem";
+        if (config.cluster.listen.empty() || config.cluster.listen.front().loopback() ||
+            (!config.in_memory() && access(certificate.c_str(), F_OK) == 0) ||
+            config.cluster.insecure || !good("cluster.insecure") || !good("cluster.listen") ||
+            !good("cluster.members")) {
+            return;
+        }
+        const bool named = place_of("cluster.listen").source != ConfigSource::built_in;
+        problems.error(named ? place_of("cluster.listen") : member_place(config.cluster.node_id),
+                       "cluster.listen = " + text_of(config.cluster.listen.front()) +
+                           " lets other machines in, without TLS",
+                       "put ca.pem, node.pem and node.key into the tls folder of storage.path "
+                       "(ursulactl cluster init and join do), or set cluster.insecure = true on a "
+                       "network that is yours alone");
+    }
+
     void validate() {
+        validate_cluster();
+        validate_cluster_listen();
         for (const ListenAddress& address : config.server.listen) {
             if (!address.loopback() && !config.server.insecure && good("server.insecure") &&
                 good("server.listen")) {
@@ -398,6 +516,15 @@ struct Builder {
                                    std::string(" to allow that, or listen on 127.0.0.1"));
                 break;
             }
+        }
+        const AdminListen& admin = config.server.admin_listen;
+        if (admin.kind == AdminListen::Kind::tcp && !admin.address.loopback() &&
+            !config.server.insecure && good("server.insecure") && good("server.admin_listen")) {
+            problems.error(
+                place_of("server.admin_listen"),
+                "server.admin_listen = \"" + admin.text() +
+                    "\" lets other machines administer this node, without TLS and tokens",
+                "set server.insecure = true to allow that, or listen on 127.0.0.1");
         }
         if (config.server.shards > config.cluster.groups && good("server.shards") &&
             good("cluster.groups")) {
@@ -492,6 +619,18 @@ bool ListenAddress::loopback() const {
 
 std::string ListenAddress::text() const {
     return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string AdminListen::text() const {
+    switch (kind) {
+        case Kind::none:
+            return {};
+        case Kind::unix_socket:
+            return "unix:" + path;
+        case Kind::tcp:
+            return address.text();
+    }
+    return {};
 }
 
 std::uint64_t Reserve::of(std::uint64_t file_system_bytes) const {

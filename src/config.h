@@ -28,6 +28,19 @@ struct ListenAddress {
     std::string text() const;  // "127.0.0.1:4437", "[::1]:4437"
 };
 
+// server.admin_listen. The default, written out or not, is the first of /run/ursula/admin.sock and
+// admin.sock in the data directory that can be had (src/admin_listener.h); anything else is meant.
+struct AdminListen {
+    enum class Kind : std::uint8_t { none, unix_socket, tcp };
+    Kind kind = Kind::unix_socket;
+    std::string path = "/run/ursula/admin.sock";  // of a Unix socket
+    ListenAddress address;                        // tcp
+
+    bool operator==(const AdminListen&) const = default;
+    bool is_default() const { return *this == AdminListen(); }
+    std::string text() const;  // "unix:/run/ursula/admin.sock", "127.0.0.1:4438", ""
+};
+
 enum class DirectIo : std::uint8_t { by_probe, on, off };  // storage.direct: auto, on, off
 
 // storage.reserve: a share of the file system or a size.
@@ -44,6 +57,7 @@ struct Reserve {
 struct Config {
     struct Server {
         std::vector<ListenAddress> listen = {ListenAddress{}};  // never empty
+        AdminListen admin_listen;
         std::uint32_t shards = 0;  // 0: the remembered value, at first start one per usable CPU
         bool pin = true;
         bool insecure = false;
@@ -65,7 +79,19 @@ struct Config {
         Reserve reserve;
         bool operator==(const Storage&) const = default;
     };
+    // One of cluster.members.
+    struct Member {
+        std::uint32_t id = 0;
+        ListenAddress address;  // of its cluster.listen, as its peers reach it; port not 0
+        std::string client;     // http:// or https:// URL where clients reach it
+        bool operator==(const Member&) const = default;
+    };
     struct Cluster {
+        std::string name;
+        std::uint32_t node_id = 0;          // 0: not given
+        std::vector<ListenAddress> listen;  // one; none: a node alone has no cluster listener
+        bool insecure = false;
+        std::vector<Member> members;  // by rising id
         std::uint32_t groups = base::limits::groups_default;
         // Somebody wrote `groups`: a data directory with another number is refused then, and its
         // number is taken otherwise.
@@ -78,6 +104,8 @@ struct Config {
 
     bool operator==(const Config&) const = default;
     bool in_memory() const { return storage.path.empty(); }
+    // The node is, or is to become, one of a cluster.
+    bool clustered() const { return cluster.node_id != 0; }
 };
 
 // One value given outside the file. `origin` is how the user spelt its name ("--shards", "--set

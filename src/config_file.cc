@@ -115,11 +115,15 @@ ConfigValue value_of(const toml::node& node) {
         for (const toml::node& item : *array) {
             value.items.push_back(value_of(item));
         }
+    } else if (const auto* table = node.as_table()) {
+        value.kind = ConfigValue::Kind::table;
+        for (const auto& [name, item] : *table) {
+            value.names.push_back({std::string(name.str()), place_of(name.source())});
+            value.items.push_back(value_of(item));
+        }
     } else {
         value.kind = ConfigValue::Kind::other;
-        value.text = node.is_table()            ? "a table"
-                     : node.is_floating_point() ? "a fraction"
-                                                : "a date or time";
+        value.text = node.is_floating_point() ? "a fraction" : "a date or time";
     }
     return value;
 }
@@ -295,6 +299,17 @@ bool refuse_long_lines(std::string_view text, ConfigProblems& problems) {
     return problems.errors.size() > before;
 }
 
+// Everything in it was written at one place, which is no file's.
+void put_place(ConfigValue& value, const ConfigPlace& place) {
+    value.place = place;
+    for (ConfigName& name : value.names) {
+        name.place = place;
+    }
+    for (ConfigValue& item : value.items) {
+        put_place(item, place);
+    }
+}
+
 }  // namespace
 
 ConfigFile read_config_text(std::string_view text, ConfigProblems& problems) {
@@ -337,10 +352,7 @@ bool read_config_value(std::string_view text, const ConfigPlace& place, ConfigVa
         return false;
     }
     value = value_of(*root->get("value"));
-    value.place = place;
-    for (ConfigValue& item : value.items) {
-        item.place = place;
-    }
+    put_place(value, place);
     return true;
 }
 

@@ -10,15 +10,21 @@
 
 namespace ursula {
 
+struct ConfigName {
+    std::string name;
+    ConfigPlace place;
+};
+
 struct ConfigValue {
     // `untyped` is text from the environment or the command line: the key decides what it is read
     // as.
-    enum class Kind : std::uint8_t { text, integer, boolean, array, other, untyped };
+    enum class Kind : std::uint8_t { text, integer, boolean, array, table, other, untyped };
     Kind kind = Kind::untyped;
     std::string text;  // text and untyped: the value; other: what it is, "a date"
     std::int64_t integer = 0;
     bool boolean = false;
-    std::vector<ConfigValue> items;
+    std::vector<ConfigValue> items;  // of an array, or the values of a table
+    std::vector<ConfigName> names;   // of a table, beside items
     ConfigPlace place;
 };
 

@@ -6,9 +6,12 @@
 #include <array>
 #include <charconv>
 
+#include "base/limits.h"
 #include "units.h"
 
 namespace ursula {
+
+namespace limits = base::limits;
 
 namespace {
 
@@ -28,6 +31,8 @@ std::string_view kind_name(const ConfigValue& value) {
             return "true or false";
         case ConfigValue::Kind::array:
             return "a list";
+        case ConfigValue::Kind::table:
+            return "a table";
         case ConfigValue::Kind::other:
             return value.text;
     }
@@ -62,18 +67,21 @@ bool canonical_address(const std::string& host, ListenAddress& address) {
 }
 
 // Empty: `address` is set. Else the hint.
-std::string parse_address(const std::string& text, ListenAddress& address) {
-    const std::string usual = "write it as \"127.0.0.1:4437\" or \"[::1]:4437\"";
+std::string parse_address(const std::string& text, ListenAddress& address,
+                          const std::string& usual_port = "4437") {
+    const std::string usual =
+        "write it as \"127.0.0.1:" + usual_port + "\" or \"[::1]:" + usual_port + "\"";
     const std::size_t colon = text.rfind(':');
     ListenAddress parsed;
     if (colon == std::string::npos) {
         if (parse_number<std::uint16_t>(text)) {
             return "did you mean \"127.0.0.1:" + text + "\"?";
         }
-        return canonical_address(text, parsed) ? "did you mean \"" + text + ":4437\"?" : usual;
+        return canonical_address(text, parsed) ? "did you mean \"" + text + ":" + usual_port + "\"?"
+                                               : usual;
     }
     if (canonical_address(text, parsed)) {
-        return "did you mean \"[" + text + "]:4437\"?";
+        return "did you mean \"[" + text + "]:" + usual_port + "\"?";
     }
     const std::optional<std::uint16_t> port = parse_number<std::uint16_t>(text.substr(colon + 1));
     std::string host = text.substr(0, colon);
@@ -359,6 +367,36 @@ void ConfigReader::addresses(std::vector<ListenAddress>& field) const {
     }
 }
 
+void ConfigReader::admin_listen(AdminListen& field) const {
+    if (!is_text(value)) {
+        return wrong_type("text", "write it as \"unix:/run/ursula/admin.sock\"");
+    }
+    constexpr std::string_view scheme = "unix:";
+    AdminListen listen;
+    if (value.text.empty()) {
+        listen.kind = AdminListen::Kind::none;
+    } else if (value.text.starts_with(scheme)) {
+        listen.path = value.text.substr(scheme.size());
+        if (listen.path.empty() || listen.path.back() == '/' ||
+            listen.path.find('\0') != std::string::npos) {
+            return refuse(key + ": " + in_quotes(value.text) + " names no file",
+                          "write it as \"unix:/run/ursula/admin.sock\"");
+        }
+    } else {
+        const std::string hint = parse_address(value.text, listen.address);
+        if (value.text.find('/') != std::string::npos) {
+            return refuse(key + ": " + in_quotes(value.text) + " is not unix:PATH",
+                          "did you mean \"unix:" + value.text + "\"?");
+        }
+        if (!hint.empty()) {
+            return refuse(key + ": " + in_quotes(value.text) + " is not unix:PATH or ADDR:PORT",
+                          hint);
+        }
+        listen.kind = AdminListen::Kind::tcp;
+    }
+    field = listen;
+}
+
 void ConfigReader::origins(std::vector<std::string>& field) const {
     const std::string example = "write it as [\"https://example.com\"]";
     const std::optional<std::vector<ConfigValue>> items = texts(example);
@@ -381,6 +419,140 @@ void ConfigReader::origins(std::vector<std::string>& field) const {
     }
     if (origins.size() == items->size()) {
         field = std::move(origins);
+    }
+}
+
+void ConfigReader::cluster_name(std::string& field) const {
+    const std::string usual = "write it with a-z, A-Z, 0-9, _, - and ., such as \"prod\"";
+    if (!is_text(value)) {
+        return wrong_type("text", usual);
+    }
+    const bool clean = std::all_of(value.text.begin(), value.text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-' || c == '.';
+    });
+    if (value.text.empty() || !clean || value.text.size() > limits::cluster_name_bytes_max) {
+        return refuse(
+            key + " = " + in_quotes(value.text) + " is no name of a cluster",
+            usual + ", at most " + std::to_string(limits::cluster_name_bytes_max) + " characters");
+    }
+    field = value.text;
+}
+
+void ConfigReader::cluster_listen(std::vector<ListenAddress>& field) const {
+    if (!is_text(value)) {
+        return wrong_type("text", "write it as \"10.0.0.1:4439\"");
+    }
+    ListenAddress address;
+    std::string hint = parse_address(value.text, address, "4439");
+    if (!hint.empty()) {
+        return refuse(key + ": " + in_quotes(value.text) + " is not ADDR:PORT", std::move(hint));
+    }
+    field = {std::move(address)};
+}
+
+// One row: { id = 1, address = "10.0.0.1:4439", client = "http://10.0.0.1:4437" }. False: reported.
+bool ConfigReader::member(const ConfigValue& table, Config::Member& out) const {
+    const std::size_t before = problems.errors.size();
+    bool has_id = false;
+    bool has_address = false;
+    bool has_client = false;
+    for (std::size_t i = 0; i < table.items.size(); ++i) {
+        const std::string& name = table.names[i].name;
+        const ConfigValue& item = table.items[i];
+        const std::string full = key + " " + name;
+        const ConfigReader field{full, item, problems};
+        if (name == "id") {
+            has_id = true;
+            field.integer(out.id, 1, limits::node_id_max);
+        } else if (name == "address") {
+            has_address = true;
+            std::vector<ListenAddress> address;
+            field.cluster_listen(address);
+            if (!address.empty() && address.front().port == 0) {
+                problems.error(item.place, full + ": " + in_quotes(item.text) + " has no port",
+                               "the other members need to know it: write one");
+            } else if (!address.empty()) {
+                out.address = std::move(address.front());
+            }
+        } else if (name == "client") {
+            has_client = true;
+            const bool url = item.text.starts_with("http://") || item.text.starts_with("https://");
+            const bool clean = std::all_of(item.text.begin(), item.text.end(),
+                                           [](char c) { return c > ' ' && c < 0x7f; });
+            if (item.kind != ConfigValue::Kind::text || !url || !clean ||
+                item.text.find("://") + 3 == item.text.size() || item.text.ends_with('/') ||
+                item.text.size() > limits::member_url_bytes_max) {
+                problems.error(item.place, full + ": " + in_quotes(item.text) + " is no URL",
+                               "write it as \"http://10.0.0.1:4437\"");
+            } else {
+                out.client = item.text;
+            }
+        } else {
+            const std::string_view near = nearest_name(name, {"id", "address", "client"});
+            problems.error(table.names[i].place, "unknown key " + in_quotes(name) + " in " + key,
+                           near.empty() ? "a member has id, address and client"
+                                        : "did you mean \"" + std::string(near) + "\"?");
+        }
+    }
+    const std::string_view missing = !has_id        ? "id"
+                                     : !has_address ? "address"
+                                     : !has_client  ? "client"
+                                                    : "";
+    if (!missing.empty() && problems.errors.size() == before) {
+        problems.error(table.place, "a member of " + key + " has no " + std::string(missing),
+                       "write { id = 1, address = \"10.0.0.1:4439\", client = "
+                       "\"http://10.0.0.1:4437\" }");
+    }
+    return problems.errors.size() == before;
+}
+
+void ConfigReader::members(std::vector<Config::Member>& field) const {
+    const std::string example =
+        "write [ { id = 1, address = \"10.0.0.1:4439\", client = \"http://10.0.0.1:4437\" }, ... ]";
+    if (value.kind != ConfigValue::Kind::array) {
+        return wrong_type("a list of members", example);
+    }
+    if (value.items.empty() || value.items.size() > limits::cluster_members_max) {
+        return refuse(key + " has " + std::to_string(value.items.size()) + " members",
+                      "write 1 to " + std::to_string(limits::cluster_members_max) +
+                          "; a cluster of one needs no [cluster]");
+    }
+    std::vector<Config::Member> members;
+    bool good = true;
+    for (const ConfigValue& item : value.items) {
+        if (item.kind != ConfigValue::Kind::table) {
+            problems.error(
+                item.place,
+                key + " must be a list of members, not of " + std::string(kind_name(item)),
+                example);
+            return;
+        }
+        Config::Member one;
+        if (!member(item, one)) {
+            good = false;
+            continue;
+        }
+        for (const Config::Member& other : members) {
+            const bool same_id = other.id == one.id;
+            const bool same_address = other.address == one.address;
+            if (same_id || same_address || other.client == one.client) {
+                problems.error(item.place,
+                               "two of " + key + " have " +
+                                   (same_id        ? "id " + std::to_string(one.id)
+                                    : same_address ? "address \"" + one.address.text() + "\""
+                                                   : "client \"" + one.client + "\""),
+                               "each node has its own");
+                good = false;
+                break;
+            }
+        }
+        members.push_back(std::move(one));
+    }
+    if (good) {
+        std::sort(members.begin(), members.end(),
+                  [](const Config::Member& a, const Config::Member& b) { return a.id < b.id; });
+        field = std::move(members);
     }
 }
 

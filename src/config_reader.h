@@ -28,13 +28,18 @@ struct ConfigReader {
     void direct(DirectIo& field) const;
     void reserve(Reserve& field) const;
     void addresses(std::vector<ListenAddress>& field) const;
+    void admin_listen(AdminListen& field) const;
     void origins(std::vector<std::string>& field) const;
+    void cluster_name(std::string& field) const;
+    void cluster_listen(std::vector<ListenAddress>& field) const;  // one address
+    void members(std::vector<Config::Member>& field) const;
 
   private:
     void refuse(std::string message, std::string hint) const;
     void wrong_type(std::string_view wanted, std::string hint) const;
     // A text or a list of texts, each with its place. Nothing: refused.
     std::optional<std::vector<ConfigValue>> texts(std::string example) const;
+    bool member(const ConfigValue& table, Config::Member& out) const;
 };
 
 }  // namespace ursula

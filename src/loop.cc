@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -23,6 +24,8 @@ constexpr base::Duration snapshot_log_pause = base::seconds(1);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
+// How long a node that ends waits for others to take over what it leads.
+constexpr base::Duration hand_over_max = base::milliseconds(700);
 
 base::Now read_clocks() {
     timespec mono{};
@@ -43,7 +46,8 @@ Neighbours::Neighbours(std::uint32_t count, std::uint64_t memory_bytes,
       foreign_doorbells(std::make_unique<std::atomic<int>[]>(count)),
       metrics(std::make_unique<ops::ShardMetrics[]>(count)),
       memory(memory_bytes),
-      connections(connections_max) {
+      connections(connections_max),
+      peer_sockets(std::make_unique<SocketHandOver[]>(count)) {
     for (std::uint32_t i = 0; i < count; ++i) {
         doorbells[i] = -1;
         foreign_doorbells[i] = -1;
@@ -89,11 +93,22 @@ base::Result<void> Loop::shut_down() {
         ring_->reap();
         transport_->begin_turn(now_.mono);
         transport_->abort_all();
+        if (has_peers()) {
+            collect_peers();
+            peers_->close();
+            if (gate_ != nullptr) {
+                gate_->close();
+            }
+        }
         shard_->advance({}, now_, replies_, internal_calls_);
         replies_.clear();
         internal_calls_.clear();
         transport_->flush();
-        const bool idle = uring_disk_ == nullptr || uring_disk_->in_flight() == 0;
+        if (has_peers()) {
+            peers_->flush();
+        }
+        const bool idle = (uring_disk_ == nullptr || uring_disk_->in_flight() == 0) &&
+                          (!has_peers() || peers_->idle()) && (gate_ == nullptr || gate_->idle());
         if (transport_->open_connections() == 0 && idle) {
             break;
         }
@@ -133,7 +148,22 @@ base::Result<void> Loop::start() {
         uring_disk_ = disk.get();
         disk_ = std::move(disk);
     }
-    shard_ = std::make_unique<shard::Shard>(options_.shard_options, *disk_);
+    shard::ShardOptions below = options_.shard_options;
+    if (!options_.tls.key.empty()) {
+        auto tls = net::TlsContext::make(options_.tls);
+        if (!tls) {
+            return tl::unexpected(std::move(tls.error()));
+        }
+        tls_ = std::move(*tls);
+    }
+    if (options_.peers.cluster != 0) {
+        peers_ = std::make_unique<Peers>(options_.peers, *ring_, tls_.get(), now_.mono);
+        below.peer_net = peers_.get();
+    }
+    if (options_.cluster_listener >= 0) {
+        gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener, tls_.get());
+    }
+    shard_ = std::make_unique<shard::Shard>(below, *disk_);
     auto boot = shard_->start(now_);
     if (!boot) {
         refused_ = boot.error().errno_value == 0;
@@ -160,10 +190,15 @@ base::Result<void> Loop::start() {
     now_ = recovered;
     net::TransportOptions transport;
     transport.connections = &neighbours_.connections;
+    transport.admin_connections = &admin_connections_;
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now_.mono);
     front_ = std::make_unique<http::Front>(edge_, *transport_, *this, *this, now_);
     neighbours_.doorbells[self_] = ring_->doorbell_fd();
     neighbours_.foreign_doorbells[self_] = ring_->foreign_doorbell_fd();
+    // Operators are let in at once: a node that waits for others says so.
+    if (options_.admin_listener >= 0) {
+        transport_->listen(options_.admin_listener, net::Plane::admin);
+    }
     return {};
 }
 
@@ -187,6 +222,9 @@ void Loop::reap() {
 // Bytes into calls, mail into calls and answers.
 void Loop::collect() {
     front_->collect(now_);
+    if (has_peers()) {
+        collect_peers();
+    }
     for (std::uint32_t from = 0; from < neighbours_.shards; ++from) {
         if (from == self_) {
             continue;
@@ -205,6 +243,33 @@ void Loop::collect() {
             }
         }
     }
+}
+
+// What came from other nodes, for the shard to take; new connections to the loops they are for.
+void Loop::collect_peers() {
+    if (gate_ != nullptr) {
+        gate_->begin_turn(now_.mono);
+        arrivals_.clear();
+        gate_->take_arrivals(arrivals_);
+        for (const net::PeerDoor::Arrival& arrival : arrivals_) {
+            const std::uint32_t to = arrival.target;
+            if (to >= neighbours_.shards || !neighbours_.peer_sockets[to].push(arrival.socket)) {
+                ::close(arrival.socket);  // it will come again
+            } else if (const int doorbell = neighbours_.doorbells[to].load();
+                       to != self_ && doorbell >= 0) {
+                ring_->doorbell(doorbell);
+            }
+        }
+        Standing other;
+        while (gate_->next_request(other)) {
+            gate_->answer(encode_standing(options_.standing));
+        }
+    }
+    for (int socket = neighbours_.peer_sockets[self_].take(); socket >= 0;
+         socket = neighbours_.peer_sockets[self_].take()) {
+        peers_->adopt(socket);
+    }
+    peers_->begin_turn(now_.mono);
 }
 
 // Groups step, one batch goes to the log, what is committed is applied.
@@ -240,6 +305,12 @@ void Loop::respond() {
     }
     front_->finish_turn(now_);
     transport_->flush();
+    if (has_peers()) {
+        peers_->flush();
+        if (gate_ != nullptr) {
+            gate_->flush();
+        }
+    }
     if (now_.mono - published_ >= publish_every) {
         publish();
     }
@@ -283,6 +354,12 @@ base::Result<void> Loop::submit() {
 base::Instant Loop::deadline() const {
     base::Instant at = std::min(transport_->next_deadline(), front_->deadline());
     at = std::min(at, shard_->deadline());
+    if (has_peers()) {
+        at = std::min(at, peers_->deadline());
+        if (gate_ != nullptr) {
+            at = std::min(at, gate_->deadline());
+        }
+    }
     return draining_ ? std::min(at, drain_end_) : at;
 }
 
@@ -327,6 +404,7 @@ void Loop::keep_unsent(std::uint32_t to, api::Reply& reply) {
                 auto* before = std::get_if<api::Post>(&earlier->answer);
                 if (before != nullptr && earlier->id == reply.id) {
                     before->removed = post->removed;
+                    before->lost = post->lost;
                     before->closed = post->closed;
                     before->to = post->to;
                     return;
@@ -359,13 +437,21 @@ void Loop::take_over(const Config& config) {
     front_->options_changed();
 }
 
+// A node that was ready once must find its log at every later start. One that follows may know all
+// leaders before its first record is durable.
+bool Loop::may_count_ready() const {
+    const storage::Wal& wal = shard_->wal();
+    return !has_peers() || options_.shard_options.begun ||
+           (wal.counters().batches > 0 && wal.oldest_write() == base::Instant::never());
+}
+
 // What the node as a whole has come to: ready, draining, over.
 void Loop::follow_node() {
     if (const Config* config = neighbours_.config.load(std::memory_order_acquire);
         config != config_) {
         take_over(*config);
     }
-    if (!counted_ready_ && shard_->ready()) {
+    if (!counted_ready_ && shard_->ready() && may_count_ready()) {
         counted_ready_ = true;
         ++neighbours_.ready;
     }
@@ -380,6 +466,8 @@ void Loop::follow_node() {
         drain_end_ = now_.mono + config_->server.drain_timeout;
         transport_->stop_accepting();
         front_->begin_drain(now_);
+        shard_->leave();
+        hand_over_end_ = now_.mono + hand_over_max;
     }
 }
 
@@ -399,7 +487,8 @@ bool Loop::finished() {
     if (!draining_) {
         return false;
     }
-    if (!counted_drained_ && front_->drained()) {
+    if (!counted_drained_ && front_->drained() &&
+        (!has_peers() || now_.mono >= hand_over_end_ || shard_->leaders() == 0)) {
         counted_drained_ = true;
         ++neighbours_.drained;
     }
@@ -416,6 +505,9 @@ ops::HealthInput Loop::look() const {
         all.push_back(&metrics);
         input.leaderless_groups +=
             static_cast<std::uint32_t>(metrics.raft_leaderless_groups.value());
+        input.peer_links += static_cast<std::uint32_t>(metrics.peer_links_up.value() +
+                                                       metrics.peer_links_down.value());
+        input.peer_links_down += static_cast<std::uint32_t>(metrics.peer_links_down.value());
         input.streams += metrics.streams.value();
         input.connections += metrics.connections.value();
         input.live_readers +=
@@ -449,6 +541,31 @@ std::string Loop::health() {
     std::string text;
     ops::write_health(text, look());
     return text;
+}
+
+admin::NodeFacts Loop::admin_facts() {
+    publish();
+    admin::NodeFacts facts;
+    facts.cluster = options_.cluster;
+    facts.version = URSULA_VERSION;
+    facts.uptime_seconds = static_cast<std::uint64_t>(
+                               std::max<std::int64_t>(0, now_.wall.ms - options_.started_at.ms)) /
+                           1000;
+    facts.started = neighbours_.started == neighbours_.shards;
+    facts.health = look();
+    for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
+        const ops::ShardMetrics& metrics = neighbours_.metrics[i];
+        facts.appended_bytes += metrics.appended_bytes.value();
+        facts.memory_bytes += metrics.storage_memory_bytes.value();
+        facts.disk_bytes += metrics.storage_disk_bytes.value();
+    }
+    if (options_.data_directory >= 0) {
+        if (const auto space = io::space_of(options_.data_directory)) {
+            facts.has_free_bytes = true;
+            facts.free_bytes = space->free_bytes;
+        }
+    }
+    return facts;
 }
 
 std::string Loop::metrics() {
@@ -491,6 +608,7 @@ void Loop::publish() {
     metrics.sse_disconnects_lifetime.set(edge.sse_ended_lifetime);
     metrics.sse_disconnects_stream_closed.set(edge.sse_ended_closed);
     metrics.sse_disconnects_stream_deleted.set(edge.sse_ended_removed);
+    metrics.sse_disconnects_no_leader.set(edge.sse_ended_lost);
     metrics.sse_disconnects_client.set(edge.sse_ended_client);
     metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
     metrics.admission_rejects_bodies.set(edge.bodies_refused);
@@ -499,8 +617,22 @@ void Loop::publish() {
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);
     metrics.raft_groups_follower.set(shard_->group_count() - leaders);
-    metrics.raft_leaderless_groups.set(shard_->group_count() - leaders);
+    metrics.raft_leaderless_groups.set(shard_->leaderless());
     metrics.raft_elections.set(counted.elections);
+    metrics.forwards_sent.set(counted.forwards_sent);
+    metrics.forwards_taken.set(counted.forwards_taken);
+    metrics.forwards_failed.set(counted.forwards_failed);
+    metrics.raft_hand_overs.set(counted.hand_overs);
+    if (has_peers()) {
+        const PeersCounters& peers = peers_->counters();
+        metrics.peer_links_up.set(peers.links);
+        metrics.peer_links_down.set(peers.links_in_all - peers.links);
+        metrics.peer_frames_sent.set(peers.frames_sent);
+        metrics.peer_frames_received.set(peers.frames_received);
+        metrics.peer_bytes_sent.set(peers.sent_bytes);
+        metrics.peer_bytes_received.set(peers.received_bytes);
+        metrics.peer_frames_refused.set(counted.frames_refused);
+    }
     metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
     metrics.storage_disk_bytes.set(options_.directory < 0
                                        ? 0
@@ -558,6 +690,13 @@ void Loop::log_events() {
             case shard::ShardEvent::Kind::snapshot_failed:
                 base::log(base::Event::snapshot_failed, {{"shard", self_}, {"why", event.text}});
                 break;
+            case shard::ShardEvent::Kind::snapshot_installed:
+                base::log(base::Event::snapshot_installed,
+                          {{"shard", self_}, {"what", event.text}});
+                break;
+            case shard::ShardEvent::Kind::follower_reverted:
+                base::log(base::Event::follower_reverted, {{"shard", self_}, {"what", event.text}});
+                break;
             case shard::ShardEvent::Kind::disk_full:
                 ++neighbours_.full_disks;
                 base::log(base::Event::storage_full, {{"shard", self_}, {"why", event.text}});
@@ -568,9 +707,6 @@ void Loop::log_events() {
                 break;
             case shard::ShardEvent::Kind::data_damaged:
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
-                break;
-            case shard::ShardEvent::Kind::member_reverted:
-                base::log(base::Event::member_reverted, {{"shard", self_}, {"what", event.text}});
                 break;
             case shard::ShardEvent::Kind::member_is_stranger:
                 base::log(base::Event::member_is_stranger,

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "admin/facts.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "config.h"
@@ -20,8 +21,11 @@
 #include "net/transport.h"
 #include "ops/health.h"
 #include "ops/metrics.h"
+#include "peer_gate.h"
+#include "peers.h"
 #include "shard/mailbox.h"
 #include "shard/shard.h"
+#include "socket_hand_over.h"
 #include "storage/memory_disk.h"
 
 namespace ursula {
@@ -48,7 +52,8 @@ struct Neighbours {
     std::atomic<std::uint32_t> full_disks{0};  // shards that have no room to log
     base::Capacity memory;                     // of a node without a data directory
     base::Capacity connections;
-    std::atomic<std::uint64_t> served{0};  // with --stop-after
+    std::unique_ptr<SocketHandOver[]> peer_sockets;  // by the loop they are for
+    std::atomic<std::uint64_t> served{0};            // with --stop-after
     // The newest configuration; each is kept until the node ends. A loop takes over what may
     // change while it runs.
     std::atomic<const Config*> config{nullptr};
@@ -64,11 +69,19 @@ struct LoopOptions {
     shard::ShardOptions shard_options;
     http::EdgeOptions edge;
     std::vector<int> listeners;
+    int admin_listener = -1;  // of one loop; -1: none here
+    const admin::ClusterView* cluster = nullptr;
     int directory = -1;  // the shard's; -1: in memory
     io::DiskProfile disk_profile;
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
     base::WallTime started_at;
     int data_directory = -1;  // for its free space; -1: in memory
+
+    // Of a node that is one of several.
+    PeersOptions peers;         // no cluster: alone
+    net::TlsFiles tls;          // empty: peers prove nothing
+    int cluster_listener = -1;  // of the one loop that accepts for all
+    Standing standing;          // what that loop answers to other nodes' control connections
 };
 
 class Loop final : public http::CallSink, public http::NodePages {
@@ -96,6 +109,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool ready(std::string& text) override;
     std::string health() override;
     std::string metrics() override;
+    admin::NodeFacts admin_facts() override;
 
     ops::HealthInput look() const;
     void route(api::Reply& reply);
@@ -103,6 +117,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
+    void collect_peers();
+    bool has_peers() const { return peers_ != nullptr; }
+    bool may_count_ready() const;
     void take_over(const Config& config);
     void publish();
     void log_events();
@@ -117,11 +134,16 @@ class Loop final : public http::CallSink, public http::NodePages {
     const std::uint32_t self_;
     bool refused_ = false;
 
+    base::Capacity admin_connections_{base::limits::admin_connections_max};
     std::unique_ptr<net::Ring> ring_;
     std::unique_ptr<net::ReceiveBuffers> buffers_;
     std::unique_ptr<net::Transport> transport_;
     std::unique_ptr<storage::Disk> disk_;
-    io::UringDisk* uring_disk_ = nullptr;  // disk_, when there is a data directory
+    io::UringDisk* uring_disk_ = nullptr;   // disk_, when there is a data directory
+    std::unique_ptr<net::TlsContext> tls_;  // null: peers prove nothing
+    std::unique_ptr<Peers> peers_;          // null: alone
+    std::unique_ptr<PeerGate> gate_;        // on the loop with the cluster listener
+    std::vector<net::PeerDoor::Arrival> arrivals_;
     std::unique_ptr<shard::Shard> shard_;
     std::unique_ptr<http::Front> front_;
 
@@ -136,6 +158,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     bool draining_ = false;
     bool counted_drained_ = false;
     base::Instant drain_end_;
+    base::Instant hand_over_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
     base::Instant refused_log_due_{};

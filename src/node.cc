@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,12 +13,16 @@
 #include <thread>
 #include <vector>
 
+#include "admin_listener.h"
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "cluster_tls.h"
+#include "forming.h"
 #include "io/data_dir.h"
 #include "loop.h"
 #include "net/listener.h"
+#include "random_number.h"
 #include "storage/node_file.h"
 #include "systemd.h"
 
@@ -30,8 +33,10 @@ namespace limits = base::limits;
 namespace {
 
 constexpr int exit_failed = 1;
+constexpr int exit_wrong_configuration = 2;
 constexpr int exit_refused = 3;
 constexpr int port_tries = 100;  // of 10 ms
+constexpr std::int64_t certificate_days_low = 21;
 
 void say(const std::string& line) {
     const std::string text = line + "\n";
@@ -41,13 +46,6 @@ void say(const std::string& line) {
 int end_with(const std::string& why, int code) {
     say("ursula: " + why);
     return code;
-}
-
-std::uint64_t random_number() {
-    std::uint64_t value = 0;
-    while (::getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value)) {
-    }
-    return value;
 }
 
 std::vector<int> usable_cpus() {
@@ -81,7 +79,36 @@ struct Layout {
     std::uint32_t shards = 1;
     std::uint32_t groups = 1;
     storage::NodeFile node;
+    std::uint64_t boot = 0;  // of this life
 };
+
+// Whether the directory may be started with this configuration's [cluster].
+base::Result<void> check_identity(const Config& config, const std::string& path,
+                                  const storage::NodeFile& node) {
+    const std::uint32_t wanted = config.cluster.node_id;
+    if (node.cluster.stage == storage::ClusterStage::none) {
+        if (config.clustered() && node.begun && config.cluster.members.size() != 1) {
+            return base::fail(path +
+                              " holds the data of a node that was alone: a cluster of several "
+                              "begins with empty directories; start this one with itself as the "
+                              "only one of cluster.members, or give an empty storage.path");
+        }
+        return {};
+    }
+    const std::string what = path + " is the directory of node " + std::to_string(node.node.value) +
+                             " of " + cluster_name(node.cluster.id);
+    if (!config.clustered()) {
+        return base::fail(what + ": set cluster.node_id = " + std::to_string(node.node.value) +
+                          " and cluster.listen to start it");
+    }
+    if (node.node.value != wanted) {
+        return base::fail(what + ", and cluster.node_id = " + std::to_string(wanted) +
+                          ": a directory's node never changes; set cluster.node_id = " +
+                          std::to_string(node.node.value) + " or give node " +
+                          std::to_string(wanted) + " its own storage.path");
+    }
+    return {};
+}
 
 base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
                                  const io::DiskProfile& profile, std::uint32_t cpus) {
@@ -90,6 +117,8 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         config.server.shards != 0 ? config.server.shards : std::min(cpus, limits::shards_max);
     layout.groups = config.cluster.groups;
     layout.shards = std::min(layout.shards, layout.groups);
+    const base::NodeId own(config.clustered() ? config.cluster.node_id : 1);
+    layout.node.node = own;
     if (directory == nullptr) {
         return layout;
     }
@@ -99,7 +128,6 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         return tl::unexpected(std::move(found.error()));
     }
     if (*found == storage::NodeFileFound::absent) {
-        layout.node.node = base::NodeId(1);
         layout.node.salt = random_number();
         layout.node.shards = layout.shards;
         layout.node.groups = layout.groups;
@@ -123,9 +151,29 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
             "set it to " +
             std::to_string(layout.node.groups));
     }
+    TRY(check_identity(config, directory->path(), layout.node));
+    if (layout.node.node != own) {
+        layout.node.node = own;  // nobody knows it yet
+        TRY(storage::store_node_file(root, layout.node));
+    }
     layout.shards = layout.node.shards;
     layout.groups = layout.node.groups;
     return layout;
+}
+
+// What the admin plane shows of the cluster; a node that is alone is where its clients are.
+admin::ClusterView cluster_of(const Config& config, const storage::NodeFile& node,
+                              const std::string& url) {
+    admin::ClusterView view;
+    view.self = node.node.value == 0 ? base::NodeId(1) : node.node;
+    view.name = config.clustered() ? config.cluster.name : std::string();
+    for (const storage::ClusterMember& member : node.cluster.members) {
+        view.nodes.push_back({member.id, member.address, member.client});
+    }
+    if (view.nodes.empty()) {
+        view.nodes.push_back({view.self, url.substr(url.find("//") + 2), url});
+    }
+    return view;
 }
 
 struct Listening {
@@ -134,18 +182,23 @@ struct Listening {
     std::string others;
 };
 
+// A server that was just killed keeps its port until the kernel has taken its ring apart.
+base::Result<net::Listeners> open_patiently(const ListenAddress& address, std::uint32_t count) {
+    auto opened = net::open_listeners({address.host, address.port}, count);
+    for (int tries = 0; !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries;
+         ++tries) {
+        const timespec pause{0, 10'000'000};
+        ::nanosleep(&pause, nullptr);
+        opened = net::open_listeners({address.host, address.port}, count);
+    }
+    return opened;
+}
+
 base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
     Listening listening;
     listening.by_shard.resize(shards);
     for (const ListenAddress& address : config.server.listen) {
-        auto opened = net::open_listeners({address.host, address.port}, shards);
-        // A server that was just killed keeps its port until the kernel has taken its ring apart.
-        for (int tries = 0;
-             !opened && opened.error().errno_value == EADDRINUSE && tries < port_tries; ++tries) {
-            const timespec pause{0, 10'000'000};
-            ::nanosleep(&pause, nullptr);
-            opened = net::open_listeners({address.host, address.port}, shards);
-        }
+        auto opened = open_patiently(address, shards);
         if (!opened) {
             return tl::unexpected(std::move(opened.error()));
         }
@@ -158,6 +211,73 @@ base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
             (listening.url.empty() ? "http://" : " http://") + real.text();
     }
     return listening;
+}
+
+ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
+    ClusterPlan plan;
+    plan.name = config.cluster.name;
+    plan.groups = groups;
+    for (const Config::Member& member : config.cluster.members) {
+        plan.members.push_back({base::NodeId(member.id), member.address.text(), member.client});
+    }
+    return plan;
+}
+
+// What the node proves itself with, and a context of it for this thread; empty without TLS.
+struct Tls {
+    net::TlsFiles files;
+    std::unique_ptr<net::TlsContext> context;
+};
+
+base::Result<Tls> open_tls(const Config& config, std::int64_t now_s) {
+    Tls tls;
+    auto files = load_tls_files(config.storage.path);
+    if (!files) {
+        return tl::unexpected(std::move(files.error()));
+    }
+    tls.files = std::move(*files);
+    if (tls.files.key.empty()) {
+        if (!config.cluster.listen.front().loopback()) {
+            base::log(base::Event::cluster_plain,
+                      {{"listen", config.cluster.listen.front().text()}});
+        }
+        return tls;
+    }
+    auto context = net::TlsContext::make(tls.files);
+    if (!context) {
+        context.error().message = config.storage.path + "/tls: " + context.error().message;
+        return tl::unexpected(std::move(context.error()));
+    }
+    tls.context = std::move(*context);
+    TRY(check_tls_identity(tls.context->own_identity(), config));
+    const std::int64_t days = (tls.context->expires_at() - now_s) / (24 * 3600);
+    base::log(
+        days < certificate_days_low ? base::Event::cluster_tls_ends : base::Event::cluster_tls,
+        {{"days", days}});
+    return tls;
+}
+
+// Until the directory's node is one of a formed cluster.
+base::Result<FormingEnd> find_cluster(const Config& config, const io::DataDir& directory,
+                                      const io::DiskProfile& profile, Layout& layout, int listener,
+                                      net::TlsContext* tls, const sigset_t& signals) {
+    if (layout.node.cluster.stage == storage::ClusterStage::formed) {
+        return FormingEnd::formed;
+    }
+    if (config.cluster.members.empty()) {
+        return base::fail(directory.path() +
+                          " belongs to no cluster yet and cluster.members names none: write the "
+                          "members there, the same on all of them");
+    }
+    // Nobody's start shall hang on the others'.
+    tell_systemd("READY=1\nSTATUS=waiting for the other members of the cluster");
+    FormingOptions options;
+    options.plan = plan_of(config, layout.groups);
+    options.listener = listener;
+    options.tls = tls;
+    options.signals = &signals;
+    io::UringDisk root(directory.directory(), profile);
+    return form_cluster(options, root, layout.node);
 }
 
 void ring_all(Neighbours& neighbours) {
@@ -178,11 +298,12 @@ class Supervisor {
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
-        while (neighbours_.ready.load() < neighbours_.shards) {
+        for (int polls = 0; neighbours_.ready.load() < neighbours_.shards; ++polls) {
             if (neighbours_.stopping || neighbours_.draining) {
                 return false;
             }
-            if (poll_signal(2)) {
+            // A majority may be long in coming.
+            if (poll_signal(polls < 500 ? 2 : 50)) {
                 ask_to_stop();
                 neighbours_.stopping = true;
                 return false;
@@ -265,6 +386,22 @@ class Supervisor {
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
+// Where each member's clients are, or nothing as long as one of them does not say.
+std::vector<http::ClientUrl> client_urls_of(const std::vector<storage::ClusterMember>& members) {
+    std::vector<http::ClientUrl> urls;
+    for (const storage::ClusterMember& member : members) {
+        if (member.client.empty()) {
+            return {};
+        }
+        std::string url = member.client;
+        while (url.ends_with('/')) {
+            url.pop_back();
+        }
+        urls.push_back({member.id, url});
+    }
+    return urls;
+}
+
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
@@ -273,8 +410,27 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     below.id = shard;
     below.shards = layout.shards;
     below.groups = layout.groups;
-    below.node = base::NodeId(1);
+    below.node = layout.node.node;
     below.table_key = key;
+    if (config.clustered()) {
+        for (const storage::ClusterMember& member : layout.node.cluster.members) {
+            below.founders.push_back(
+                {member.id, member.shards, member.incarnation, member.address, member.client});
+        }
+        below.cluster = layout.node.cluster.id;
+        below.incarnation = layout.node.incarnation();
+        below.boot = layout.boot;
+        below.spread_leaders = true;
+        PeersOptions& peers = options.peers;
+        peers.node = layout.node.node;
+        peers.shard = shard;
+        peers.shards = layout.shards;
+        peers.groups = layout.groups;
+        peers.cluster = layout.node.cluster.id;
+        peers.incarnation = layout.node.incarnation();
+        peers.boot = layout.boot;
+        peers.random_seed = random_number();
+    }
     if (config.in_memory()) {
         below.memory_capacity = &neighbours.memory;
     } else {
@@ -289,6 +445,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.groups = layout.groups;
     edge.table_key = key;
     edge.random_seed = random_number();
+    edge.client_urls = client_urls_of(layout.node.cluster.members);
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
@@ -354,10 +511,40 @@ int run_node(const CommandLine& line) {
         return end_with(layout.error().message,
                         layout.error().errno_value == 0 ? exit_refused : exit_failed);
     }
+    layout->boot = random_number();
+    int cluster_listener = -1;
+    Tls tls;
+    if (config.clustered()) {
+        auto opened_tls = open_tls(config, started.tv_sec);
+        if (!opened_tls) {
+            return end_with(opened_tls.error().message, exit_wrong_configuration);
+        }
+        tls = std::move(*opened_tls);
+        auto opened = open_patiently(config.cluster.listen.front(), 1);
+        if (!opened) {
+            return end_with(opened.error().message, exit_failed);
+        }
+        cluster_listener = opened->sockets.front();
+        auto found = find_cluster(config, *directory, profile, *layout, cluster_listener,
+                                  tls.context.get(), signals);
+        if (!found) {
+            return end_with(found.error().message,
+                            found.error().errno_value == 0 ? exit_refused : exit_failed);
+        }
+        if (*found == FormingEnd::stopped) {
+            base::log(base::Event::server_stopped, {});
+            return 0;
+        }
+    }
     auto listening = open_all(config, layout->shards);
     if (!listening) {
         return end_with(listening.error().message, exit_failed);
     }
+    auto admin = open_admin_listener(config.server.admin_listen, config.storage.path);
+    if (!admin) {
+        return end_with(admin.error().message, exit_failed);
+    }
+    const admin::ClusterView cluster = cluster_of(config, layout->node, listening->url);
     if (layout->shards > cpus.size()) {
         base::log(base::Event::shards_share_cpus,
                   {{"shards", layout->shards}, {"cpus", cpus.size()}});
@@ -365,6 +552,7 @@ int run_node(const CommandLine& line) {
     base::log(base::Event::server_starting,
               {{"version", URSULA_VERSION},
                {"listen", listening->url},
+               {"admin", admin->where},
                {"data_dir", config.in_memory() ? "none" : config.storage.path.c_str()},
                {"shards", layout->shards},
                {"groups", layout->groups}});
@@ -383,7 +571,14 @@ int run_node(const CommandLine& line) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
         options.cpu = config.server.pin ? cpus[i % cpus.size()] : -1;
         options.listeners = listening->by_shard[i];
+        options.admin_listener = i == 0 ? admin->socket() : -1;
+        options.cluster = &cluster;
         options.disk_profile = profile;
+        options.tls = tls.files;
+        if (i == 0 && config.clustered()) {
+            options.cluster_listener = cluster_listener;
+            options.standing = standing_of(layout->node, plan_of(config, layout->groups).hash());
+        }
         options.stop_after = line.stop_after;
         if (line.snapshot_after != 0) {
             options.shard_options.snapshot_log_bytes = line.snapshot_after;
@@ -450,6 +645,10 @@ int run_node(const CommandLine& line) {
         for (const int socket : sockets) {
             ::close(socket);
         }
+    }
+    admin->close();
+    if (cluster_listener >= 0) {
+        ::close(cluster_listener);
     }
     base::log(base::Event::server_stopped, {});
     return 0;

@@ -92,12 +92,15 @@ struct GroupLog {
     base::LogIndex emitted_end;
     base::LogIndex pending;  // entry whose pieces are not all emitted
     std::uint64_t cuts = 0;  // truncations and restarts, those that a later one took in included
+    std::uint64_t cuts_durable = 0;
     const Batch* mark_batch = nullptr;
     std::uint32_t mark = 0;  // in mark_batch->marks
     // As submitted: what the next head says.
     GroupItem submitted;
     // Recycling.
     base::LogIndex covered;
+    base::LogIndex forgotten;          // at most covered: nobody needs entries up to here
+    std::uint64_t payload_wanted = 0;  // payload of earlier tickets is dead, or its segment is live
     bool live_known = true;
     std::vector<SegmentId> live;  // segments its durable snapshot names, sorted
 };

@@ -8,10 +8,14 @@
 #include <memory>
 
 #include "base/crc32c.h"
+#include "base/limits.h"
+#include "base/siphash.h"
 #include "base/wire.h"
 #include "storage/staging.h"
 
 namespace ursula::storage {
+
+namespace limits = base::limits;
 
 namespace {
 
@@ -24,12 +28,23 @@ namespace {
 //   groups       24   4
 //   name length  28   4
 //   salt         32   8
-//   zero         40  24
+//   begun        40   4   0 or 1
+//   cluster      44   4   length of the cluster's record, 0 without one
+//   checksum     48   4   of the cluster's record
+//   zero         52  12
 //   created by   64  64
+//   cluster     128       record (format 2):
+//     id 8, stage 4, members 4; per member: node 4, shards 4, incarnation 8, 2 + address,
+//     2 + client URL
 constexpr std::uint64_t node_magic = 0x31656c6966727255;  // "Urrfile1"
 constexpr std::size_t slot_bytes = node_file_bytes / 2;
 constexpr std::size_t record_bytes = 128;
 constexpr std::size_t created_by_max = 64;
+constexpr std::uint32_t format_alone = 1;
+constexpr std::size_t cluster_bytes_max = slot_bytes - record_bytes;
+static_assert(16 + limits::cluster_members_max *
+                       (20 + limits::member_address_bytes_max + limits::member_url_bytes_max) <=
+              cluster_bytes_max);
 
 bool decode_slot(base::Bytes slot, NodeFile& out) {
     const std::byte* at = slot.data();
@@ -46,7 +61,17 @@ bool decode_slot(base::Bytes slot, NodeFile& out) {
     const std::size_t length =
         std::min<std::size_t>(base::load<std::uint32_t>(at + 28), created_by_max);
     out.created_by = std::string(base::as_text({at + 64, length}));
-    return true;
+    out.cluster = {};
+    const std::size_t cluster_length = base::load<std::uint32_t>(at + 44);
+    if (out.format < data_format_version || cluster_length == 0) {
+        return true;
+    }
+    if (cluster_length > cluster_bytes_max) {
+        return false;
+    }
+    const base::Bytes cluster(at + record_bytes, cluster_length);
+    return base::load<std::uint32_t>(at + 48) == base::crc32c(cluster) &&
+           decode_cluster_record(cluster, out.cluster);
 }
 
 base::Error disk_error(const DiskOp& op) {
@@ -64,12 +89,70 @@ std::uint64_t NodeFile::shard_salt(base::ShardId shard) const {
     return (salt ^ (low << 32 | low)) * 0x9e3779b97f4a7c15u + shard.value;
 }
 
+std::uint64_t NodeFile::incarnation() const {
+    return base::siphash({salt, ~salt}, base::as_bytes("incarnation"));
+}
+
+std::vector<std::byte> encode_cluster_record(const ClusterRecord& record) {
+    std::vector<std::byte> bytes(cluster_bytes_max);
+    base::WireWriter out(bytes);
+    out.put(record.id);
+    out.put(static_cast<std::uint32_t>(record.stage));
+    out.put(static_cast<std::uint32_t>(record.members.size()));
+    for (const ClusterMember& member : record.members) {
+        out.put(member.id.value);
+        out.put(member.shards);
+        out.put(member.incarnation);
+        out.put(static_cast<std::uint16_t>(member.address.size()));
+        out.put_text(member.address);
+        out.put(static_cast<std::uint16_t>(member.client.size()));
+        out.put_text(member.client);
+    }
+    bytes.resize(out.used());
+    return bytes;
+}
+
+bool decode_cluster_record(base::Bytes bytes, ClusterRecord& out) {
+    base::WireReader in(bytes);
+    out = {};
+    out.id = in.get<std::uint64_t>();
+    const auto stage = in.get<std::uint32_t>();
+    const auto count = in.get<std::uint32_t>();
+    if (!in.ok() || stage > static_cast<std::uint32_t>(ClusterStage::formed) ||
+        count > limits::cluster_members_max) {
+        return false;
+    }
+    out.stage = static_cast<ClusterStage>(stage);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        ClusterMember member;
+        member.id = base::NodeId(in.get<std::uint32_t>());
+        member.shards = in.get<std::uint32_t>();
+        member.incarnation = in.get<std::uint64_t>();
+        const std::size_t address = in.get<std::uint16_t>();
+        member.address = std::string(in.get_text(address));
+        const std::size_t client = in.get<std::uint16_t>();
+        member.client = std::string(in.get_text(client));
+        const bool rises = out.members.empty() || out.members.back().id < member.id;
+        if (!in.ok() || !rises || member.id.value == 0 || member.id.value > limits::node_id_max ||
+            member.shards == 0 || member.shards > limits::shards_max ||
+            address > limits::member_address_bytes_max || client > limits::member_url_bytes_max) {
+            return false;
+        }
+        out.members.push_back(std::move(member));
+    }
+    const bool none = out.stage == ClusterStage::none;
+    return in.left() == 0 && none == (out.id == 0) && none == out.members.empty();
+}
+
 void encode_node_file(const NodeFile& file, base::MutableBytes out) {
     VERIFY(out.size() == node_file_bytes && file.created_by.size() <= created_by_max);
     std::memset(out.data(), 0, out.size());
     std::byte* at = out.data();
     base::store(at, node_magic);
-    base::store(at + 12, file.format);
+    const bool alone = file.cluster.stage == ClusterStage::none;
+    base::store(at + 12, file.format <= data_format_version
+                             ? (alone ? format_alone : data_format_version)
+                             : file.format);
     base::store(at + 16, file.node.value);
     base::store(at + 20, file.shards);
     base::store(at + 24, file.groups);
@@ -77,6 +160,12 @@ void encode_node_file(const NodeFile& file, base::MutableBytes out) {
     base::store(at + 32, file.salt);
     base::store(at + 40, static_cast<std::uint32_t>(file.begun ? 1 : 0));
     base::copy_bytes(at + 64, base::as_bytes(file.created_by));
+    if (!alone) {
+        const std::vector<std::byte> cluster = encode_cluster_record(file.cluster);
+        base::store(at + 44, static_cast<std::uint32_t>(cluster.size()));
+        base::store(at + 48, base::crc32c(cluster));
+        base::copy_bytes(at + record_bytes, cluster);
+    }
     base::store(at + 8, base::crc32c({at + 12, record_bytes - 12}));
     std::memcpy(at + slot_bytes, at, slot_bytes);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
@@ -13,7 +14,35 @@
 
 namespace ursula::storage {
 
-constexpr std::uint32_t data_format_version = 1;  // of the whole directory; a newer one is refused
+// Of the whole directory; a newer one is refused. 2: the node is one of a cluster; a directory of a
+// node alone stays 1, which earlier versions open.
+constexpr std::uint32_t data_format_version = 2;
+
+// How far the cluster that this node belongs to has come (src/formation.h).
+enum class ClusterStage : std::uint32_t {
+    none,     // of no cluster: alone, or waiting for one
+    forming,  // a cluster was proposed to it; nobody may vote
+    formed,
+};
+
+// A node of the cluster as the directory remembers it.
+struct ClusterMember {
+    base::NodeId id;
+    std::uint32_t shards = 0;
+    std::uint64_t incarnation = 0;  // NodeFile::incarnation of its directory
+    std::string address;            // numeric, with its port, where its peers reach it
+    std::string client;             // URL where clients do
+
+    bool operator==(const ClusterMember&) const = default;
+};
+
+struct ClusterRecord {
+    ClusterStage stage = ClusterStage::none;
+    std::uint64_t id = 0;                // random; 0 while stage is none
+    std::vector<ClusterMember> members;  // by rising id
+
+    bool operator==(const ClusterRecord&) const = default;
+};
 
 struct NodeFile {
     std::uint32_t format = data_format_version;
@@ -25,9 +54,12 @@ struct NodeFile {
     // Every shard has had its log: one without is not a first start, it has lost it.
     bool begun = false;
     std::string created_by;  // program version, at most 64 bytes
+    ClusterRecord cluster;
 
     // The salt of one shard's log and snapshots.
     std::uint64_t shard_salt(base::ShardId shard) const;
+    // Names this directory to other nodes: an emptied one has another. Says nothing of the salt.
+    std::uint64_t incarnation() const;
 };
 
 enum class NodeFileFound : std::uint8_t { absent, present };
@@ -43,6 +75,11 @@ base::Result<void> store_node_file(Disk& root, const NodeFile& file);
 constexpr std::size_t node_file_bytes = 8192;
 void encode_node_file(const NodeFile& file, base::MutableBytes out);
 base::Result<NodeFile> decode_node_file(base::Bytes bytes);
+
+// A cluster's record as bytes, as it lies in the file and goes over the wire; the reader checks
+// every bound and order. False: it is none.
+std::vector<std::byte> encode_cluster_record(const ClusterRecord& record);
+bool decode_cluster_record(base::Bytes bytes, ClusterRecord& out);
 
 constexpr std::string_view node_file_name = "node";
 

@@ -548,6 +548,8 @@ class Recovery {
                     truncate(record.group, group, base::LogIndex{1});
                     group.end = record.index;
                     break;
+                case RecordKind::payload:
+                    break;  // named by a snapshot, or nothing
                 case RecordKind::groups:
                 case RecordKind::segments:
                 case RecordKind::retire:

@@ -29,8 +29,9 @@ struct Segment {
     std::uint64_t last_sequence = 0;
     std::uint32_t last_checksum = 0;
     std::vector<std::pair<base::GroupId, base::LogIndex>>
-        highest;                    // per group, highest index of any record in it
-    std::uint32_t live_groups = 0;  // whose snapshots name it
+        highest;                            // per group, highest index of any record in it
+    std::uint32_t live_groups = 0;          // whose snapshots name it
+    std::vector<base::GroupId> payload_of;  // that no snapshot names yet
     std::uint32_t readers = 0;
     bool retiring = false;       // its retire record is staged
     bool retire_placed = false;  // and has its place in the log: heads behind it do not list it

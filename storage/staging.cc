@@ -80,6 +80,7 @@ Batch* BatchPool::open() {
     batch->references = 1;
     batch->marks.clear();
     batch->pieces.clear();
+    batch->payloads.clear();
     batch->retires.clear();
     batch->segment = SegmentId{};
     batch->complete = false;

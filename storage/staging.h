@@ -53,11 +53,19 @@ struct Mark {
     base::NodeId vote;
     base::LogIndex end;
     base::LogIndex pending;
-    base::LogIndex highest;  // of any record of the group in this batch
+    base::LogIndex highest;      // of any record of the group in this batch
+    std::uint64_t cuts_all = 0;  // the newest cut in it, or before it
 };
 
 struct PieceRef {
     LargeBody* body = nullptr;
+    std::uint32_t offset = 0;  // in the batch
+    std::uint32_t size = 0;
+};
+
+struct PayloadRef {
+    base::GroupId group;
+    std::uint64_t ticket = 0;
     std::uint32_t offset = 0;  // in the batch
     std::uint32_t size = 0;
 };
@@ -81,6 +89,7 @@ struct Batch {
     std::uint32_t references = 0;  // entries not released, plus one until durable
     std::vector<Mark> marks;
     std::vector<PieceRef> pieces;
+    std::vector<PayloadRef> payloads;
     std::vector<SegmentId> retires;
     // From submission on:
     SegmentId segment;

@@ -51,8 +51,15 @@ class WalCore final : public DiskUser {
     void release(base::GroupId group, base::LogIndex through);
     void locate(base::GroupId group, base::LogIndex index, std::size_t offset, std::size_t size,
                 std::vector<Location>& out) const;
-    void covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live);
+    void covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live,
+                 base::LogIndex forgotten);
+    void forget(base::GroupId group, base::LogIndex through);
+    bool is_kept(const Segment& segment) const;
+    bool cuts_durable(base::GroupId group) const;
+    std::uint64_t stage_payload(base::GroupId group, base::Bytes bytes, std::uint32_t crc);
+    void release_payload(base::GroupId group);
 
+    std::vector<PayloadPlaced> placed_;
     std::size_t staged_bytes_ = 0;
     std::vector<Persisted> persisted_;
     std::vector<Batch*> in_flight_;  // oldest first; at most two
@@ -124,6 +131,7 @@ class WalCore final : public DiskUser {
     std::uint64_t head_sequence_ = 0;       // of the current segment's head
     base::Instant idle_since_{};
     bool recycle_check_ = false;
+    std::uint64_t next_payload_ = 1;
     std::size_t live_unknown_ =
         0;  // groups started with a snapshot whose locations covered() has not told yet
 };
@@ -180,6 +188,7 @@ base::Result<void> WalCore::start(RecoveredLog&& recovered) {
         log.end = boot.last.index;
         log.emitted_end = log.end;
         log.covered = boot.snapshot.index;
+        log.forgotten = boot.snapshot.index;
         log.live_known = boot.snapshot.index.value == 0;
         live_unknown_ += log.live_known ? 0 : 1;
         log.slots.begin_at(log.end.next());
@@ -312,6 +321,7 @@ Mark& WalCore::mark(Batch& batch, GroupLog& log, base::GroupId group) {
     fresh.vote = log.vote;
     fresh.end = log.emitted_end;
     fresh.pending = log.pending;
+    fresh.cuts_all = log.cuts;
     batch.marks.push_back(fresh);
     return batch.marks.back();
 }
@@ -455,6 +465,7 @@ void WalCore::emit_truncate(GroupLog& log, base::GroupId group, base::LogIndex f
     log.pending = base::LogIndex{};
     ++log.cuts;
     Mark& now = mark(batch, log, group);
+    now.cuts_all = log.cuts;
     now.end = log.emitted_end;
     now.pending = log.pending;
 }
@@ -471,6 +482,7 @@ void WalCore::emit_restart(GroupLog& log, base::GroupId group, base::EntryId bas
     log.pending = base::LogIndex{};
     ++log.cuts;
     Mark& now = mark(batch, log, group);
+    now.cuts_all = log.cuts;
     now.end = log.emitted_end;
     now.pending = log.pending;
 }
@@ -802,6 +814,13 @@ void WalCore::place(Batch& batch, Segment& segment, std::uint32_t position) {
     for (const SegmentId id : batch.retires) {
         segments_.find(id)->retire_placed = true;
     }
+    for (const PayloadRef& payload : batch.payloads) {
+        std::vector<base::GroupId>& of = segment.payload_of;
+        if (payload.ticket >= log_of(payload.group).payload_wanted &&
+            std::find(of.begin(), of.end(), payload.group) == of.end()) {
+            of.push_back(payload.group);
+        }
+    }
     for (const Mark& from : batch.marks) {
         GroupLog& log = log_of(from.group);
         log.submitted = {from.group, from.vote, from.term, from.end, from.pending};
@@ -872,6 +891,7 @@ void WalCore::batch_durable(Batch& batch, base::Instant now) {
         if (log.mark_batch == &batch) {
             log.mark_batch = nullptr;
         }
+        log.cuts_durable = std::max(log.cuts_durable, from.cuts_all);
         if (from.has_entries || from.has_hard_state) {
             Persisted durable;
             durable.group = from.group;
@@ -884,6 +904,12 @@ void WalCore::batch_durable(Batch& batch, base::Instant now) {
             persisted_.push_back(durable);
         }
     }
+    for (const PayloadRef& payload : batch.payloads) {
+        placed_.push_back({payload.group,
+                           payload.ticket,
+                           {batch.segment, batch.position + payload.offset, payload.size}});
+    }
+    batch.payloads.clear();
     for (const SegmentId segment : batch.retires) {
         segments_.retired(segment);
     }
@@ -942,10 +968,11 @@ void WalCore::locate(base::GroupId group, base::LogIndex index, std::size_t offs
 
 // --- recycling ---
 
-void WalCore::covered(base::GroupId group, base::LogIndex through,
-                      std::span<const SegmentId> live) {
+void WalCore::covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live,
+                      base::LogIndex forgotten) {
     GroupLog& log = log_of(group);
     log.covered = std::max(log.covered, through);
+    log.forgotten = std::max(log.forgotten, forgotten);
     if (!log.live_known) {
         log.live_known = true;
         --live_unknown_;
@@ -973,7 +1000,7 @@ void WalCore::stage_retires() {
     recycle_check_ = false;
     for (const std::unique_ptr<Segment>& segment : segments_.all()) {
         if (segment.get() == &segments_.current() || segment->retiring ||
-            segment->live_groups > 0) {
+            segment->live_groups > 0 || !segment->payload_of.empty()) {
             continue;
         }
         if (segment->readers > 0) {
@@ -982,7 +1009,7 @@ void WalCore::stage_retires() {
         }
         const bool needed = std::any_of(
             segment->highest.begin(), segment->highest.end(),
-            [&](const auto& pair) { return pair.second > groups_[pair.first.value].covered; });
+            [&](const auto& pair) { return pair.second > groups_[pair.first.value].forgotten; });
         if (needed) {
             continue;
         }
@@ -994,6 +1021,62 @@ void WalCore::stage_retires() {
         batch.retires.push_back(segment->id);
         segment->retiring = true;
     }
+}
+
+void WalCore::forget(base::GroupId group, base::LogIndex through) {
+    GroupLog& log = log_of(group);
+    VERIFY(through <= log.covered);
+    log.forgotten = std::max(log.forgotten, through);
+    recycle_check_ = true;
+}
+
+// Whether nothing but followers may need the segment's entries.
+bool WalCore::is_kept(const Segment& segment) const {
+    bool kept = false;
+    for (const auto& [group, highest] : segment.highest) {
+        const GroupLog& log = groups_[group.value];
+        if (highest > log.covered) {
+            return false;
+        }
+        kept = kept || highest > log.forgotten;
+    }
+    return kept && !segment.retiring;
+}
+
+// --- payload beside the log ---
+
+bool WalCore::cuts_durable(base::GroupId group) const {
+    const GroupLog& log = log_of(group);
+    return log.cuts_durable == log.cuts &&
+           std::none_of(log.deferred.begin(), log.deferred.end(),
+                        [](const Deferred& item) { return item.kind == Deferred::Kind::truncate; });
+}
+
+std::uint64_t WalCore::stage_payload(base::GroupId group, base::Bytes bytes, std::uint32_t crc) {
+    VERIFY(!open_.active && !bytes.empty() && bytes.size() <= options_.piece_bytes_max);
+    const auto size = static_cast<std::uint32_t>(bytes.size());
+    Batch& batch = room_for(record_header_bytes + size);
+    RecordHeader header;
+    header.kind = RecordKind::payload;
+    header.length = size;
+    header.group = group;
+    header.body_crc = crc;
+    const std::uint32_t offset = batch.used + record_header_bytes;
+    std::byte* at = add_record(batch, header);
+    base::copy_bytes(batch.at + offset, bytes);
+    seal_record_header(batch, at, record_header_bytes);
+    batch.payloads.push_back({group, next_payload_, offset, size});
+    batch.counted += size;
+    staged_bytes_ += size;
+    return next_payload_++;
+}
+
+void WalCore::release_payload(base::GroupId group) {
+    log_of(group).payload_wanted = next_payload_;
+    for (const std::unique_ptr<Segment>& segment : segments_.all()) {
+        std::erase(segment->payload_of, group);
+    }
+    recycle_check_ = true;
 }
 
 // --- Wal: the public face ---
@@ -1069,7 +1152,46 @@ void Wal::take_reads(std::vector<ReadRequest*>& done) {
     core_->segments_.take_reads(done);
 }
 void Wal::covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live) {
-    core_->covered(group, through, live);
+    core_->covered(group, through, live, through);
+}
+void Wal::covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live,
+                  base::LogIndex forgotten) {
+    core_->covered(group, through, live, forgotten);
+}
+void Wal::forget(base::GroupId group, base::LogIndex through) {
+    core_->forget(group, through);
+}
+std::uint64_t Wal::kept_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const std::unique_ptr<Segment>& segment : core_->segments_.all()) {
+        bytes += core_->is_kept(*segment) ? segment->end : 0;
+    }
+    return bytes;
+}
+void Wal::oldest_kept(std::vector<std::pair<base::GroupId, base::LogIndex>>& out) const {
+    for (const std::unique_ptr<Segment>& segment : core_->segments_.all()) {
+        if (core_->is_kept(*segment)) {
+            for (const auto& [group, highest] : segment->highest) {
+                if (highest > core_->groups_[group.value].forgotten) {
+                    out.emplace_back(group, highest);
+                }
+            }
+            return;
+        }
+    }
+}
+bool Wal::cuts_durable(base::GroupId group) const {
+    return core_->cuts_durable(group);
+}
+std::uint64_t Wal::stage_payload(base::GroupId group, base::Bytes bytes, std::uint32_t crc) {
+    return core_->stage_payload(group, bytes, crc);
+}
+void Wal::take_payloads(std::vector<PayloadPlaced>& out) {
+    out.insert(out.end(), core_->placed_.begin(), core_->placed_.end());
+    core_->placed_.clear();
+}
+void Wal::release_payload(base::GroupId group) {
+    core_->release_payload(group);
 }
 bool Wal::has_segment(SegmentId segment) const {
     return core_->segments_.find(segment) != nullptr;

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -54,6 +55,13 @@ struct Persisted {
     bool has_hard_state = false;
     base::Term term;  // has_hard_state: this vote of this term is durable
     base::NodeId vote;
+};
+
+// Bytes of stage_payload() that are durable, and where they are.
+struct PayloadPlaced {
+    base::GroupId group;
+    std::uint64_t ticket = 0;
+    Location location;
 };
 
 struct WalOptions {
@@ -117,6 +125,17 @@ class Wal final {
     void stage_truncate(base::GroupId group, base::LogIndex from);
     // A snapshot at `base` replaced the group's log: the next entry is base.index + 1.
     void stage_restart(base::GroupId group, base::EntryId base);
+    // Whether every truncation and restart of the group that was staged is on disk.
+    bool cuts_durable(base::GroupId group) const;
+    // Payload that came beside the log (of a snapshot being fetched), at most piece_bytes_max; the
+    // ticket, which rises, tells in take_payloads() when it is durable. Recovery knows nothing of
+    // it: it counts once a durable snapshot names its location. Until release_payload() its segment
+    // is not recycled.
+    std::uint64_t stage_payload(base::GroupId group, base::Bytes bytes, std::uint32_t crc);
+    // Appends what became durable since the last call, in the order of staging.
+    void take_payloads(std::vector<PayloadPlaced>& out);
+    // All payload staged for the group so far is named by covered() now, or not wanted any more.
+    void release_payload(base::GroupId group);
     // Staged and not yet durable. The shard refuses appends (503) from limits::wal_staged_bytes_max
     // on.
     std::size_t staged_bytes() const;
@@ -154,6 +173,15 @@ class Wal final {
     // states and log ends) is durable. After a restart nothing is recycled before this was told
     // once for each group that started with a snapshot.
     void covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live);
+    // As that, but entries behind `forgotten` stay for followers until forget() says otherwise.
+    void covered(base::GroupId group, base::LogIndex through, std::span<const SegmentId> live,
+                 base::LogIndex forgotten);
+    // Nobody needs the group's entries up to here, which are covered.
+    void forget(base::GroupId group, base::LogIndex through);
+    // Log bytes that only followers may still need: covered and not forgotten.
+    std::uint64_t kept_bytes() const;
+    // Of the oldest segment with such bytes: which groups have them, and through which entry.
+    void oldest_kept(std::vector<std::pair<base::GroupId, base::LogIndex>>& out) const;
     bool has_segment(SegmentId segment) const;
     // Log bytes newer than the group's last covered() index, over all groups: what a restart has to
     // read.

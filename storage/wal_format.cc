@@ -187,7 +187,7 @@ bool RecordCursor::next(RecordHeader& header, base::Bytes& body) {
     header.kind = static_cast<RecordKind>(kind);
     const std::uint32_t header_size = header.header_bytes();
     header.length = load<std::uint32_t>(at + 4);
-    if (kind < 1 || kind > static_cast<std::uint8_t>(RecordKind::retire) ||
+    if (kind < 1 || kind > static_cast<std::uint8_t>(RecordKind::payload) ||
         start + header_size + header.length > size) {
         bad_ = true;
         return false;

@@ -18,7 +18,8 @@
 //   segment header   at  size
 //     magic            0     8   segment_magic
 //     checksum         8     4   salted crc of [12, 64)
-//     version         12     4   wal_format_version; a newer one is refused
+//     version         12     4   wal_format_version; a newer one is refused, an older one read
+//                                (version 1 has no payload records)
 //     salt            16     8   of the shard
 //     segment         24     4   this segment's number
 //     alignment       28     4   block: batches begin on its multiples
@@ -72,6 +73,9 @@
 //     renamed to a new number)
 //                                 only after this record is durable, so a file that is missing
 //                                 without it is damage
+//     9 payload       bytes       {group}: payload that came with a snapshot, not with an entry. It
+//     counts
+//                                 only where a snapshot's location index names it
 //
 // SALT. A salted crc starts from the crc of {shard salt, segment, position of the header}: a stale,
 // recycled or misdirected header never validates. Record headers and bodies need none: they count
@@ -110,7 +114,7 @@ namespace ursula::storage {
 
 constexpr std::uint64_t segment_magic = 0x31776c6177727255;  // "Urrwalw1"
 constexpr std::uint32_t batch_magic = 0x68637462;            // "btch"
-constexpr std::uint32_t wal_format_version = 1;
+constexpr std::uint32_t wal_format_version = 2;
 constexpr std::uint32_t segment_header_bytes = 64;
 constexpr std::uint32_t batch_header_bytes = 48;
 constexpr std::uint32_t record_header_bytes = 32;
@@ -128,6 +132,7 @@ enum class RecordKind : std::uint8_t {
     groups = 6,
     segments = 7,
     retire = 8,
+    payload = 9,
 };
 
 constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t unit) {

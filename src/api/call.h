@@ -134,14 +134,30 @@ struct ChangeMemberCall {
     std::string_view client;
 };
 
-using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
-                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
-                          ListBucketsCall, ListStreamsCall, SealBucketCall, ChangeMemberCall>;
+// An operator's look at this shard's replicas (api/inspect.h): all of them, one, or a stream's.
+struct InspectCall {
+    enum class What : std::uint8_t { groups, group, stream };
+    What what = What::groups;
+    StreamKey key;  // `group` alone, or the stream's
+};
+
+// Hand the leadership of a group to another of its voters.
+struct TransferCall {
+    base::GroupId group;
+    base::NodeId to;
+};
+
+using Verb =
+    std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
+                 CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
+                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall, ChangeMemberCall>;
 
 struct Call {
     CallId id;
     base::ShardId from;  // the loop that asks
     Verb verb;
+    // A write: when another node leads, refuse with not_leader and name it, instead of passing on.
+    bool redirect = false;
 };
 
 }  // namespace ursula::api

@@ -40,6 +40,7 @@ enum class Refusal : std::uint8_t {
     member_change_under_way,  // another change, or a hand-over of leadership: ask again
     member_quorum,            // no majority of the voters that would be is up and complete
     members_too_many,
+    no_leader,  // 503: no leader of this group is known, or none that can be reached
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,

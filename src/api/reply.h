@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "api/inspect.h"
 #include "api/refusal.h"
 #include "base/ids.h"
 #include "base/slice.h"
@@ -72,6 +73,9 @@ struct WatchReply {
 // What one turn did to a watched stream. Its bytes, tail and closed flag are one snapshot.
 struct Post {
     bool removed = false;  // the stream is gone; the watch is over
+    // This node hears no leader of the stream's group any more: what it would tell may be old, so
+    // the watch is over.
+    bool lost = false;
     bool closed = false;
     std::uint64_t from = 0;
     std::uint64_t to = 0;
@@ -98,7 +102,10 @@ struct ChangeMemberReply {
 };
 
 using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply, ChangeMemberReply>;
+                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
+                            TransferReply, ChangeMemberReply>;
+// A reply is moved about on hot paths: what is rare must not make it larger.
+static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 
 struct Reply {
     CallId id;

@@ -41,13 +41,18 @@ constexpr std::size_t body_rate_bytes_min = 5 * kib;  // per window: 1 KiB/s
 // Connections over server.max_connections that wait to be told so; beyond, they are reset. Enough
 // for a burst, and little beside the connections that are served.
 constexpr std::uint32_t refused_at_once_max = 64;
-constexpr std::int64_t linger_timeout_ms = 5'000;  // after our last byte, for the peer's FIN
+// Of the admin plane, beside server.max_connections: operators, a console, a scraper.
+constexpr std::uint32_t admin_connections_max = 64;
+constexpr std::size_t admin_body_bytes_max = 64 * kib;  // its bodies are a few keys; 413 above
+constexpr std::int64_t linger_timeout_ms = 5'000;       // after our last byte, for the peer's FIN
 
 // --- names and headers of the protocol ---
 constexpr std::size_t path_bytes_max = 1024;       // decoded stream path; 400 above
 constexpr std::size_t path_segments_max = 64;      // under /v1/stream
 constexpr std::size_t bucket_name_bytes_max = 64;  // a-z A-Z 0-9 _ - .
 constexpr std::size_t bucket_name_bytes_min = 1;
+// "bucket/" and a path: what the two bounds above let through.
+constexpr std::size_t stream_name_bytes_max = bucket_name_bytes_max + 1 + path_bytes_max;
 constexpr std::size_t content_type_bytes_max = 256;
 constexpr std::size_t producer_id_bytes_max = 256;
 constexpr std::size_t stream_seq_bytes_max = 256;
@@ -102,16 +107,77 @@ constexpr std::size_t replication_bytes_held_max = 64 * mib;
 // Read back from the log for one follower of one group at a time, but always one entry.
 constexpr std::size_t log_fetch_bytes_max = 1 * mib;
 constexpr std::size_t log_fetches_max = 8;  // per shard, at a time
+// Per shard: log that only lagging followers may still need. Beyond it they are sent a snapshot, of
+// which only what they lack is moved; a follower that was away for some minutes catches up by the
+// log.
+constexpr std::uint64_t log_kept_bytes_max = 256 * mib;
+// How often a leader looks whether its followers still need what it keeps.
+constexpr std::int64_t log_kept_look_ms = 100;
+// A snapshot fetched from another node (shard/snapshot_fetch.h). Sent ahead of what the follower
+// said it has: covers a round trip with a disk read and write. It is also what may stand in memory.
+constexpr std::size_t fetch_window_bytes = 1 * mib;
+constexpr std::size_t fetch_piece_bytes = 128 * kib;  // of an image or a stream in one item
+constexpr std::size_t fetch_asks_max = 64;            // streams asked for at a time
+constexpr std::size_t fetches_max = 2;                // per shard, at a time
+// What a turn may spend on looking which bytes are here already: streams and pieces.
+constexpr std::size_t fetch_steps_per_turn = 4096;
+constexpr std::int64_t fetch_retry_ms = 200;      // without an answer: ask again
+constexpr std::int64_t fetch_silence_ms = 3'000;  // without progress: given up, what came is kept
+constexpr std::size_t fetches_kept_max = 2;       // per group, given up and kept for the next
+constexpr std::int64_t fetch_kept_ms = 60'000;
+// A sender keeps the log behind an image, and the image, this long after the last question.
+constexpr std::int64_t fetch_pinned_ms = 10'000;
 // Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
 // them be lost.
 constexpr std::int64_t beat_interval_ms = 100;
-constexpr std::size_t member_url_bytes_max = 256;
-constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
 // A node that no membership names is forgotten when nothing was heard of it for so long: time
 // enough for a follower that is behind to learn that its leader is a member.
 constexpr std::int64_t stranger_link_ms = 10'000;
 // Links that one shard keeps to nodes no membership names; frames of further ones are refused.
 constexpr std::size_t stranger_links_max = 64;
+// A write or a read waits this long for a leader to appear, and a tail for one to be heard of
+// again: a silence that is noticed, an election that needs a second try.
+constexpr std::int64_t leader_wait_ms = 2'000;
+// Calls that wait so, per shard; one is always let in. 503 above.
+constexpr std::size_t forwards_waiting_max = 4096;
+constexpr std::size_t forwards_waiting_bytes_max = 16 * mib;
+// A forwarded write without an answer for this long has an unknown outcome.
+constexpr std::int64_t forward_timeout_ms = 5'000;
+// Forwarded to one shard of another node and not answered; one is always let in. 503 above.
+constexpr std::size_t forwards_open_max = 8192;
+constexpr std::size_t forwards_open_bytes_max = 32 * mib;
+// A leader that cannot commit an entry for this long tells those who wait for it that its outcome
+// is unknown: longer than it leads without a majority (raft::limits::commit_stall), shorter than
+// clients wait.
+constexpr std::int64_t write_deadline_ms = 10'000;
+// Bytes waiting for one connection, the ones the kernel was given included; a frame of any size is
+// taken below it. A fast local network moves them in a beat.
+constexpr std::size_t peer_queue_bytes_max = 16 * mib;
+// Read at a time; a longer frame has a buffer of its own length while it comes.
+constexpr std::size_t peer_receive_bytes = 256 * kib;
+// What is read of somebody who has not proved who it is, and the longest sentence of a refusal.
+constexpr std::size_t peer_greeting_bytes_max = 4 * kib;
+constexpr std::size_t peer_refusal_bytes_max = 512;
+// Accepted on the cluster listener and not known yet: those that sent no preamble per node, those
+// that sent no greeting per loop. Any number of members reconnecting fits; beyond, they are closed.
+constexpr std::size_t peer_strangers_max = 64;
+constexpr std::int64_t peer_greeting_timeout_ms = 2'000;  // from the connection to the end of both
+// Pause before dialling again: doubled from the first to the second, each with a quarter of jitter.
+constexpr std::int64_t peer_retry_first_ms = 25;
+constexpr std::int64_t peer_retry_last_ms = 500;
+// Sent bytes that the peer's kernel does not acknowledge for so long end the connection: after a
+// cut, a new connection is up long before TCP would have tried the old one again.
+constexpr std::int64_t peer_unacknowledged_ms = 2'000;
+// Members a configuration may name. More than five voters cost more than they save.
+constexpr std::size_t cluster_members_max = 7;
+constexpr std::uint32_t node_id_max = 65'535;
+constexpr std::size_t cluster_name_bytes_max = 64;
+constexpr std::size_t member_url_bytes_max = 256;
+constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
+// A log write under way for this long makes this node's leaders hand over: before the others take
+// the node for dead (raft::limits::election_timeout). Well again after this long without one.
+constexpr std::int64_t disk_trouble_ms = 200;
+constexpr std::int64_t disk_well_ms = 1'000;
 
 // --- tails ---
 constexpr std::size_t tail_post_bytes_max =

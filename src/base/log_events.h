@@ -22,6 +22,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "SIGHUP: the configuration was read again and is in effect.")                            \
     EVENT(config_refused, "config.refused", warning,                                               \
           "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")       \
+    EVENT(admin_unavailable, "admin.unavailable", warning,                                         \
+          "No place for the admin socket could be had; ursulactl --server still reads.")           \
     EVENT(shards_share_cpus, "shards.share_cpus", warning,                                         \
           "There are more shards than usable CPUs; some share one.")                               \
     EVENT(ring_ready, "ring.ready", info,                                                          \
@@ -43,10 +45,12 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "A group's image is durable and was read back.")                                         \
     EVENT(snapshot_failed, "snapshot.failed", warning,                                             \
           "A group's image could not be written; it is tried again in a second.")                  \
+    EVENT(snapshot_installed, "snapshot.installed", info,                                          \
+          "A group was behind what other nodes' logs still hold and took over a snapshot.")        \
+    EVENT(follower_reverted, "follower.reverted", error,                                           \
+          "A node lost entries that it had acknowledged; remove it and add it again.")             \
     EVENT(data_damaged, "data.damaged", error,                                                     \
           "Stored bytes failed their checksum and were not served; check the disk.")               \
-    EVENT(member_reverted, "member.reverted", error,                                               \
-          "A follower's storage lost what it had acknowledged; remove the node and add it again.") \
     EVENT(member_is_stranger, "member.is_stranger", error,                                         \
           "This node's storage is not that of the member of its id; remove it and add it again.")  \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
@@ -54,7 +58,24 @@ enum class Level : std::uint8_t { debug, info, warning, error };
     EVENT(connections_limit, "connections.limit", warning,                                         \
           "server.max_connections is reached; new connections get 503 and are closed.")            \
     EVENT(accept_failed, "accept.failed", warning,                                                 \
-          "The kernel did not hand over a new connection; accepting goes on.")
+          "The kernel did not hand over a new connection; accepting goes on.")                     \
+    EVENT(cluster_forming, "cluster.forming", info,                                                \
+          "All initial members are there with empty directories; they take an identity.")          \
+    EVENT(cluster_formed, "cluster.formed", info,                                                  \
+          "The cluster has its identity, which the data directory keeps; groups may vote.")        \
+    EVENT(cluster_waits, "cluster.waits", warning,                                                 \
+          "The node belongs to no cluster yet and serves nobody: the line says what is missing.")  \
+    EVENT(cluster_tls, "cluster.tls", info,                                                        \
+          "Peers prove who they are with TLS certificates; this node's is good for so many days.") \
+    EVENT(cluster_tls_ends, "cluster.tls_ends", warning,                                           \
+          "This node's certificate ends soon, or has ended: peers refuse it then; renew it.")      \
+    EVENT(cluster_plain, "cluster.plain", warning,                                                 \
+          "Peers are reached without TLS: whoever reaches the cluster listener can be one.")       \
+    EVENT(peer_up, "peer.up", info, "The connection to a shard of another node is there.")         \
+    EVENT(peer_down, "peer.down", warning,                                                         \
+          "The connection to a shard of another node ended or cannot be made; it is tried again.") \
+    EVENT(peer_refused, "peer.refused", warning,                                                   \
+          "A node may not be a peer, or refuses this one as such: the line says why.")
 
 enum class Event : std::uint8_t {
 #define URSULA_EVENT(event, name, level, meaning) event,

@@ -12,7 +12,17 @@
 #include "base/siphash.h"
 #include "base/time.h"
 
+namespace ursula::admin {
+struct NodeFacts;
+}
+
 namespace ursula::http {
+
+// Where clients reach another node.
+struct ClientUrl {
+    base::NodeId node;
+    std::string url;  // "http://10.0.0.2:4437", without a slash at its end
+};
 
 struct EdgeOptions {
     base::ShardId shard;  // of this loop
@@ -28,6 +38,9 @@ struct EdgeOptions {
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
+    // For "Prefer: redirect": of all members, or empty as long as one is not known. May change
+    // between turns.
+    std::vector<ClientUrl> client_urls;
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
     base::Duration sse_lifetime;
@@ -55,6 +68,7 @@ class NodePages {
     virtual bool ready(std::string& text) = 0;
     virtual std::string health() = 0;   // JSON
     virtual std::string metrics() = 0;  // Prometheus text
+    virtual admin::NodeFacts admin_facts() = 0;
 
   protected:
     ~NodePages() = default;
@@ -73,6 +87,7 @@ struct EdgeCounters {
     std::uint64_t sse_ended_lifetime = 0;
     std::uint64_t sse_ended_closed = 0;
     std::uint64_t sse_ended_removed = 0;
+    std::uint64_t sse_ended_lost = 0;  // no leader of the stream's group was heard of
     std::uint64_t sse_ended_client = 0;
     std::uint64_t sse_ended_shutdown = 0;
     std::uint64_t bodies_refused = 0;

@@ -1,6 +1,11 @@
 #include "http/exchange.h"
 
+#include "admin/task.h"
+
 namespace ursula::http {
+
+Exchange::Exchange() = default;
+Exchange::~Exchange() = default;
 
 Exchange& Exchanges::take() {
     if (free_ == 0) {
@@ -29,8 +34,8 @@ void Exchanges::give(Exchange& exchange) {
     constexpr std::size_t kept_capacity_max = 256;
     ++exchange.generation;
     exchange.connection = {};
-    for (std::string* text :
-         {&exchange.path, &exchange.host, &exchange.origin, &exchange.if_none_match}) {
+    for (std::string* text : {&exchange.path, &exchange.host, &exchange.origin,
+                              &exchange.if_none_match, &exchange.redirect_to}) {
         if (text->capacity() > kept_capacity_max) {
             std::string().swap(*text);
         } else {
@@ -40,6 +45,7 @@ void Exchanges::give(Exchange& exchange) {
     exchange.held.reset();
     exchange.create.reset();
     exchange.listing.reset();
+    exchange.admin.reset();
     exchange.tail = nullptr;
     exchange.next = free_;
     free_ = exchange.index;

@@ -13,6 +13,10 @@
 #include "net/output_buffer.h"
 #include "net/transport.h"
 
+namespace ursula::admin {
+class Task;
+}
+
 namespace ursula::http {
 
 class Tail;
@@ -29,6 +33,7 @@ enum class Asked : std::uint8_t {
     remove_bucket,
     list_buckets,
     list_streams,
+    admin,
 };
 
 // A create outside the built-in namespace waits for its bucket's id, so it owns what the call will
@@ -59,6 +64,9 @@ struct Listing {
 enum class BadQuery : std::uint8_t { none, offset_missing, offset_malformed, repeated };
 
 struct Exchange {
+    Exchange();
+    ~Exchange();
+
     std::uint32_t index = 0;       // of itself
     std::uint32_t generation = 1;  // a reply with another one is for a request that went away
     std::uint32_t next = 0;        // in its connection's list or the free list; 0 ends it
@@ -79,9 +87,11 @@ struct Exchange {
     std::string host;
     std::string origin;  // CORS with an origin list
     std::string if_none_match;
+    std::string redirect_to;  // "Prefer: redirect": the target as sent; empty: not asked for
     std::unique_ptr<net::OutputBuffer> held;  // a response finished before an earlier one
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;
+    std::unique_ptr<admin::Task> admin;
     Tail* tail = nullptr;  // owned by the TailHub
 
     api::CallId call_id() const {

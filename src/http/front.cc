@@ -43,6 +43,7 @@ void Front::accept(net::ConnectionId id) {
     peer.open = 0;
     peer.appends_only = peer.waiting = peer.queued = peer.choked = false;
     peer.end_of_input = peer.closing = peer.continue_wanted = peer.rated = false;
+    peer.admin = transport_.plane(id) == net::Plane::admin;
     ++open_;
     transport_.set_input_phase(id, net::InputPhase::next_request);
     if (draining_) {
@@ -444,6 +445,7 @@ void Front::call(Exchange& exchange, base::ShardId to, api::Verb verb) {
     call_.id = exchange.call_id();
     call_.from = options_.shard;
     call_.verb = verb;
+    call_.redirect = !exchange.redirect_to.empty();
     if (to != options_.shard) {
         ++counters_.foreign_calls;
     }
@@ -477,6 +479,7 @@ bool Front::find_target(const net::Request& request, Route& route, api::StreamKe
             key.name = name;
         } else {
             route.bucket = arena_.keep(route.bucket);
+            route.stream_name = arena_.keep(route.stream_name);
         }
         return true;
     }
@@ -545,12 +548,18 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
                            "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
         return;
     }
+    if (peer.admin && refuse_early_data(exchange, route)) [[unlikely]] {
+        return;
+    }
     switch (route.kind) {
         case RouteKind::stream:
             start_stream(exchange, request, route, key, now);
             return;
         case RouteKind::bucket:
             start_bucket(exchange, request, route);
+            return;
+        case RouteKind::admin:
+            start_admin(exchange, request, route);
             return;
         case RouteKind::root:
         case RouteKind::livez:
@@ -573,6 +582,9 @@ void Front::start_stream(Exchange& exchange, const net::Request& request, const 
             exchange, bad_request("header_repeated", std::string(name) + " is given more than once",
                                   "send each header of the protocol once"));
         return;
+    }
+    if (request.method != Method::get && request.method != Method::head) {
+        note_redirect(exchange, request);
     }
     switch (request.method) {
         case Method::post:
@@ -605,6 +617,22 @@ void Front::answer_options(Exchange& exchange) {
     responder_.end(exchange, writer.end_without_body());
 }
 
+// To the node that leads. False: it was not asked for, or is not for this refusal.
+bool Front::redirect(Exchange& exchange, const api::Refused& refused) {
+    if (exchange.redirect_to.empty() || refused.why != api::Refusal::not_leader) {
+        return false;
+    }
+    const auto leader = std::find_if(
+        options_.client_urls.begin(), options_.client_urls.end(),
+        [&refused](const ClientUrl& one) { return one.node.value == refused.numbers[0]; });
+    if (leader == options_.client_urls.end()) {
+        return false;
+    }
+    responder_.problem(exchange, redirected(leader->url),
+                       "Location: " + leader->url + exchange.redirect_to + "\r\n");
+    return true;
+}
+
 void Front::respond(api::Reply& reply, base::Now now) {
     if (TailHub::is_watch(reply.id)) {
         tails_.on_watch(reply.id, reply.answer, now);
@@ -624,6 +652,10 @@ void Front::respond(api::Reply& reply, base::Now now) {
 void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
     static_cast<void>(now);
     if (auto* refused = std::get_if<api::Refused>(&answer)) {
+        if (exchange.asked == Asked::admin) {
+            take_admin(exchange, answer);
+            return;
+        }
         if (exchange.create != nullptr && !exchange.create->making_bucket &&
             options_.auto_create_buckets && refused->why == api::Refusal::bucket_not_found) {
             exchange.create->making_bucket = true;
@@ -631,7 +663,9 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
                  api::CreateBucketCall{arena_.keep(exchange.create->bucket)});
             return;
         }
-        responder_.refuse(exchange, *refused);
+        if (!redirect(exchange, *refused)) {
+            responder_.refuse(exchange, *refused);
+        }
         return;
     }
     switch (exchange.asked) {
@@ -672,6 +706,9 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
             [[fallthrough]];
         case Asked::list_buckets:
             answer_list(exchange, std::get<api::ListReply>(answer));
+            return;
+        case Asked::admin:
+            take_admin(exchange, answer);
             return;
         case Asked::nothing:
         case Asked::tail:

@@ -13,12 +13,17 @@
 #include "api/reply.h"
 #include "http/edge.h"
 #include "http/exchange.h"
+#include "http/header_values.h"
 #include "http/responder.h"
 #include "http/routes.h"
 #include "http/tails.h"
 #include "http/turn_arena.h"
 #include "net/http_parser.h"
 #include "net/transport.h"
+
+namespace ursula::admin {
+struct Response;
+}
 
 namespace ursula::http {
 
@@ -72,6 +77,7 @@ class Front {
         bool end_of_input = false;
         bool closing = false;  // no further request is read
         bool continue_wanted = false;
+        bool admin = false;  // came in over the admin plane
         bool rated = false;  // this body has been there since the last look at body rates
         base::GroupId group;
         std::uint32_t rated_bytes = 0;  // received since then, at most UINT32_MAX
@@ -95,7 +101,8 @@ class Front {
     Exchange& open_exchange(Peer& peer, const net::Request& request);
     void unlink_ended(base::Now now);
 
-    // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc.
+    // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc,
+    // front_admin.cc.
     void start(Peer& peer, const net::Request& request, base::Now now);
     void start_stream(Exchange& exchange, const net::Request& request, const Route& route,
                       const api::StreamKey& key, base::Now now);
@@ -108,6 +115,11 @@ class Front {
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);
     void start_listing(Exchange& exchange, const net::Request& request, const Route& route);
     void send_listing(Exchange& exchange);
+    bool refuse_early_data(Exchange& exchange, const Route& route);
+    void start_admin(Exchange& exchange, const net::Request& request, const Route& route);
+    bool find_admin_stream(std::string_view path, api::StreamKey& key);
+    void take_admin(Exchange& exchange, api::Answer& answer);
+    void answer_admin(Exchange& exchange, const admin::Response& response);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
     void answer_options(Exchange& exchange);
 
@@ -119,6 +131,15 @@ class Front {
     void refuse_query(Exchange& exchange);
     void answer_bucket(Exchange& exchange, const api::BucketReply& reply);
     void answer_list(Exchange& exchange, const api::ListReply& reply);
+
+    // "Prefer: redirect" of a write, when there is somewhere to send it.
+    void note_redirect(Exchange& exchange, const net::Request& request) {
+        if (!options_.client_urls.empty() && prefers_redirect(request.headers)) [[unlikely]] {
+            exchange.redirect_to.assign(request.path);
+            exchange.redirect_to.append(request.query.empty() ? "" : "?").append(request.query);
+        }
+    }
+    bool redirect(Exchange& exchange, const api::Refused& refused);
 
     // Sends the call, or answers 503 when that shard takes no more now.
     void call(Exchange& exchange, base::ShardId to, api::Verb verb);

@@ -19,6 +19,7 @@ void Front::start_append(Exchange& exchange, const net::Request& request,
     exchange.shard = api::shard_of(key.group, options_.shards);
     call_.id = exchange.call_id();
     call_.from = options_.shard;
+    call_.redirect = !exchange.redirect_to.empty();
     auto& append = call_.verb.emplace<api::AppendCall>();
     append.key = key;
     append.body = request.body;

@@ -137,11 +137,13 @@ void Front::start_bucket(Exchange& exchange, const net::Request& request, const 
                 return;
             }
             exchange.asked = Asked::create_bucket;
+            note_redirect(exchange, request);
             call(exchange, owner, api::CreateBucketCall{route.bucket});
             return;
         }
         case Method::remove:
             exchange.asked = Asked::remove_bucket;
+            note_redirect(exchange, request);
             call(exchange, owner, api::RemoveBucketCall{route.bucket});
             return;
         case Method::get:

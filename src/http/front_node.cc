@@ -55,6 +55,7 @@ void Front::start_page(Exchange& exchange, const net::Request& request, const Ro
             type = "text/plain; version=0.0.4; charset=utf-8";
             text = pages_.metrics();
             break;
+        case RouteKind::admin:
         case RouteKind::bucket:
         case RouteKind::stream:
         case RouteKind::refused:

@@ -59,6 +59,33 @@ bool check_coding(const net::Headers& headers, Problem& problem) {
     return false;
 }
 
+bool prefers_redirect(const net::Headers& headers) {
+    if (!headers.has(KnownHeader::prefer)) {
+        return false;
+    }
+    for (std::size_t i = 0; i < headers.size(); ++i) {
+        if (headers.field(i).known != KnownHeader::prefer) {
+            continue;
+        }
+        for (std::string_view left = headers.value(i); !left.empty();) {
+            const std::size_t end = left.find(',');
+            std::string_view one = left.substr(0, end);
+            left = end == std::string_view::npos ? std::string_view() : left.substr(end + 1);
+            one = one.substr(0, one.find(';'));
+            while (!one.empty() && (one.front() == ' ' || one.front() == '\t')) {
+                one.remove_prefix(1);
+            }
+            while (!one.empty() && (one.back() == ' ' || one.back() == '\t')) {
+                one.remove_suffix(1);
+            }
+            if (api::equal_ignoring_case(one, "redirect")) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool says_closed(const net::Headers& headers) {
     return headers.has(KnownHeader::stream_closed) &&
            api::equal_ignoring_case(headers.get(KnownHeader::stream_closed), "true");

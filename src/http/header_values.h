@@ -25,6 +25,9 @@ bool says_closed(const net::Headers& headers);
 // 1*DIGIT up to 2^53 - 1, leading zeros allowed.
 std::optional<std::uint64_t> parse_producer_number(std::string_view digits);
 
+// "Prefer: redirect" (RFC 7240: a list, in one line or several).
+bool prefers_redirect(const net::Headers& headers);
+
 // All three headers or none. On a violation `problem` is filled and false returned.
 bool read_producer(const net::Headers& headers, api::Producer& producer, Problem& problem);
 

@@ -159,7 +159,7 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "see the server's log", false};
         case api::Refusal::not_leader:
             return {503, "not_leader", "Another node leads this stream's group",
-                    "nothing was stored; try again, or ask the leader", true};
+                    "nothing was stored; try again, or ask that node", true};
         case api::Refusal::member_invalid:
             return {400, "member_invalid", "Such a node cannot be a member of this cluster",
                     "it needs an id, a shard count, a storage incarnation and an address", false};
@@ -183,6 +183,9 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
         case api::Refusal::members_too_many:
             return {409, "members_too_many", "The group would have too many members",
                     "remove one first", false};
+        case api::Refusal::no_leader:
+            return {503, "no_leader", "No leader of this stream's group can be reached now",
+                    "nothing was stored; try again in a second, here or at another node", true};
         case api::Refusal::shutting_down:
             return {503, "shutting_down", "The server is stopping", "try again", true};
         case api::Refusal::outcome_unknown:
@@ -252,6 +255,14 @@ Problem bad_request(std::string_view code, std::string_view title, std::string_v
 Problem not_built(std::string_view header) {
     return {501, "not_built_yet", fmt::format("{} is not supported by this version", header),
             fmt::format("leave {} out; it is refused rather than ignored", header), false};
+}
+
+Problem redirected(std::string_view url) {
+    return {307, "not_leader", "Another node leads this stream's group",
+            fmt::format("nothing was stored; send it to {} (Location has all of the URL), or leave "
+                        "\"Prefer: redirect\" out and it is passed on",
+                        url),
+            false};
 }
 
 Problem method_not_allowed(std::string_view allow) {

@@ -120,6 +120,12 @@ Route find_route(char* decoded, std::size_t size) {
     if (path.starts_with("v1/stream/")) {
         return built_in_stream(decoded, size, 11);
     }
+    if (path.starts_with("admin/")) {
+        Route route;
+        route.kind = RouteKind::admin;
+        route.stream_name = {decoded + 6, size - 6};
+        return route;
+    }
     if (path.starts_with("v1/streams/")) {
         return built_in_stream(decoded, size, 12);
     }

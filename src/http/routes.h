@@ -12,6 +12,7 @@ enum class RouteKind : std::uint8_t {
     readyz,
     health,
     metrics,
+    admin,    // "/admin/...", decided by the admin plane: `stream_name` is what follows "/admin"
     bucket,   // "/{bucket}"
     stream,   // "/{bucket}/{stream}", "/{bucket}/{affinity}/{stream}", "/v1/stream/{path}"
     refused,  // `why` says it

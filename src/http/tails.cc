@@ -289,6 +289,8 @@ void TailHub::lose(Tail& tail, const api::Refused& why) {
     if (tail.head_sent_) {
         if (why.why == api::Refusal::stream_not_found) {
             ++counters_.sse_ended_removed;
+        } else if (why.why == api::Refusal::no_leader) {
+            ++counters_.sse_ended_lost;
         }
         end_sse(tail);
         return;
@@ -346,6 +348,10 @@ void TailHub::on_watch(api::CallId id, api::Answer& answer, base::Now now) {
     VERIFY(post != nullptr);
     if (post->removed) {
         lose_watch(watch, {api::Refusal::stream_not_found});
+        return;
+    }
+    if (post->lost) {
+        lose_watch(watch, {api::Refusal::no_leader});
         return;
     }
     watch.tail = post->to;

@@ -3,6 +3,7 @@
 //   DIR/LOCK         locked (flock) by the one server that uses DIR; holds its process id
 //   DIR/node         storage/node_file.h
 //   DIR/shard-0000/  one per shard: its log and snapshots
+//   DIR/tls/         of a member of a cluster: what it proves itself with (src/cluster_tls.h)
 //
 // Everything is made for the owner only (0700, 0600). Errors follow storage: errno_value 0 refuses
 // the directory (exit 3), another value is the system's (exit 1).

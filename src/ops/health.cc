@@ -79,6 +79,7 @@ Health assess_health(const HealthInput& input) {
         because(input.stalled_shards > 0, "core_stalled") && input.stalled_shards == input.shards;
     down |= because(input.leaderless_groups > 0, "leaderless_groups") &&
             input.leaderless_groups == input.groups;
+    because(input.peer_links_down > 0, "peers_unreachable");
     because(input.disk_full, "disk_full");
     because(input.memory_full, "memory_full");
     if (!health.reasons.empty()) {
@@ -95,6 +96,10 @@ void write_health(std::string& out, const HealthInput& input) {
     put_count(out, "stalled_shards", input.stalled_shards);
     put_count(out, "groups", input.groups);
     put_count(out, "leaderless_groups", input.leaderless_groups);
+    if (input.peer_links > 0) {
+        put_count(out, "peer_links", input.peer_links);
+        put_count(out, "peer_links_down", input.peer_links_down);
+    }
     put_count(out, "streams", input.streams);
     put_count(out, "connections", input.connections);
     put_count(out, "live_readers", input.live_readers);

@@ -32,6 +32,8 @@ struct HealthInput {
     std::uint32_t stalled_shards = 0;
     std::uint32_t groups = 0;
     std::uint32_t leaderless_groups = 0;
+    std::uint32_t peer_links = 0;  // to shards of other nodes; 0: alone
+    std::uint32_t peer_links_down = 0;
     std::uint64_t streams = 0;
     std::uint64_t connections = 0;
     std::uint64_t live_readers = 0;

@@ -36,6 +36,7 @@ namespace ursula::ops {
     SERIES(sse_disconnects_lifetime, "reason=\"lifetime\"")                                   \
     SERIES(sse_disconnects_stream_closed, "reason=\"stream_closed\"")                         \
     SERIES(sse_disconnects_stream_deleted, "reason=\"stream_deleted\"")                       \
+    SERIES(sse_disconnects_no_leader, "reason=\"no_leader\"")                                 \
     SERIES(sse_disconnects_client, "reason=\"client\"")                                       \
     SERIES(sse_disconnects_send_stalled, "reason=\"send_stalled\"")                           \
     SERIES(sse_disconnects_shutdown, "reason=\"shutdown\"")                                   \
@@ -46,8 +47,31 @@ namespace ursula::ops {
     FAMILY("gauge", "ursula_raft_leaderless_groups",                                          \
            "Groups of this node for which it knows no leader.")                               \
     SERIES(raft_leaderless_groups, "")                                                        \
-    FAMILY("counter", "ursula_raft_elections_total", "Elections begun.")                      \
+    FAMILY("counter", "ursula_raft_elections_total", "Elections won.")                        \
     SERIES(raft_elections, "")                                                                \
+    FAMILY("counter", "ursula_forwards_total",                                                \
+           "Writes passed on to the node that leads, and those taken from others.")           \
+    SERIES(forwards_sent, "direction=\"sent\"")                                               \
+    SERIES(forwards_taken, "direction=\"taken\"")                                             \
+    FAMILY("counter", "ursula_forwards_failed_total",                                         \
+           "Writes for which no leader was found, or whose outcome is unknown.")              \
+    SERIES(forwards_failed, "")                                                               \
+    FAMILY("counter", "ursula_raft_hand_overs_total",                                         \
+           "Times this node tried to hand the lead of a group to another one.")               \
+    SERIES(raft_hand_overs, "")                                                               \
+    FAMILY("gauge", "ursula_peer_links",                                                      \
+           "Connections to shards of other nodes, and those that are missing.")               \
+    SERIES(peer_links_up, "state=\"up\"")                                                     \
+    SERIES(peer_links_down, "state=\"down\"")                                                 \
+    FAMILY("counter", "ursula_peer_frames_total", "Frames to and from other nodes.")          \
+    SERIES(peer_frames_sent, "direction=\"sent\"")                                            \
+    SERIES(peer_frames_received, "direction=\"received\"")                                    \
+    FAMILY("counter", "ursula_peer_bytes_total", "Bytes of these frames.")                    \
+    SERIES(peer_bytes_sent, "direction=\"sent\"")                                             \
+    SERIES(peer_bytes_received, "direction=\"received\"")                                     \
+    FAMILY("counter", "ursula_peer_frames_refused_total",                                     \
+           "Received frames that were damaged, or of another cluster or life.")               \
+    SERIES(peer_frames_refused, "")                                                           \
     HISTOGRAM(wal_sync_duration, "ursula_wal_sync_duration_seconds",                          \
               "From the start of a log write to its being durable.")                          \
     FAMILY("gauge", "ursula_storage_bytes", "Bytes held, by where.")                          \

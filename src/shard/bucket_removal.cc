@@ -6,7 +6,8 @@
 //   group says if it is empty
 //   3. all empty: group 0 finish_remove_bucket.  Else: group 0 reopen_bucket, every group
 //   unseal_bucket(id)
-// A crash leaves a closing bucket; the next start takes it up again at step 2, without a caller.
+// Only the leader of group 0 drives one. A crash, or another leader, leaves a closing bucket; who
+// leads then takes it up again, without a caller.
 #include <algorithm>
 
 #include "api/placement.h"
@@ -37,6 +38,7 @@ void Shard::take_removal(const api::Call& call, std::string_view bucket) {
     }
     auto removal = std::make_unique<Removal>();
     removal->bucket = bucket;
+    removal->term = replica.group.term();
     removal->has_caller = true;
     removal->call = call.id;
     removal->from = call.from;
@@ -46,8 +48,13 @@ void Shard::take_removal(const api::Call& call, std::string_view bucket) {
 // Once group 0 leads and has applied what it found: the step that made a bucket closing may be its
 // log's last entry, whose commitment only the new leader's noop shows.
 void Shard::resume_removals() {
-    removals_resumed_ = true;
-    for (const auto& [name, bucket] : replica(api::bucket_group).machine.buckets()) {
+    Replica& replica = this->replica(api::bucket_group);
+    if (replica.group.status().term_start > replica.machine.applied().index) {
+        return;
+    }
+    abandon_removals();
+    removals_resumed_ = replica.group.term();
+    for (const auto& [name, bucket] : replica.machine.buckets()) {
         const bool running = std::any_of(
             removals_.begin(), removals_.end(),
             [&removed = name](const auto& removal) { return removal->bucket == removed; });
@@ -56,7 +63,20 @@ void Shard::resume_removals() {
         }
         auto removal = std::make_unique<Removal>();
         removal->bucket = name;
+        removal->term = removals_resumed_;
         removals_.push_back(std::move(removal));
+    }
+}
+
+// Those begun while this node led group 0, which it does not any more, or in a later term.
+void Shard::abandon_removals() {
+    const raft::Group& group = replica(api::bucket_group).group;
+    for (std::size_t i = 0; i < removals_.size();) {
+        if (group.is_leader() && removals_[i]->term == group.term()) {
+            ++i;
+        } else {
+            finish_removal(*removals_[i], api::Refused{api::Refusal::outcome_unknown});
+        }
     }
 }
 
@@ -131,7 +151,7 @@ void Shard::drive_removal(Removal& removal, const api::Answer& answer) {
 void Shard::finish_removal(Removal& removal, const api::Answer& answer) {
     if (removal.has_caller) {
         api::Answer copy = answer;
-        replies_->push_back(api::Reply{removal.call, removal.from, std::move(copy)});
+        reply(removal.from, removal.call, std::move(copy));
     }
     std::erase_if(removals_, [&](const auto& one) { return one.get() == &removal; });
 }
@@ -171,6 +191,9 @@ base::Instant Shard::removals_deadline() const {
 
 // Steps whose answers are in, once per turn.
 void Shard::run_removals() {
+    if (has_peers() && !removals_.empty()) {
+        abandon_removals();
+    }
     if (now_.mono < removals_deadline()) {
         return;
     }

@@ -12,6 +12,10 @@ namespace ursula::shard {
 namespace {
 
 constexpr std::uint8_t beat_kind = 64;
+constexpr std::uint8_t ask_kind = 66;
+constexpr std::uint8_t data_kind = 67;
+constexpr std::uint8_t call_kind = 72;
+constexpr std::uint8_t answer_kind = 73;
 constexpr std::uint8_t replicate_kind = 5;
 constexpr std::size_t crc_from = 8;
 constexpr std::size_t entry_header_bytes = 8;
@@ -27,6 +31,7 @@ class Fields {
     explicit Fields(base::Bytes bytes) : in_(bytes) {}
     std::uint64_t u64() { return in_.get<std::uint64_t>(); }
     std::uint32_t u32() { return in_.get<std::uint32_t>(); }
+    std::uint16_t u16() { return in_.get<std::uint16_t>(); }
     std::uint8_t u8() { return in_.get<std::uint8_t>(); }
     base::LogIndex index() { return base::LogIndex(u64()); }
     base::EntryId id() {
@@ -186,6 +191,55 @@ void read_beat(Fields& in, FrameItem& item) {
     }
 }
 
+void read_ask(Fields& in, FetchAsk& ask) {
+    ask.fetch = in.u64();
+    ask.what =
+        static_cast<FetchAsk::What>(in.at_most(static_cast<std::uint8_t>(FetchAsk::What::over)));
+    ask.again = in.flag();
+    const std::size_t name_size = in.u16();
+    ask.ordinal = in.u32();
+    ask.id = in.id();
+    ask.at = in.u64();
+    ask.to = in.u64();
+    ask.created = in.index();
+    ask.name = base::as_text(in.bytes(name_size));
+    if (ask.what == FetchAsk::What::bytes && ask.to <= ask.at) {
+        in.refuse();
+    }
+}
+
+void read_data(Fields& in, FrameItem& item) {
+    FetchData& data = item.data;
+    data.fetch = in.u64();
+    data.what = static_cast<FetchData::What>(
+        in.at_most(static_cast<std::uint8_t>(FetchData::What::unknown)));
+    data.last = in.flag();
+    in.zero(2);
+    data.ordinal = in.u32();
+    data.id = in.id();
+    data.at = in.u64();
+    data.created = in.index();
+    const std::uint32_t count = in.u32();
+    const std::uint32_t size = in.u32();
+    if (count > in.left() / sizeof(std::uint32_t)) {
+        in.refuse();
+        return;
+    }
+    std::uint64_t sum = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        item.pieces.push_back(in.u32());
+        const std::uint32_t piece = item.pieces.back() & ~piece_goes_on;
+        sum += piece;
+        if (piece == 0) {
+            in.refuse();
+        }
+    }
+    if (data.what == FetchData::What::bytes ? sum != size : count != 0) {
+        in.refuse();
+    }
+    item.bytes = in.bytes(size);
+}
+
 }  // namespace
 
 // --- writing ---
@@ -194,6 +248,7 @@ void FrameWriter::clear() {
     bytes_.clear();
     items_ = 0;
     entries_due_ = 0;
+    bytes_due_ = 0;
 }
 
 template <class T>
@@ -216,7 +271,7 @@ void FrameWriter::put(const raft::MembershipAt& membership) {
 }
 
 void FrameWriter::begin_item(std::uint8_t kind, base::GroupId group, base::Term term) {
-    VERIFY(entries_due_ == 0);
+    VERIFY(entries_due_ == 0 && bytes_due_ == 0);
     if (bytes_.empty()) {
         bytes_.resize(frame_header_bytes);
     }
@@ -329,8 +384,70 @@ void FrameWriter::add_beat(std::uint32_t write_age_ms, const std::vector<Led>& l
     end_item();
 }
 
+void FrameWriter::add_call(base::GroupId group, std::uint64_t number, base::Bytes call) {
+    add_numbered(call_kind, group, number, call);
+}
+
+void FrameWriter::add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer) {
+    add_numbered(answer_kind, group, number, answer);
+}
+
+void FrameWriter::add_numbered(std::uint8_t kind, base::GroupId group, std::uint64_t number,
+                               base::Bytes bytes) {
+    begin_item(kind, group, base::Term{});
+    put(number);
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    end_item();
+}
+
+void FrameWriter::add_ask(base::GroupId group, const FetchAsk& ask) {
+    begin_item(ask_kind, group, base::Term{});
+    put(ask.fetch);
+    put(static_cast<std::uint8_t>(ask.what));
+    put<std::uint8_t>(ask.again ? 1 : 0);
+    put(static_cast<std::uint16_t>(ask.name.size()));
+    put(ask.ordinal);
+    put(ask.id.term.value);
+    put(ask.id.index.value);
+    put(ask.at);
+    put(ask.to);
+    put(ask.created.value);
+    const base::Bytes name = base::as_bytes(ask.name);
+    bytes_.insert(bytes_.end(), name.begin(), name.end());
+    end_item();
+}
+
+void FrameWriter::add_data(base::GroupId group, const FetchData& data,
+                           const std::vector<std::uint32_t>& pieces, std::size_t size) {
+    begin_item(data_kind, group, base::Term{});
+    put(data.fetch);
+    put(static_cast<std::uint8_t>(data.what));
+    put<std::uint8_t>(data.last ? 1 : 0);
+    put(std::uint16_t{0});
+    put(data.ordinal);
+    put(data.id.term.value);
+    put(data.id.index.value);
+    put(data.at);
+    put(data.created.value);
+    put(static_cast<std::uint32_t>(pieces.size()));
+    put(static_cast<std::uint32_t>(size));
+    for (const std::uint32_t piece : pieces) {
+        put(piece);
+    }
+    bytes_due_ = size;
+    end_item();
+}
+
+void FrameWriter::add_bytes(base::Bytes bytes) {
+    VERIFY(bytes.size() <= bytes_due_);
+    bytes_due_ -= bytes.size();
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    end_item();
+}
+
 base::Bytes FrameWriter::finish(const FrameHeader& header) {
-    VERIFY(entries_due_ == 0 && items_ > 0 && bytes_.size() <= base::limits::frame_bytes_max);
+    VERIFY(entries_due_ == 0 && bytes_due_ == 0 && items_ > 0 &&
+           bytes_.size() <= base::limits::frame_bytes_max);
     base::WireWriter out(base::MutableBytes(bytes_).first(frame_header_bytes));
     out.put(frame_magic);
     out.put(std::uint32_t{0});
@@ -415,12 +532,35 @@ bool FrameReader::next(FrameItem& item) {
     left_ = left_.subspan(item_header_bytes + length);
     item.entries.clear();
     item.led.clear();
-    item.is_beat = kind == beat_kind;
+    item.pieces.clear();
+    item.bytes = {};
+    item.kind = kind == beat_kind     ? FrameItem::Kind::beat
+                : kind == ask_kind    ? FrameItem::Kind::fetch_ask
+                : kind == data_kind   ? FrameItem::Kind::fetch_data
+                : kind == call_kind   ? FrameItem::Kind::call
+                : kind == answer_kind ? FrameItem::Kind::answer
+                                      : FrameItem::Kind::message;
     item.message.from = header_.from.node;
     item.message.to = header_.to.node;
-    if (item.is_beat) {
+    if (item.kind == FrameItem::Kind::fetch_ask || item.kind == FrameItem::Kind::fetch_data) {
+        if (item.kind == FrameItem::Kind::fetch_ask) {
+            read_ask(body, item.ask);
+        } else {
+            read_data(body, item);
+        }
+        ok_ = body.ok() && body.left() == 0 && item.message.term == base::Term{};
+        return ok_;
+    }
+    if (item.kind == FrameItem::Kind::beat) {
         read_beat(body, item);
         ok_ = body.ok() && body.left() == 0 && item.group == base::GroupId{} &&
+              item.message.term == base::Term{};
+        return ok_;
+    }
+    if (item.kind == FrameItem::Kind::call || item.kind == FrameItem::Kind::answer) {
+        item.number = body.u64();
+        item.bytes = body.bytes(body.left());
+        ok_ = body.ok() && item.number > 0 && item.number < call_number_end &&
               item.message.term == base::Term{};
         return ok_;
     }

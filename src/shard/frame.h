@@ -19,12 +19,13 @@
 //     items           80
 //
 //   item header      at  size
-//     kind             0     1   1 + index in raft::MessageBody; 64: a beat
+//     kind             0     1   1 + index in raft::MessageBody; 64: a beat; 66, 67: a fetch; 72,
+//                                73: a call forwarded to the group's leader, and its answer
 //     zero             1     3
 //     length           4     4   of what follows the item header
 //     group            8     4   (0 in a beat)
 //     zero            12     4
-//     term            16     8   the message's (0 in a beat)
+//     term            16     8   the message's (0 in the others)
 //
 //   kind                 behind the item header
 //     1  PreVote         u64 last term, u64 last index
@@ -47,12 +48,21 @@
 //     14 SnapshotStatus  u8 failed
 //     64 beat            u32 age in ms of the sender's oldest log write under way, u32 n;
 //                        n x {u32 group, u64 term}: all groups that the sender leads
+//     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
+//                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
+//     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
+//                        u64 index, u64 at, u64 created index, u32 pieces, u32 bytes,
+//                        pieces x u32 size (top bit: the append goes on), bytes (FetchData)
+//     72 call            u64 number, rising with each call of the sender's life to this peer, from
+//                        1 and below 2^48; the call (shard/call_wire.h)
+//     73 answer          u64 number of the call, the answer (shard/call_wire.h)
 //
 //   membership           u64 index, u8 joint, u8 n, u16 zero; n x {u32 node, u32 1 voter +
 //                        2 outgoing + 4 learner}, by rising node
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -65,6 +75,7 @@ constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
 constexpr std::size_t frame_header_bytes = 80;
 constexpr std::size_t item_header_bytes = 24;
+constexpr std::uint64_t call_number_end = std::uint64_t{1} << 48;
 
 struct FrameHeader {
     std::uint64_t cluster = 0;
@@ -89,14 +100,62 @@ struct Led {
     bool operator==(const Led&) const = default;
 };
 
+// A follower asks for a part of a snapshot (shard/snapshot_fetch.h). Every question stands for
+// itself: one that is lost, doubled or overtaken is harmless.
+struct FetchAsk {
+    enum class What : std::uint8_t {
+        image,  // the image from byte `at` on; what is before arrived
+        bytes,  // bytes [at, to) of the stream
+        hold,   // nothing: what follows the image in the log must stay
+        over,   // nothing more
+    };
+    std::uint64_t fetch = 0;  // the asker's name for it
+    What what = What::image;
+    bool again = false;  // nothing came for a while: what was under way counts as lost
+    base::EntryId id;    // image: it must cover this entry; else: the image's own
+    std::uint64_t at = 0;
+    std::uint64_t to = 0;
+    base::LogIndex created;  // with the ordinal: the stream's incarnation
+    std::uint32_t ordinal = 0;
+    std::string_view name;
+    bool operator==(const FetchAsk&) const = default;
+};
+
+struct FetchData {
+    enum class What : std::uint8_t {
+        image,    // bytes of the image from `at` on; `last`: it ends with them
+        bytes,    // of the stream from `at` on
+        gone,     // the stream was removed after the image
+        wait,     // not now: ask again
+        unknown,  // the sender knows nothing of this fetch: begin anew
+    };
+    std::uint64_t fetch = 0;
+    What what = What::image;
+    bool last = false;
+    base::EntryId id;  // of the image
+    std::uint64_t at = 0;
+    base::LogIndex created;
+    std::uint32_t ordinal = 0;
+    bool operator==(const FetchData&) const = default;
+};
+
+// Of FetchData pieces: the append does not end with the piece.
+constexpr std::uint32_t piece_goes_on = 1u << 31;
+
 // One item as read. Views live as long as the frame; vectors are used again by the next item.
 struct FrameItem {
-    bool is_beat = false;
+    enum class Kind : std::uint8_t { message, beat, fetch_ask, fetch_data, call, answer };
+    Kind kind = Kind::message;
     base::GroupId group;
     raft::Message message;
     std::vector<FrameEntry> entries;  // of a Replicate: those after prev, all of them
     std::uint32_t write_age_ms = 0;
     std::vector<Led> led;  // by rising group
+    FetchAsk ask;
+    FetchData data;
+    std::vector<std::uint32_t> pieces;  // of fetch data
+    std::uint64_t number = 0;           // of a call or an answer
+    base::Bytes bytes;                  // of fetch data; of a call or an answer, not looked at yet
 };
 
 // Puts one frame together. Memory is kept from frame to frame.
@@ -112,6 +171,13 @@ class FrameWriter {
     void add_entry(raft::EntryKind kind, base::Bytes body);
     // `led` by rising group.
     void add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led);
+    void add_call(base::GroupId group, std::uint64_t number, base::Bytes call);
+    void add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer);
+    void add_ask(base::GroupId group, const FetchAsk& ask);
+    // Followed by add_bytes() until all its `size` bytes are there.
+    void add_data(base::GroupId group, const FetchData& data,
+                  const std::vector<std::uint32_t>& pieces, std::size_t size);
+    void add_bytes(base::Bytes bytes);
     // The frame, until clear().
     base::Bytes finish(const FrameHeader& header);
 
@@ -122,10 +188,13 @@ class FrameWriter {
     void put(T value);
     void put(const raft::MembershipAt& membership);
     void put_body(const raft::MessageBody& body);
+    void add_numbered(std::uint8_t kind, base::GroupId group, std::uint64_t number,
+                      base::Bytes bytes);
 
     std::vector<std::byte> bytes_;
     std::size_t item_at_ = 0;
     std::uint64_t entries_due_ = 0;  // of the open Replicate
+    std::size_t bytes_due_ = 0;      // of the open fetch data
     std::uint32_t items_ = 0;
 };
 

@@ -25,6 +25,12 @@ std::size_t size_of(const std::vector<Slice>& pieces) {
     return size;
 }
 
+template <class T>
+Bytes bytes_of(const std::vector<T>& list) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return {reinterpret_cast<const std::byte*>(list.data()), list.size() * sizeof(T)};
+}
+
 // The bulk of a message (a body, the pieces of a read, a list) is inline when small, else it is the
 // record's block. At most one per message.
 struct Sizer {
@@ -49,6 +55,10 @@ struct Sizer {
     void body(Bytes value) { bulk(value.size()); }
     void pieces(const std::vector<Slice>& value) { bulk(size_of(value)); }
     void long_text(const std::string& value) { bulk(value.size()); }
+    template <class T>
+    void list(const std::vector<T>& value) {
+        bulk(bytes_of(value).size());
+    }
 };
 
 struct Writer {
@@ -94,6 +104,10 @@ struct Writer {
         }
     }
     void long_text(const std::string& value) { body(base::as_bytes(value)); }
+    template <class T>
+    void list(const std::vector<T>& value) {
+        body(bytes_of(value));
+    }
 };
 
 class Reader {
@@ -129,6 +143,16 @@ class Reader {
         Bytes bytes;
         body(bytes);
         value = base::as_text(bytes);
+    }
+    template <class T>
+    void list(std::vector<T>& value) {
+        static_assert(std::is_trivially_copyable_v<T>);
+        Bytes bytes;
+        body(bytes);
+        value.resize(bytes.size() / sizeof(T));
+        if (!bytes.empty()) {
+            std::memcpy(static_cast<void*>(value.data()), bytes.data(), bytes.size());
+        }
     }
 
   private:
@@ -268,6 +292,20 @@ void fields(Io& io, T& message) {
     io.text(client);
 }
 
+template <class Io, Like<api::InspectCall> T>
+void fields(Io& io, T& message) {
+    auto& [what, key] = message;
+    io.number(what);
+    fields(io, key);
+}
+
+template <class Io, Like<api::TransferCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, to] = message;
+    io.number(group);
+    io.number(to);
+}
+
 // Messages without a member.
 template <class Io, class T>
 requires std::is_empty_v<T>
@@ -337,8 +375,9 @@ void fields(Io& io, T& message) {
 
 template <class Io, Like<api::Post> T>
 void fields(Io& io, T& message) {
-    auto& [removed, closed, from, to, pieces] = message;
+    auto& [removed, lost, closed, from, to, pieces] = message;
     io.number(removed);
+    io.number(lost);
     io.number(closed);
     io.number(from);
     io.number(to);
@@ -372,6 +411,23 @@ void fields(Io& io, T& message) {
     io.number(index);
 }
 
+template <class Io, Like<api::InspectReply> T>
+void fields(Io& io, T& message) {
+    auto& [groups, peers, streams, content_type] = message;
+    io.list(groups);
+    io.list(peers);
+    io.list(streams);
+    io.slice(content_type);
+}
+
+template <class Io, Like<api::TransferReply> T>
+void fields(Io& io, T& message) {
+    auto& [kind, leader, term] = message;
+    io.number(kind);
+    io.number(leader);
+    io.number(term);
+}
+
 // --- envelopes: who, which alternative, its fields ---
 
 using AlternativeIndex = std::uint8_t;
@@ -395,9 +451,10 @@ void alternative(Reader& io, Alternatives& chosen) {
 
 template <class Io, Like<api::Call> T>
 void fields(Io& io, T& message) {
-    auto& [id, from, verb] = message;
+    auto& [id, from, verb, redirect] = message;
     io.number(id);
     io.number(from);
+    io.number(redirect);
     alternative(io, verb);
 }
 

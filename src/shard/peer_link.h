@@ -3,6 +3,7 @@
 // plain struct owned by its shard.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -14,6 +15,7 @@
 #include "raft/message.h"
 #include "shard/frame.h"
 #include "shard/peer_net.h"
+#include "shard/snapshot_fetch.h"
 #include "storage/wal.h"
 
 namespace ursula::shard {
@@ -43,16 +45,22 @@ struct WaitingEntries {
 
 struct PeerLink {
     PeerShard peer;
-    std::uint32_t shards = 1;  // of that node
+    std::uint32_t shards = 1;  // of that node; 0: a place that is free (drop_link)
     bool named = false;        // by a membership of a group that both share
 
+    bool is_free() const { return shards == 0; }
     // Whether the group lives in that shard.
-    bool has(base::GroupId group) const { return group.value % shards == peer.shard.value; }
+    bool has(base::GroupId group) const {
+        return shards != 0 && group.value % shards == peer.shard.value;
+    }
 
     // Sending.
     FrameWriter frame;
     std::uint64_t sequence = 0;          // of the newest frame
     std::deque<WaitingEntries> waiting;  // those of one group in their order
+    std::deque<WaitingAsk> asks;
+    std::deque<WaitingAnswer> answers;
+    std::size_t fetch_bytes = 0;  // of fetches, in this turn's frame
 
     // Hearing.
     base::Instant heard;  // the newest frame of its life
@@ -61,6 +69,19 @@ struct PeerLink {
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
     std::uint64_t incarnation = 0;  // of its storage in that life; 0: not heard of yet
+
+    // Forwarding, to it.
+    std::uint64_t call_number = 0;  // of the newest call
+    std::size_t open_forwards = 0;  // without an answer
+    std::size_t open_bytes = 0;     // of those calls
+    // And from it: the newest call taken of its lives, the present one first. Frames of several
+    // lives may come mixed; more of them at once than these do not.
+    struct Life {
+        std::uint64_t boot = 0;
+        std::uint64_t newest_call = 0;
+    };
+    std::array<Life, 4> lives;
+    std::uint32_t generation = 0;  // rises with each life that is met
 };
 
 }  // namespace ursula::shard

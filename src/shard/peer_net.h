@@ -26,7 +26,7 @@ struct PeerShard {
 
 struct ReceivedFrame {
     PeerShard from;
-    base::Bytes bytes;  // until the next take()
+    base::Bytes bytes;  // for this turn
 };
 
 // The connection to it began anew (what was under way may be lost) or ended.

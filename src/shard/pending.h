@@ -9,6 +9,7 @@
 
 #include "api/call.h"
 #include "base/ids.h"
+#include "base/time.h"
 #include "base/verify.h"
 
 namespace ursula::shard {
@@ -69,6 +70,7 @@ struct Ticket {
 struct PendingEntry {
     base::EntryId id;
     std::uint32_t commands = 0;
+    base::Instant written;
 };
 
 // Counts unapplied commands by a slot of their stream's hash: zero proves that none touches the

@@ -21,6 +21,19 @@ enum class Planted : std::uint8_t {
     silence_unnoticed,   // a node that falls silent is not taken for down
     reads_unapplied,     // a read is served when it is confirmed, applied or not (R9)
     amnesiac_counts,     // a node whose storage is another one is the member of its old id (R11)
+    // Of forwarded writes:
+    forward_resent,        // one is sent again after its connection began anew
+    forward_twice,         // one in a doubled frame is done twice
+    submitted_rerouted,    // one in a deposed leader's log is sent to the next one
+    unknown_as_refused,    // lost ones are told as certain refusals
+    refused_reads_served,  // reads that lost their leader are answered from applied state
+    // Of fetched snapshots:
+    install_without_restart,  // the log is not told that it begins anew
+    live_not_told,            // nor which segments the snapshot names
+    gap_too_short,            // a piece more counts as held than is
+    other_incarnation,        // bytes are taken over from a stream of the same name
+    piece_twice,              // an answer that comes twice is taken twice
+    reads_not_asked_anew,     // reads confirmed before an install are served after it
 };
 
 #if defined(URSULA_PLANTED_BUGS)

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,8 +14,10 @@
 #include "api/call.h"
 #include "raft/group.h"
 #include "shard/entry_places.h"
+#include "shard/forward.h"
 #include "shard/member_info.h"
 #include "shard/pending.h"
+#include "shard/snapshot_fetch.h"
 #include "storage/recovery.h"
 #include "stream/machine.h"
 
@@ -25,6 +29,18 @@ struct QueuedCommand {
     Ticket ticket;
 };
 
+// A listing that waits for all groups of its shard; answered once, served or refused.
+struct ParkedListing {
+    api::CallId call;
+    base::ShardId from;
+    std::string bucket;
+    std::string prefix;
+    std::string after;
+    std::uint32_t count_max = 0;
+    std::size_t waiting = 0;  // groups that did not confirm yet
+    bool answered = false;
+};
+
 // A linearizable read that its group has not confirmed yet; owns what its call only showed.
 struct ParkedRead {
     raft::ReadContext context;
@@ -34,6 +50,8 @@ struct ParkedRead {
     base::ShardId from;
     std::string name;
     api::Verb verb;  // its key's name points to `name` when served
+    base::Instant since;
+    std::shared_ptr<ParkedListing> listing;  // part of one; core-local
 };
 
 // Entries that recovery found and whose commitment was not known yet, oldest first. Bodies lie one
@@ -105,7 +123,9 @@ struct Replica {
     raft::ReadContext read_context;
     std::vector<ParkedRead> parked;
 
-    base::LogIndex snapshot;        // newest durable one
+    base::LogIndex snapshot;  // newest durable one; entries behind log().snapshot() are kept
+    base::LogIndex
+        snapshot_file;  // of the newest in the store: newer when a fetched one was not needed
     std::uint64_t image_bytes = 0;  // of it
     RecoveredEntries recovered;     // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
@@ -119,9 +139,21 @@ struct Replica {
     // Only of a cluster's.
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
+    base::NodeId handed_by;            // who asked this node to lead, last; until its next life
     base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
     bool keeps = false;                // listed as one that holds applied entries
     bool turn_end = false;             // listed for a raft::TurnEnd
+    std::deque<Forward> forwards;      // first those sent, last those that wait to be
+    std::size_t forwards_waiting = 0;  // how many
+    std::size_t forwards_refused = 0;  // of those sent
+    bool ask_again = false;            // parked reads were refused: there was no leader
+    bool waits = false;                // listed for one of these
+    base::Instant heard_leader;        // when it last had one
+    bool tails_ended = false;          // since then
+    std::unique_ptr<SnapshotFetch> fetch;
+    std::vector<std::unique_ptr<stream::Machine>> fetched;  // of fetches given up, for the next one
+    base::Instant fetched_until;
+    std::vector<std::unique_ptr<ServedFetch>> served;
 };
 
 }  // namespace ursula::shard

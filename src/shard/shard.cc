@@ -1,6 +1,9 @@
 #include "shard/shard.h"
 
 #include <algorithm>
+#include <optional>
+
+#include "shard/planted.h"
 
 namespace ursula::shard {
 
@@ -20,6 +23,7 @@ Shard::Shard(const ShardOptions& options, storage::Disk& disk)
 // Streams go first: their hot tails give their memory back to local_.
 Shard::~Shard() {
     image_.reset();
+    retired_.clear();
     replicas_.clear();
 }
 
@@ -34,15 +38,25 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     settle();
     if (has_peers()) {
         take_frames();
+        balance();
     }
     if (now.mono >= raft_deadline_) {
         run_timeouts();
+    }
+    if (has_peers()) {
+        go_on_waiting();
     }
     for (const api::Call& call : calls) {
         take(call);
     }
     run_removals();
     write_entries();
+    if (!fetching_.empty()) {
+        run_fetches();
+    }
+    if (!retired_.empty()) {
+        shrink_retired();
+    }
     run_snapshots();
     wal_->flush(now.mono);
     // A MemoryDisk has everything durable by now, and what that leads to (a new leader's noop) as
@@ -58,6 +72,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     }
     send_posts();
     own_names_.clear();
+    taken_bytes_.clear();
 
     replies_ = nullptr;
     internal_calls_ = nullptr;
@@ -89,7 +104,18 @@ void Shard::take_disk() {
             if (!finished.damage.empty()) {
                 events_.push_back({ShardEvent::Kind::data_damaged, std::move(finished.damage)});
             }
-            replies_->push_back(std::move(finished.reply));
+            if (finished.reply.to == internal) {
+                on_bytes_read(finished.reply);
+            } else {
+                replies_->push_back(std::move(finished.reply));
+            }
+        }
+    }
+    if (!fetching_.empty()) {
+        placed_.clear();
+        wal_->take_payloads(placed_);
+        for (const storage::PayloadPlaced& placed : placed_) {
+            on_placed(placed);
         }
     }
     storage::SnapshotStore::Finished finished;
@@ -169,8 +195,19 @@ void Shard::carry_out(Replica& replica) {
         }
     }
     if (effects.reads_refused) {
-        std::erase_if(replica.parked, [&](const ParkedRead& parked) {
+        std::erase_if(replica.parked, [&](ParkedRead& parked) {
             if (parked.confirmed || parked.context > *effects.reads_refused) {
+                return false;
+            }
+            if (planted(Planted::refused_reads_served)) {
+                parked.confirmed = true;
+                parked.index = replica.machine.applied().index;
+                return false;
+            }
+            if (has_peers()) {
+                replica.ask_again =
+                    true;  // one question for all: who asked earlier is answered too
+                list_waiting(replica);
                 return false;
             }
             reply(parked.from, parked.call, api::Refused{api::Refusal::overloaded});
@@ -184,15 +221,27 @@ void Shard::carry_out(Replica& replica) {
     if (effects.membership_change) {
         look_at_membership(replica);
     }
-    if (effects.reverted != base::NodeId{}) {
-        events_.push_back({ShardEvent::Kind::member_reverted,
-                           "group " + std::to_string(replica.id().value) + ": node " +
-                               std::to_string(effects.reverted.value) +
-                               " lost entries that it had acknowledged; it does not count any more "
-                               "until it is removed and added again"});
+    if (planted(Planted::submitted_rerouted) && effects.role_change &&
+        effects.role_change->role != raft::Role::leader) {
+        for (; !replica.entries.empty(); replica.entries.pop()) {
+            forget_tickets(replica, replica.entries.front().commands, api::Refusal::not_leader);
+        }
     }
+    if (effects.reverted != base::NodeId{}) {
+        events_.push_back(
+            {ShardEvent::Kind::follower_reverted,
+             "group " + std::to_string(replica.id().value) + ": node " +
+                 std::to_string(effects.reverted.value) +
+                 " has lost entries that it had acknowledged (its disk was replaced, or lies); it "
+                 "has no voice in this group any more: remove it from the cluster and add it "
+                 "again"});
+    }
+    const std::optional<raft::FetchSnapshot> fetch = effects.fetch_snapshot;
     effects.clear();
     want_turn_end(replica);
+    if (fetch) {
+        begin_fetch(replica, *fetch);
+    }
     if (commit_to.value != 0) {
         apply_through(replica, commit_to);
     }
@@ -203,7 +252,11 @@ void Shard::carry_out(Replica& replica) {
 }
 
 void Shard::reply(base::ShardId to, api::CallId call, api::Answer&& answer) {
-    if (to == internal) {
+    if (to.value >= elsewhere.value) {
+        if (to != internal) {
+            reply_to_peer(to, call, answer);
+            return;
+        }
         api::Reply own{call, options_.id, std::move(answer)};
         on_internal_reply(own);
         return;
@@ -224,6 +277,12 @@ bool Shard::ready() const {
 base::Instant Shard::deadline() const {
     base::Instant at =
         std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline()});
+    if (!fetching_.empty()) {
+        at = std::min(at, fetches_deadline());
+    }
+    if (!retired_.empty()) {
+        at = now_.mono;
+    }
     if (snapshot_waits()) {
         at = std::min(at, snapshot_again_);
     }
@@ -253,6 +312,12 @@ std::uint32_t Shard::leaders() const {
     return static_cast<std::uint32_t>(
         std::count_if(replicas_.begin(), replicas_.end(),
                       [](const auto& replica) { return replica->group.is_leader(); }));
+}
+
+std::uint32_t Shard::leaderless() const {
+    return static_cast<std::uint32_t>(std::count_if(
+        replicas_.begin(), replicas_.end(),
+        [](const auto& replica) { return replica->group.leader() == base::NodeId{}; }));
 }
 
 std::uint64_t Shard::state_hash() const {

@@ -5,9 +5,11 @@
 //
 // Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
-// · shard_snapshot.cc snapshots · shard_peers.cc frames in and the nodes' liveness · shard_send.cc
-// frames out · shard_links.cc which links there are · shard_members.cc memberships ·
-// bucket_removal.cc.
+// · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
+// snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
+// shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
+// leads · shard_links.cc which links there are · shard_members.cc memberships ·
+// bucket_removal.cc · shard_inspect.cc for operators.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +17,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/call.h"
 #include "api/reply.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "base/siphash.h"
 #include "base/time.h"
@@ -46,7 +50,10 @@ struct ShardOptions {
     std::uint64_t snapshot_log_bytes = 256u
                                        << 20;  // a snapshot round is due at max(this, 2 x images)
     std::uint64_t salt = 0;                    // NodeFile::shard_salt
-    bool begun = false;                        // NodeFile::begun
+    std::uint64_t log_kept_bytes = base::limits::log_kept_bytes_max;
+    std::size_t fetch_window_bytes = base::limits::fetch_window_bytes;  // smaller only in tests
+    std::size_t fetch_piece_bytes = base::limits::fetch_piece_bytes;
+    bool begun = false;  // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).
     std::uint32_t wal_batch_bytes_max = base::limits::wal_batch_bytes_max;
@@ -64,6 +71,7 @@ struct ShardOptions {
     std::uint64_t incarnation = 0;  // of this node's storage
     std::uint64_t cluster = 0;      // frames of another cluster are refused
     std::uint64_t boot = 0;         // random, not 0, and never given to another start of any node
+    bool spread_leaders = false;    // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {
@@ -88,11 +96,23 @@ struct ShardCounters {
     std::uint64_t snapshots = 0;
     std::uint64_t elections = 0;
     std::uint64_t refused_not_leader = 0;
+    std::uint64_t hand_overs = 0;  // of leadership, tried
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
-    std::uint64_t frames_refused = 0;  // not whole, not ours, or of an earlier life
-    std::uint64_t items_unheard = 0;   // of other storage than the member's of that id
-    std::uint64_t log_fetches = 0;     // entries read back for followers, in so many pieces
+    std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
+    std::uint64_t items_unheard = 0;    // of other storage than the member's of that id
+    std::uint64_t forwards_sent = 0;    // writes passed on to their group's leader
+    std::uint64_t forwards_taken = 0;   // those of other nodes
+    std::uint64_t forwards_again = 0;   // sent, refused by who did not lead, kept to be sent again
+    std::uint64_t forwards_failed = 0;  // refused, or of unknown outcome, for want of a leader
+    std::uint64_t log_fetches = 0;      // entries read back for followers, in so many pieces
+    std::uint64_t images_served = 0;    // to followers
+    std::uint64_t fetches_begun = 0;
+    std::uint64_t fetches_given_up = 0;
+    std::uint64_t fetched_bytes = 0;     // of payload
+    std::uint64_t fetch_bytes_kept = 0;  // payload that was here and was not fetched
+    std::uint64_t fetch_streams_gone = 0;
+    std::uint64_t snapshots_installed = 0;
 };
 
 // Something a person reading the log should see; the loop logs it.
@@ -100,10 +120,11 @@ struct ShardEvent {
     enum class Kind : std::uint8_t {
         snapshot_written,
         snapshot_failed,
+        snapshot_installed,
+        follower_reverted,
         disk_full,
         disk_ok_again,
         data_damaged,
-        member_reverted,    // a follower's storage lost what it had acknowledged
         member_is_stranger  // a group names other storage by this node's id
     };
     Kind kind;
@@ -124,6 +145,8 @@ class Shard {
     // shard's own, for any shard, and their views live until the next advance.
     void advance(std::span<const api::Call> calls, base::Now now, std::vector<api::Reply>& replies,
                  std::vector<api::Call>& internal_calls);
+    // The node is going to end: from the next turn on groups are handed to other members.
+    void leave() { leaving_ = true; }
     // The answer to one of those.
     void on_internal_reply(const api::Reply& reply);
     static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
@@ -142,7 +165,8 @@ class Shard {
     std::uint64_t hot_bytes_used() const { return local_.hot.bytes(); }
     std::uint64_t live_bytes() const { return local_.segments.live_total(); }
     std::uint64_t stream_count() const;
-    std::uint32_t leaders() const;
+    std::uint32_t leaders() const;     // groups that this node leads
+    std::uint32_t leaderless() const;  // groups whose leader it does not know
     std::size_t group_count() const { return replicas_.size(); }
     // Hash of all groups' replicated state: tests compare it across a restart.
     std::uint64_t state_hash() const;
@@ -154,7 +178,13 @@ class Shard {
         return replicas_[group.value / options_.shards]->machine;
     }
 
+    // Whether a snapshot is being fetched, or what came of one is kept.
+    bool fetching() const { return !fetching_.empty(); }
+
   private:
+    // Call::from of those that no loop of this node made: from here on calls of other nodes, and
+    // the shard's own.
+    static constexpr base::ShardId elsewhere{0x8000'0000};
     static constexpr base::ShardId internal{UINT32_MAX};
 
     struct Watcher {
@@ -165,6 +195,7 @@ class Shard {
     struct WatchList {
         std::vector<Watcher> watchers;
         stream::Stream* stream = nullptr;
+        base::GroupId group;
         std::uint64_t posted = 0;  // the posts so far end here
         bool changed = false;      // listed in changed_
     };
@@ -234,12 +265,45 @@ class Shard {
     void forget_fetch(WaitingEntries& waiting);
     void end_turn();
     void send_beats();
+    base::Duration oldest_write_age() const;
+    void look_after_disk();
     void send_frames();
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
+    void forget_kept(Replica& replica);
+
+    // shard_forward.cc
+    bool pass_on(const api::Call& call);
+    static bool is_full(const PeerLink& link, std::size_t bytes);
+    bool is_refused_by(const Replica& replica, const Forward& forward, base::NodeId node) const;
+    PeerLink* link_to_leader(const Replica& replica);
+    bool hears_leader(const Replica& replica);
+    void list_waiting(Replica& replica);
+    void route(Replica& replica);
+    void send_forward(Replica& replica, std::size_t at, PeerLink& link);
+    void take_waiting(Replica& replica, std::size_t at);
+    static void fill_hash(const Replica& replica, api::Verb& verb);
+    void close_forward(Replica& replica, std::size_t at, api::Answer&& answer);
+    void close_on_link(const Forward& forward);
+    std::size_t close_refused(Replica& replica, std::size_t end);
+    void hold_refused(Replica& replica, std::size_t at);
+    void lose_forward(Replica& replica, std::size_t at);
+    void lose_forwards(const PeerLink& link);
+    void take_call(PeerLink& link, const FrameHeader& header, const FrameItem& item);
+    void take_answer(const PeerLink& link, const FrameItem& item);
+    void reply_to_peer(base::ShardId to, api::CallId call, const api::Answer& answer);
+    void go_on_waiting();
+    void end_waits();
+
+    // shard_balance.cc
+    void balance();
+    base::NodeId preferred_leader(const Replica& replica) const;
+    bool could_lead(const Replica& replica, base::NodeId node) const;
+    void hand_over(Replica& replica, base::NodeId to);
 
     // shard_submit.cc
     void take(const api::Call& call);
+    void take_here(const api::Call& call);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
                     bool adds_bytes);
     void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
@@ -250,7 +314,6 @@ class Shard {
     bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
-    bool refuse_not_leader(Replica& replica, const api::Call& call);
 
     // shard_apply.cc
     void apply_through(Replica& replica, base::LogIndex committed);
@@ -259,22 +322,33 @@ class Shard {
     void place_payload(const stream::Command& command, std::span<const storage::Location> pieces);
     void forget_producers(Replica& replica, const stream::Outcome& outcome);
     void note_change(const stream::Outcome& outcome);
+    void tell_removed(std::uint32_t watch);
     void send_posts();
     static api::Answer answer_of(const stream::Outcome& outcome);
 
     // shard_read.cc
     bool confirm_reads(Replica& replica);
     void take_read(const api::Call& call, const api::StreamKey& key);
-    void park(Replica& replica, const api::Call& call, std::string_view name);
+    void park(Replica& replica, const api::Call& call, std::string_view name,
+              std::shared_ptr<ParkedListing> listing = {});
     void serve_parked(Replica& replica);
+    void end_reads(Replica& replica);
     void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
     void serve_read(Replica& replica, base::ShardId from, api::CallId id,
                     const api::ReadCall& read);
     void serve_watch(Replica& replica, base::ShardId from, api::CallId id,
                      const api::WatchCall& watch);
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
-    void list_streams(const api::Call& call, const api::ListStreamsCall& list);
+    void end_watches(const Replica& replica);
+    void take_listing(const api::Call& call, const api::ListStreamsCall& list);
+    void list_streams(const ParkedListing& list);
     void list_buckets(const api::Call& call);
+
+    // shard_inspect.cc
+    void inspect(const api::Call& call, const api::InspectCall& what);
+    void serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
+                           const api::InspectCall& what, bool confirmed);
+    void transfer(const api::Call& call, const api::TransferCall& transfer);
 
     // shard_boot.cc
     class BootSink;
@@ -287,11 +361,51 @@ class Shard {
     bool snapshot_waits() const;
     void begin_snapshot();
     void end_snapshot(const storage::SnapshotStore::Finished& finished);
+    static bool is_being_imaged(const Replica& replica);
+    base::LogIndex forgettable(const Replica& replica) const;
+    void forget_log(Replica& replica, base::LogIndex through);
+    void look_after_kept_log();
+
+    // shard_fetch.cc
+    void begin_fetch(Replica& replica, const raft::FetchSnapshot& wanted);
+    void ask(Replica& replica, FetchAsk::What what, const SnapshotFetch::Ask* bytes, bool again);
+    void run_fetches();
+    void run_fetch(Replica& replica);
+    base::Instant fetches_deadline() const;
+    bool may_ask(const Replica& replica) const;
+    void look_at_streams(Replica& replica);
+    bool take_over(Replica& replica, stream::Stream& stream, std::size_t& steps);
+    void on_fetch_data(Replica& replica, const FrameItem& item);
+    void take_image(Replica& replica, const FrameItem& item);
+    void take_bytes(Replica& replica, const FrameItem& item);
+    void on_placed(const storage::PayloadPlaced& placed);
+    void place_next(SnapshotFetch& fetch);
+    void give_up_fetch(Replica& replica);
+    void end_fetch(Replica& replica);
+    void retire_fetched(Replica& replica);
+    void shrink_retired();
+    void begin_install(Replica& replica);
+    void end_install(Replica& replica, const storage::SnapshotStore::Finished& finished,
+                     std::vector<storage::SegmentId>& live);
+    void install(Replica& replica, const std::vector<storage::SegmentId>& live);
+    void move_watches(Replica& replica, stream::Machine& machine);
+
+    // shard_serve.cc
+    void on_fetch_ask(PeerLink& link, Replica& replica, const FetchAsk& ask);
+    ServedFetch* begin_serving(PeerLink& link, Replica& replica, const FetchAsk& ask);
+    static void stop_serving(Replica& replica);
+    static base::LogIndex pinned_through(const Replica& replica);
+    void serve_fetches();
+    void send_image(Replica& replica, ServedFetch& served);
+    void answer_asks(PeerLink& link);
+    void answer_ask(PeerLink& link, WaitingAsk& waiting);
+    void on_bytes_read(api::Reply& reply);
 
     // bucket_removal.cc
     struct Removal {
         enum class Step : std::uint8_t { begin, sealing, decide, unsealing, removed, reopened };
         Step step = Step::begin;
+        base::Term term;  // in which this node leads group 0 and drives it
         std::string bucket;
         std::uint64_t bucket_id = 0;
         api::CallId waiting_for;  // the step under way, and how many answers it still needs
@@ -307,6 +421,7 @@ class Shard {
     };
     void take_removal(const api::Call& call, std::string_view bucket);
     void resume_removals();
+    void abandon_removals();
     base::Instant removals_deadline() const;
     void run_removals();
     void drive_removal(Removal& removal, const api::Answer& answer);
@@ -319,7 +434,9 @@ class Shard {
     std::vector<PeerLink> links_;  // to other nodes' shards, those with which groups are shared
     bool links_due_ = false;       // a membership changed since settle_links()
     base::Instant strangers_due_ = base::Instant::never();  // when a link may have to go
-    std::vector<MemberInfo> told_;                          // to the net, by rising node
+    std::uint64_t dropped_sequence_ = 0;                    // new links' numbers go on from these
+    std::uint64_t dropped_call_number_ = 0;
+    std::vector<MemberInfo> told_;         // to the net, by rising node
     MemberTable item_table_;               // of the membership among item_'s entries
     const MemberInfo* joining_ = nullptr;  // while an operator's change is stepped: what it brings
     std::vector<std::unique_ptr<LogFetch>> fetches_;
@@ -327,11 +444,30 @@ class Shard {
     std::vector<Replica*> keeping_;    // hold applied entries for followers
     std::uint64_t kept_bytes_ = 0;     // of those entries
     base::Instant next_beat_;
-    bool send_more_ = false;  // entries wait only for the next frame
-    FrameItem item_;          // the one being taken
+    bool send_more_ = false;         // entries wait only for the next frame
+    bool calls_left_ = false;        // so do calls
+    std::vector<Replica*> waiting_;  // those with forwards, or reads to be asked for again
+    std::size_t waiting_calls_ = 0;  // forwards that wait, of all groups
+    std::size_t waiting_bytes_ = 0;  // and their bytes
+    std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
+    std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
+    std::vector<std::byte> answer_bytes_;
+    bool leaving_ = false;
+    base::Instant balance_at_;               // when to look at who leads
+    base::Instant calm_since_;               // no link was seen down since
+    std::vector<base::Instant> hand_again_;  // by position: not handed over before
+    FrameItem item_;                         // the one being taken
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;
+    std::uint64_t next_fetch_ = 0;
+    std::vector<Replica*> fetching_;  // with a fetch, or what is left of one
+    std::vector<Replica*> serving_;
+    std::vector<std::unique_ptr<stream::Machine>> retired_;  // of fetches; freed a part per turn
+    std::vector<std::unique_ptr<ByteRead>> byte_reads_;
+    std::vector<std::byte> no_locations_;  // of an image for another node
+    bool disk_trouble_ = false;            // as the groups were told
+    base::Instant disk_well_at_;           // then it is over
     stream::Local local_;
     std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id
     std::unique_ptr<storage::Wal> wal_;
@@ -355,12 +491,14 @@ class Shard {
     std::vector<std::byte> image_slice_;
     std::vector<std::byte> location_slice_;
     bool image_sent_ = false;
+    bool installing_ = false;  // it is of a fetched machine
     base::Instant snapshot_again_;
+    base::Instant kept_look_at_;
     std::uint64_t snapshot_look_at_ = 0;        // of the bytes written to the log
     std::uint64_t live_at_round_ = UINT64_MAX;  // live payload when the last round began
 
     std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
-    bool removals_resumed_ = false;
+    base::Term removals_resumed_;  // the newest term of group 0 in which they were
     std::uint64_t next_internal_ = 1;
 
     std::deque<std::string> own_names_;  // what commands of the shard's own look at, this turn
@@ -368,9 +506,11 @@ class Shard {
     // Reused each turn.
     std::vector<storage::DiskOp*> done_;
     std::vector<storage::Persisted> persisted_;
+    std::vector<storage::PayloadPlaced> placed_;
     std::vector<storage::ReadRequest*> reads_;
     std::vector<DiskReads::Finished> finished_reads_;
     std::vector<storage::Location> locations_;
+    std::vector<std::pair<base::GroupId, base::LogIndex>> kept_;
     std::vector<stream::Place> places_;
     stream::ReadPlan plan_;
     std::vector<ShardEvent> events_;

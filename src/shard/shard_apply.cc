@@ -67,7 +67,8 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     if (!replica.effects.empty()) {
         carry_out(replica);
     }
-    if (!removals_resumed_ && replica.id() == api::bucket_group && replica.group.is_leader()) {
+    if (replica.id() == api::bucket_group && replica.group.is_leader() &&
+        removals_resumed_ != replica.group.term()) {
         resume_removals();
     }
 }
@@ -199,18 +200,7 @@ void Shard::forget_producers(Replica& replica, const stream::Outcome& outcome) {
 void Shard::note_change(const stream::Outcome& outcome) {
     if (outcome.did == stream::Did::removed) {
         if (outcome.watch != 0) {
-            WatchList& list = watches_[outcome.watch];
-            for (const Watcher& watcher : list.watchers) {
-                ++counters_.posts;
-                api::Post post;
-                post.removed = true;
-                reply(watcher.to, watcher.call, std::move(post));
-            }
-            list.watchers.clear();
-            list.stream = nullptr;
-            if (!list.changed) {
-                free_watches_.push_back(outcome.watch);
-            }
+            tell_removed(outcome.watch);
         }
         return;
     }
@@ -221,6 +211,21 @@ void Shard::note_change(const stream::Outcome& outcome) {
     if (!list.changed) {
         list.changed = true;
         changed_.push_back(outcome.stream->watch);
+    }
+}
+
+void Shard::tell_removed(std::uint32_t watch) {
+    WatchList& list = watches_[watch];
+    for (const Watcher& watcher : list.watchers) {
+        ++counters_.posts;
+        api::Post post;
+        post.removed = true;
+        reply(watcher.to, watcher.call, std::move(post));
+    }
+    list.watchers.clear();
+    list.stream = nullptr;
+    if (!list.changed) {
+        free_watches_.push_back(watch);
     }
 }
 

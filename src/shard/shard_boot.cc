@@ -113,6 +113,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
         start.memberships = memberships;
         start.life = options_.boot;
         replica->snapshot = boot.snapshot.index;
+        replica->snapshot_file = boot.snapshot.index;
         replica->group.step(start, now, replica->effects);
         replica->group.step(raft::Applied{replica->machine.applied().index}, now, replica->effects);
         replica->effects.clear();
@@ -181,7 +182,9 @@ base::Result<void> Shard::load_snapshots(BootReport& report) {
             stream->locations.count_into(named);
         }
         named.for_each_segment([&](std::uint32_t segment) {
-            replica->boot_live.push_back(storage::SegmentId(segment));
+            if (segment != no_segment) {
+                replica->boot_live.push_back(storage::SegmentId(segment));
+            }
         });
     }
     return {};

@@ -2,7 +2,8 @@
 // names, from the moment it is in the log, and those of nodes that nobody names but that are heard
 // - a follower that is behind hears of the newest members last, and one of them may be its leader.
 // Links come and go only between steps of groups (settle_links, welcome), so a reference to one
-// holds over a step.
+// holds over a step. A link keeps its place in the list as long as it lives, and its place is used
+// again: forwarded calls and their answers name links by it.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -23,7 +24,10 @@ void Shard::begin_links() {
     }
     VERIFY(options_.boot != 0 && disk_.keeps_data());
     next_beat_ = now_.mono;
+    balance_at_ = calm_since_ = now_.mono;
+    hand_again_.assign(replicas_.size(), now_.mono);
     for (auto& replica : replicas_) {
+        replica->heard_leader = now_.mono;
         look_at_membership(*replica);
     }
     settle_links();
@@ -70,24 +74,43 @@ PeerLink* Shard::find_link(base::NodeId node, const Replica& replica) {
 }
 
 PeerLink& Shard::add_link(PeerShard peer, std::uint32_t shards) {
-    PeerLink link;
-    link.peer = peer;
-    link.shards = shards;
-    link.heard = now_.mono;
-    links_.push_back(std::move(link));
-    for (auto& replica : replicas_) {
-        replica->sent.resize(links_.size());
+    auto link = std::find_if(links_.begin(), links_.end(),
+                             [](const PeerLink& one) { return one.is_free(); });
+    if (link == links_.end()) {
+        links_.emplace_back();
+        link = links_.end() - 1;
+        for (auto& replica : replicas_) {
+            replica->sent.resize(links_.size());
+        }
     }
-    return links_.back();
+    const std::uint32_t generation = link->generation + 1;  // who had the place gets no answer
+    *link = {};
+    link->generation = generation;
+    link->peer = peer;
+    link->shards = shards;
+    link->heard = now_.mono;
+    link->sequence = dropped_sequence_;
+    link->call_number = dropped_call_number_;
+    return *link;
 }
 
+// The peer may remember this one: numbers go on where those of any dropped link ended. What it
+// said is forgotten here - by then no frame of it is under way any more (stranger_link_ms).
 void Shard::drop_link(std::size_t at) {
-    for (WaitingEntries& waiting : links_[at].waiting) {
+    PeerLink& link = links_[at];
+    lose_forwards(link);
+    for (WaitingEntries& waiting : link.waiting) {
         forget_fetch(waiting);
     }
-    links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(at));
+    dropped_sequence_ = std::max(dropped_sequence_, link.sequence);
+    dropped_call_number_ = std::max(dropped_call_number_, link.call_number);
+    const std::uint32_t generation = link.generation + 1;
+    link = {};
+    link.generation = generation;
+    link.shards = 0;
+    link.down = true;
     for (auto& replica : replicas_) {
-        replica->sent.erase(replica->sent.begin() + static_cast<std::ptrdiff_t>(at));
+        replica->sent[at] = base::LogIndex{};
     }
 }
 
@@ -118,8 +141,9 @@ PeerLink* Shard::welcome(const FrameHeader& header) {
     PeerLink probe;
     probe.peer = header.from;
     probe.shards = header.shards;
-    const auto strangers = static_cast<std::size_t>(std::count_if(
-        links_.begin(), links_.end(), [](const PeerLink& link) { return !link.named; }));
+    const auto strangers = static_cast<std::size_t>(
+        std::count_if(links_.begin(), links_.end(),
+                      [](const PeerLink& link) { return !link.named && !link.is_free(); }));
     if (header.from.node == options_.node || header.from.node == base::NodeId{} ||
         strangers >= limits::stranger_links_max || !shares_groups(probe)) {
         return nullptr;
@@ -179,7 +203,7 @@ void Shard::settle_links() {
     }
     strangers_due_ = base::Instant::never();
     for (std::size_t at = links_.size(); at-- > 0;) {
-        if (links_[at].named) {
+        if (links_[at].named || links_[at].is_free()) {
             continue;
         }
         const base::Instant until = links_[at].heard + stranger_time;

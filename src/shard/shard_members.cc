@@ -244,10 +244,7 @@ void Shard::take_change(const api::Call& call, const api::ChangeMemberCall& chan
         reply(call.from, call.id, api::Refused{api::Refusal::member_invalid});
         return;
     }
-    Replica& replica = this->replica(change.group);
-    if (!refuse_not_leader(replica, call)) {
-        change_members(replica, call, change);
-    }
+    change_members(this->replica(change.group), call, change);
 }
 
 void Shard::change_members(Replica& replica, const api::Call& call,

@@ -35,6 +35,7 @@ void Shard::take_frames() {
             if (link.peer != event.peer) {
                 continue;
             }
+            lose_forwards(link);
             if (!event.up) {
                 link.heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
             } else if (!link.down) {
@@ -80,7 +81,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
     const bool newest = header.sequence > link->heard_sequence;
     link->heard_sequence = std::max(link->heard_sequence, header.sequence);
     while (reader.next(item_)) {
-        if (item_.is_beat) {
+        if (item_.kind == FrameItem::Kind::beat) {
             if (newest) {
                 take_beat(*link, item_);
             }
@@ -101,10 +102,28 @@ void Shard::take_frame(const ReceivedFrame& frame) {
 bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
     const std::uint32_t group = item_.group.value;
     if (group >= options_.groups || group % options_.shards != options_.id.value ||
-        !link.has(item_.group) || !read_membership(item_, item_table_)) {
+        !link.has(item_.group) ||
+        (item_.kind == FrameItem::Kind::message && !read_membership(item_, item_table_))) {
         return false;
     }
     Replica& replica = this->replica(item_.group);
+    switch (item_.kind) {
+        case FrameItem::Kind::call:
+            take_call(link, header, item_);
+            return true;
+        case FrameItem::Kind::answer:
+            take_answer(link, item_);
+            return true;
+        case FrameItem::Kind::fetch_ask:
+            on_fetch_ask(link, replica, item_.ask);
+            return true;
+        case FrameItem::Kind::fetch_data:
+            on_fetch_data(replica, item_);
+            return true;
+        case FrameItem::Kind::beat:
+        case FrameItem::Kind::message:
+            break;
+    }
     // Other storage than the member's has no voice, whatever its id (R11). What it asks, and what
     // it says as a leader, is heard as of any node that this log does not name yet: others voted
     // for it, and Raft counts nobody it does not know.
@@ -113,6 +132,9 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
         !planted(Planted::amnesiac_counts)) {
         ++counters_.items_unheard;
         return true;
+    }
+    if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {
+        replica.handed_by = item_.message.from;
     }
     replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
     carry_out(replica);
@@ -124,13 +146,28 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
 // costs an election at worst.
 void Shard::meet(PeerLink& link, std::uint64_t boot) {
     const bool restarted = link.boot != 0;
+    lose_forwards(link);
+    ++link.generation;
+    auto life = std::find_if(link.lives.begin(), link.lives.end(),
+                             [boot](const PeerLink::Life& one) { return one.boot == boot; });
+    if (life == link.lives.end()) {
+        --life;
+        *life = {boot, 0};
+    }
+    std::rotate(link.lives.begin(), life, life + 1);
     link.boot = boot;
     link.heard_sequence = 0;
     link.write_age_ms = 0;
     link.down = false;
     const base::NodeId node = link.peer.node;
     for (auto& replica : replicas_) {
-        if (restarted && link.has(replica->id()) && replica->group.leader() == node) {
+        if (!link.has(replica->id())) {
+            continue;
+        }
+        if (replica->handed_by == node) {
+            replica->handed_by = base::NodeId{};
+        }
+        if (restarted && replica->group.leader() == node) {
             replica->group.step(raft::LeaderGone{node, replica->group.term()}, now_,
                                 replica->effects);
             carry_out(*replica);

@@ -1,6 +1,7 @@
 // Reads, watches and listings: answered from applied state, once the group confirmed that it is
 // current.
 #include <algorithm>
+#include <utility>
 
 #include "api/placement.h"
 #include "base/limits.h"
@@ -56,7 +57,8 @@ void Shard::take_read(const api::Call& call, const api::StreamKey& key) {
     }
 }
 
-void Shard::park(Replica& replica, const api::Call& call, std::string_view name) {
+void Shard::park(Replica& replica, const api::Call& call, std::string_view name,
+                 std::shared_ptr<ParkedListing> listing) {
     ParkedRead parked;
     // Its own context: the one asked this turn may have been refused already.
     replica.read_context = raft::ReadContext(replica.read_context.value + 1);
@@ -65,6 +67,8 @@ void Shard::park(Replica& replica, const api::Call& call, std::string_view name)
     parked.from = call.from;
     parked.name = name;
     parked.verb = call.verb;
+    parked.since = now_.mono;
+    parked.listing = std::move(listing);
     replica.parked.push_back(std::move(parked));
     replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
     carry_out(replica);
@@ -80,6 +84,13 @@ void Shard::serve_parked(Replica& replica) {
         }
         ParkedRead parked = std::move(replica.parked[i]);
         replica.parked.erase(replica.parked.begin() + static_cast<std::ptrdiff_t>(i));
+        if (parked.listing != nullptr) {
+            ParkedListing& listing = *parked.listing;
+            if (--listing.waiting == 0 && !listing.answered) {
+                list_streams(listing);
+            }
+            continue;
+        }
         if (auto* head = std::get_if<api::HeadCall>(&parked.verb)) {
             head->key.name = parked.name;
         } else if (auto* read = std::get_if<api::ReadCall>(&parked.verb)) {
@@ -88,9 +99,26 @@ void Shard::serve_parked(Replica& replica) {
             watch->key.name = parked.name;
         } else if (auto* resolve = std::get_if<api::ResolveBucketCall>(&parked.verb)) {
             resolve->bucket = parked.name;
+        } else if (auto* look = std::get_if<api::InspectCall>(&parked.verb)) {
+            look->key.name = parked.name;
         }
         serve(replica, parked.from, parked.call, parked.verb);
     }
+}
+
+// Those that found no leader for too long, or did not get applied what the leader had.
+void Shard::end_reads(Replica& replica) {
+    std::erase_if(replica.parked, [&](const ParkedRead& parked) {
+        const std::int64_t longest =
+            parked.confirmed ? limits::forward_timeout_ms : limits::leader_wait_ms;
+        if (now_.mono - parked.since < base::milliseconds(longest)) {
+            return false;
+        }
+        if (parked.listing == nullptr || !std::exchange(parked.listing->answered, true)) {
+            reply(parked.from, parked.call, api::Refused{api::Refusal::no_leader});
+        }
+        return true;
+    });
 }
 
 void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb) {
@@ -120,6 +148,10 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
     }
     if (const auto* watch = std::get_if<api::WatchCall>(&verb)) {
         serve_watch(replica, from, id, *watch);
+        return;
+    }
+    if (const auto* look = std::get_if<api::InspectCall>(&verb)) {
+        serve_stream_view(replica, from, id, *look, true);
         return;
     }
     const api::StreamKey* key = key_of(verb);
@@ -184,9 +216,11 @@ void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id,
         free_watches_.pop_back();
         WatchList& list = watches_[stream->watch];
         list.stream = stream;
+        list.group = replica.id();
         list.posted = stream->tail();
         list.changed = false;
     }
+    replica.tails_ended = false;
     WatchList& list = watches_[stream->watch];
     list.watchers.push_back({from, id});
     // Its posts begin where those of the earlier watchers go on; what this turn did to the stream,
@@ -218,9 +252,51 @@ void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
     stream->watch = 0;
 }
 
+// This node hears no leader of the group: what it has may be old by now, and whoever waits for more
+// had better do so elsewhere (DESIGN "Any node answers any request").
+void Shard::end_watches(const Replica& replica) {
+    for (std::uint32_t number = 1; number < watches_.size(); ++number) {
+        WatchList& list = watches_[number];
+        if (list.stream == nullptr || list.group != replica.id()) {
+            continue;
+        }
+        for (const Watcher& watcher : list.watchers) {
+            ++counters_.posts;
+            api::Post post;
+            post.lost = true;
+            reply(watcher.to, watcher.call, std::move(post));
+        }
+        list.watchers.clear();
+        list.stream->watch = 0;
+        list.stream = nullptr;
+        if (!list.changed) {
+            free_watches_.push_back(number);
+        }
+    }
+}
+
+// One ReadIndex of every group of the shard, answered when all of them are confirmed.
+void Shard::take_listing(const api::Call& call, const api::ListStreamsCall& list) {
+    auto listing = std::make_shared<ParkedListing>();
+    listing->call = call.id;
+    listing->from = call.from;
+    listing->bucket = list.bucket;
+    listing->prefix = list.prefix;
+    listing->after = list.after;
+    listing->count_max = list.count_max;
+    if (!has_peers()) {
+        list_streams(*listing);
+        return;
+    }
+    listing->waiting = replicas_.size();
+    for (auto& replica : replicas_) {
+        park(*replica, call, {}, listing);
+    }
+}
+
 // Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come
 // without their bucket.
-void Shard::list_streams(const api::Call& call, const api::ListStreamsCall& list) {
+void Shard::list_streams(const ParkedListing& list) {
     std::vector<std::string_view> names;
     for (const auto& replica : replicas_) {
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
@@ -245,7 +321,7 @@ void Shard::list_streams(const api::Call& call, const api::ListStreamsCall& list
         out.names += i == 0 ? "" : "\n";
         out.names += names[i];
     }
-    reply(call.from, call.id, std::move(out));
+    reply(list.from, list.call, std::move(out));
 }
 
 void Shard::list_buckets(const api::Call& call) {

@@ -2,6 +2,7 @@
 // the turn in which this node's own log write does. Bodies of entries come from the log's memory;
 // those that have left it are read back, while later messages of the same group wait behind them.
 #include <algorithm>
+#include <utility>
 
 #include "base/crc32c.h"
 #include "base/limits.h"
@@ -82,6 +83,10 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
     if (!replica.group.is_leader() || replica.group.term() != waiting.term) {
         forget_fetch(waiting);
         return true;
+    }
+    if (waiting.message.prev.index < replica.group.log().snapshot().index) {
+        forget_fetch(waiting);
+        return true;  // forgotten meanwhile: Raft asks again and offers a snapshot
     }
     if (waiting.message.last == waiting.message.prev.index) {
         link.frame.add_replicate(replica.id(), waiting.term, waiting.message);
@@ -167,7 +172,7 @@ void Shard::fetch_entries(WaitingEntries& waiting) {
         pieces += place.pieces.size();
         fetch->last = index;
     }
-    VERIFY(fetch->last >= fetch->first);  // held or placed: there is no third
+    VERIFY(fetch->last >= fetch->first);  // held, placed or forgotten: there is no fourth
     fetch->bytes.resize(bytes);
     fetch->requests.reserve(pieces);
     std::size_t at = 0;
@@ -248,8 +253,11 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
 // --- the end of a turn ---
 
 void Shard::end_turn() {
-    send_more_ = false;
+    send_more_ = std::exchange(calls_left_, false);
     settle_links();
+    if (now_.mono >= next_beat_) {
+        look_after_disk();
+    }
     for (std::size_t link = 0; link < links_.size(); ++link) {
         send_waiting(link);
     }
@@ -269,6 +277,7 @@ void Shard::end_turn() {
     }
     turn_ends_.clear();
     settle_links();
+    serve_fetches();
     send_beats();
     send_frames();
     for (Replica* replica : keeping_) {
@@ -304,12 +313,36 @@ void Shard::send_beats() {
             led_.push_back({replica->id(), replica->group.term()});
         }
     }
-    const base::Instant oldest = wal_->oldest_write();
-    const std::int64_t age =
-        oldest == base::Instant::never() ? 0 : std::max<std::int64_t>((now_.mono - oldest).ms(), 0);
+    const std::int64_t age = oldest_write_age().ms();
     for (PeerLink& link : links_) {
-        link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
-                            led_);
+        if (!link.is_free()) {
+            link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
+                                led_);
+        }
+    }
+}
+
+base::Duration Shard::oldest_write_age() const {
+    const base::Instant oldest = wal_->oldest_write();
+    return oldest == base::Instant::never() ? base::Duration{}
+                                            : std::max(now_.mono - oldest, base::Duration{});
+}
+
+// A slow or stuck log makes this node's leaders hand over before the others take them for dead.
+// Said again with each beat while it lasts; over when the log was quick for a while.
+void Shard::look_after_disk() {
+    const bool slow = oldest_write_age() >= base::milliseconds(limits::disk_trouble_ms);
+    if (slow) {
+        disk_well_at_ = now_.mono + base::milliseconds(limits::disk_well_ms);
+    }
+    const bool trouble = slow || (disk_trouble_ && now_.mono < disk_well_at_);
+    if (!trouble && !disk_trouble_) {
+        return;
+    }
+    disk_trouble_ = trouble;
+    for (auto& replica : replicas_) {
+        replica->group.step(raft::DiskTrouble{trouble}, now_, replica->effects);
+        carry_out(*replica);
     }
 }
 
@@ -354,6 +387,19 @@ void Shard::keep_or_release(Replica& replica, base::LogIndex index, std::size_t 
         keeping_.push_back(&replica);
     }
     kept_bytes_ += bytes;
+}
+
+// Another log begins.
+void Shard::forget_kept(Replica& replica) {
+    if (!replica.keeps) {
+        return;
+    }
+    const base::LogIndex applied = replica.machine.applied().index;
+    for (; replica.kept_from <= applied; replica.kept_from = replica.kept_from.next()) {
+        kept_bytes_ -= wal_->body(replica.id(), replica.kept_from).size();
+    }
+    replica.keeps = false;
+    std::erase(keeping_, &replica);
 }
 
 // Entries that every live follower was sent need not stay, nor those beyond the bound: they can be

@@ -43,6 +43,12 @@ void fill_payload(stream::Command& command, std::string_view content_type, base:
 }  // namespace
 
 void Shard::take(const api::Call& call) {
+    if (!has_peers() || !pass_on(call)) {
+        take_here(call);
+    }
+}
+
+void Shard::take_here(const api::Call& call) {
     if (const auto* append = std::get_if<api::AppendCall>(&call.verb)) {
         stream::Command command;
         command.kind = stream::CommandKind::append;
@@ -79,15 +85,13 @@ void Shard::take(const api::Call& call) {
         command.kind = stream::CommandKind::create_bucket;
         take_write(call, {make->bucket, 0, base::GroupId(0)}, std::move(command), true);
     } else if (const auto* drop = std::get_if<api::RemoveBucketCall>(&call.verb)) {
-        if (!has_peers() || !refuse_not_leader(replica(api::bucket_group), call)) {
-            take_removal(call, drop->bucket);
-        }
+        take_removal(call, drop->bucket);
     } else if (const auto* resolve = std::get_if<api::ResolveBucketCall>(&call.verb)) {
         take_read(call, {resolve->bucket, 0, base::GroupId(0)});
     } else if (std::holds_alternative<api::ListBucketsCall>(call.verb)) {
         list_buckets(call);
     } else if (const auto* list = std::get_if<api::ListStreamsCall>(&call.verb)) {
-        list_streams(call, *list);
+        take_listing(call, *list);
     } else if (const auto* seal = std::get_if<api::SealBucketCall>(&call.verb)) {
         stream::Command command;
         command.kind =
@@ -96,15 +100,16 @@ void Shard::take(const api::Call& call) {
         take_write(call, {seal->bucket, 0, seal->group}, std::move(command), false);
     } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&call.verb)) {
         take_change(call, *change);
+    } else if (const auto* look = std::get_if<api::InspectCall>(&call.verb)) {
+        inspect(call, *look);
+    } else if (const auto* hand_over = std::get_if<api::TransferCall>(&call.verb)) {
+        transfer(call, *hand_over);
     }
 }
 
 void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
                        bool adds_bytes) {
     Replica& replica = this->replica(key.group);
-    if (has_peers() && refuse_not_leader(replica, call)) {
-        return;
-    }
     command.name = key.name;
     command.name_hash = key.hash;
     // Duplicates and refusals come before admission (DESIGN "Writes"). An append that can only be
@@ -148,18 +153,6 @@ bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::
         return false;
     }
     reply(call.from, call.id, answer_of(outcome));
-    return true;
-}
-
-// Writes of a group are its leader's to take; who that is, is in the refusal.
-bool Shard::refuse_not_leader(Replica& replica, const api::Call& call) {
-    if (replica.group.is_leader()) {
-        return false;
-    }
-    ++counters_.refused_not_leader;
-    api::Refused refused{api::Refusal::not_leader};
-    refused.numbers[0] = replica.group.leader().value;
-    reply(call.from, call.id, refused);
     return true;
 }
 
@@ -224,7 +217,7 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     if (!replica.effects.refused_submits.empty()) {
         api::Refused refused{api::Refusal::overloaded};
         if (has_peers() &&
-            replica.effects.refused_submits.front().why == raft::SubmitRefusal::not_leader) {
+            replica.effects.refused_submits.front().why != raft::SubmitRefusal::uncommitted_full) {
             refused = {api::Refusal::not_leader};
             refused.numbers[0] = replica.group.leader().value;
         }
@@ -252,7 +245,7 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
     stream::encode_header({static_cast<std::uint32_t>(commands.size()), now_.wall.ms},
                           body.subspan(commit_hint_bytes));
     wal_->finish_entry();
-    replica.entries.push({id, static_cast<std::uint32_t>(commands.size())});
+    replica.entries.push({id, static_cast<std::uint32_t>(commands.size()), now_.mono});
     counters_.commands += commands.size();
     ++counters_.entries;
     carry_out(replica);

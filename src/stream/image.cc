@@ -134,8 +134,11 @@ std::uint64_t Machine::state_hash() const {
 
 // --- writing ---
 
-ImageWriter::ImageWriter(Machine& machine)
-    : machine_(machine), at_(machine.applied()), cursor_(machine.first()) {
+ImageWriter::ImageWriter(Machine& machine, bool with_locations)
+    : machine_(machine),
+      at_(machine.applied()),
+      with_locations_(with_locations),
+      cursor_(machine.first()) {
     VERIFY(machine.image_ == nullptr);
     machine.image_ = this;
     machine.put_head(items_);
@@ -225,8 +228,8 @@ void ImageWriter::locate(Stream* stream, Locations detached, std::uint32_t piece
                          base::Incarnation incarnation) {
     scratch_.clear();
     piece_ = 0;
-    pieces_ = pieces;
-    if (pieces == 0) {
+    pieces_ = with_locations_ ? pieces : 0;
+    if (pieces_ == 0) {
         return;
     }
     locating_ = stream;

@@ -24,7 +24,8 @@ namespace ursula::stream {
 class ImageWriter {
   public:
     // The image is of the machine as it is now, at machine.applied(). The machine outlives it.
-    explicit ImageWriter(Machine& machine);
+    // Without locations: for another replica, which has no use for them.
+    explicit ImageWriter(Machine& machine, bool with_locations = true);
     ~ImageWriter();  // an unfinished image is abandoned
     ImageWriter(const ImageWriter&) = delete;
     ImageWriter& operator=(const ImageWriter&) = delete;
@@ -61,6 +62,7 @@ class ImageWriter {
 
     Machine& machine_;
     base::EntryId at_;
+    const bool with_locations_;
     bool started_ = false;
     bool done_ = false;
     std::uint64_t hash_ = 0;

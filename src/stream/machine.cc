@@ -1,6 +1,7 @@
 #include "stream/machine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/content_type.h"
 #include "base/verify.h"
@@ -56,11 +57,32 @@ Machine::Machine(base::GroupId group, base::HashKey key, Local& local)
 
 Machine::~Machine() {
     VERIFY(image_ == nullptr);
-    while (first_ != nullptr) {
+    while (shrink(SIZE_MAX)) {
+    }
+}
+
+bool Machine::shrink(std::size_t streams) {
+    for (; first_ != nullptr && streams > 0; --streams) {
         first_->locations.take_from(local_.segments);
         first_->hot.clear(local_.hot);
         free_stream(first_);
     }
+    return first_ != nullptr;
+}
+
+void Machine::swap(Machine& other) {
+    VERIFY(group_ == other.group_ && &local_ == &other.local_);
+    VERIFY(image_ == nullptr && other.image_ == nullptr);
+    std::swap(applied_, other.applied_);
+    std::swap(time_ms_, other.time_ms_);
+    table_.swap(other.table_);
+    std::swap(first_, other.first_);
+    std::swap(last_, other.last_);
+    content_types_.swap(other.content_types_);
+    bucket_uses_.swap(other.bucket_uses_);
+    buckets_.swap(other.buckets_);
+    std::swap(next_bucket_id_, other.next_bucket_id_);
+    sealed_.swap(other.sealed_);
 }
 
 void Machine::enter(base::EntryId id, std::int64_t time_ms) {

@@ -125,6 +125,13 @@ class Machine {
     std::uint64_t streams_of_bucket(std::uint64_t bucket_id) const;
     bool is_sealed(std::uint64_t bucket_id) const;
 
+    // Exchanges everything with another machine of the same group, key and local. Streams keep
+    // their addresses. No image of either is being taken.
+    void swap(Machine& other);
+
+    // Frees up to so many streams of a machine that is of no use any more; false when none is left.
+    bool shrink(std::size_t streams);
+
     // Hash of the whole replicated state; equal on every replica that applied the same entries.
     // Walks all streams.
     std::uint64_t state_hash() const;

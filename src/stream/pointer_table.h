@@ -25,6 +25,15 @@ class PointerTable {
         std::free(old_);
     }
 
+    void swap(PointerTable& other) {
+        std::swap(slots_, other.slots_);
+        std::swap(old_, other.old_);
+        std::swap(mask_, other.mask_);
+        std::swap(old_mask_, other.old_mask_);
+        std::swap(moved_to_, other.moved_to_);
+        std::swap(size_, other.size_);
+    }
+
     std::size_t size() const { return size_; }
     std::size_t memory_bytes() const {
         return (capacity() + (old_ == nullptr ? 0 : old_mask_ + std::size_t{1})) * sizeof(Slot);

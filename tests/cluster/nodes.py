@@ -1,4 +1,4 @@
-"""Three real `ursula` processes, each in its own network namespace, and what can be done to them."""
+"""Three real `ursula` processes, each in its own network namespace; what can be done to them."""
 
 import os
 import shutil
@@ -24,8 +24,10 @@ CONFIG = """
 listen = "{address}:{client}"
 insecure = true
 pin = false
+max_body = "4MiB"
 shards = {shards}
 drain_timeout = "2s"
+max_body = "4MiB"
 long_poll_timeout = "2s"
 sse_lifetime = "5s"
 sse_heartbeat = "1s"

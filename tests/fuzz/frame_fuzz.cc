@@ -8,12 +8,32 @@
 #include "base/crc32c.h"
 #include "base/verify.h"
 #include "base/wire.h"
+#include "shard/call_wire.h"
 #include "shard/frame.h"
 
 using namespace ursula;
 using namespace ursula::shard;
 
 namespace {
+
+// A call or an answer that is accepted has one form, too.
+void read_forwarded(const FrameItem& item) {
+    std::vector<std::byte> again;
+    api::Verb verb;
+    api::Answer answer;
+    if (item.kind == FrameItem::Kind::call) {
+        if (!read_call(item.bytes, item.group, verb)) {
+            return;
+        }
+        write_call(verb, again);
+    } else {
+        if (!read_answer(item.bytes, answer)) {
+            return;
+        }
+        write_answer(answer, again);
+    }
+    VERIFY(base::equal_bytes(again, item.bytes));
+}
 
 void read(base::Bytes frame) {
     FrameReader reader;
@@ -23,8 +43,18 @@ void read(base::Bytes frame) {
     FrameWriter writer;
     FrameItem item;
     while (reader.next(item)) {
-        if (item.is_beat) {
+        if (item.kind == FrameItem::Kind::beat) {
             writer.add_beat(item.write_age_ms, item.led);
+            continue;
+        }
+        if (item.kind == FrameItem::Kind::call) {
+            read_forwarded(item);
+            writer.add_call(item.group, item.number, item.bytes);
+            continue;
+        }
+        if (item.kind == FrameItem::Kind::answer) {
+            read_forwarded(item);
+            writer.add_answer(item.group, item.number, item.bytes);
             continue;
         }
         const auto* entries = std::get_if<raft::Replicate>(&item.message.body);

@@ -134,7 +134,7 @@ void known_beginning(Segment& segment) {
 // A record from a few bytes of the input, so that sensible ones are likely.
 std::uint32_t put_record(Input& input, std::byte* at, std::uint32_t room) {
     RecordHeader record;
-    record.kind = static_cast<RecordKind>(input.byte() % 10);
+    record.kind = static_cast<RecordKind>(input.byte() % 11);
     record.entry_kind = input.byte();
     input.may_truncate = input.may_truncate || record.kind == RecordKind::truncate ||
                          record.kind == RecordKind::restart;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr base::Duration patience = base::seconds(3);
 
+}  // namespace
+
 std::string text_of(const std::vector<base::Slice>& pieces) {
     std::string text;
     for (const base::Slice& piece : pieces) {
@@ -20,8 +22,6 @@ std::string text_of(const std::vector<base::Slice>& pieces) {
     }
     return text;
 }
-
-}  // namespace
 
 api::StreamKey Cluster::key(const std::string& stream) const {
     return {stream, base::siphash(table_key, base::as_bytes(stream)),
@@ -40,8 +40,9 @@ std::string_view Cluster::keep(Node& node, const std::string& stream, const std:
 }
 
 Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, bool any) {
+    // Any node takes a write; half of them go where the last one went well.
     const std::size_t hint = client.leaders[group];
-    const bool wander = random_.chance(1, 10);
+    const bool wander = random_.chance(1, 2);
     std::size_t at = random_.below(nodes_.size());
     if (!any && !wander && hint != 0) {
         at = hint - 1;
@@ -52,7 +53,8 @@ Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, b
 void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
     client.call = api::CallId(next_call_++);
     client.node = node.number;
-    client.at = now_ + patience;
+    // Some wait longer than a forwarded write may take.
+    client.at = now_ + (random_.chance(1, 8) ? patience * 2 : patience);
     Part& part = part_of(node, group_of(client.stream));
     const auto shard = static_cast<std::uint32_t>(&part - node.parts.data());
     part.calls.push_back({client.call, base::ShardId(shard), verb});
@@ -82,6 +84,10 @@ void Cluster::ask(Client& client) {
         }
         at = static_cast<std::size_t>(open - unproven_.begin());
     }
+    if (swarm_.snapshots && !proof_ && !client.producing && random_.chance(1, fetching() ? 2 : 5)) {
+        ask_about_fleeting(client);
+        return;
+    }
     client.stream = client.producing ? client.produced_stream : streams_[at];
     if (client.producing) {
         ask_to_produce(client);
@@ -110,6 +116,9 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         create.content_type = "text/plain";
         exact_->asks_create(number, at, now_);
         send(client, *node, create);
+    } else if (dice < swarm_.reads_of_ten && random_.chance(1, 8)) {
+        client.verb = Verb::list;
+        send(client, *node, api::ListStreamsCall{"v1", "", "", 100});
     } else if (dice < swarm_.reads_of_ten) {
         client.verb = Verb::read;
         client.floor = history_.floor(stream);
@@ -172,22 +181,34 @@ void Cluster::ask_to_produce(Client& client) {
 void Cluster::answer(Client& client, const api::Answer& answer) {
     const std::uint32_t group = group_of(client.stream);
     const auto* refused = std::get_if<api::Refused>(&answer);
+    if (client.verb == Verb::fleeting) {
+        answer_fleeting(client, answer);
+        done(client);
+        return;
+    }
     if (refused != nullptr) {
         client.leaders[group] = refused->why == api::Refusal::not_leader
                                     ? static_cast<std::size_t>(refused->numbers[0])
                                     : 0;
         const bool transient = refused->why == api::Refusal::not_leader ||
+                               refused->why == api::Refusal::no_leader ||
                                refused->why == api::Refusal::overloaded ||
                                refused->why == api::Refusal::outcome_unknown;
-        if (!transient && (client.existed || refused->why != api::Refusal::stream_not_found)) {
+        // A flipped bit that no start could see, found by a checksum: the node is to be replaced.
+        Node& asked = nodes_[client.node - 1];
+        if (refused->why == api::Refusal::data_damaged && asked.rotten) {
+            asked.worn_out = true;
+        } else if (!transient &&
+                   (client.existed || refused->why != api::Refusal::stream_not_found)) {
             fail(fmt::format("{} is refused with {} by n{}", client.stream,
                              static_cast<int>(refused->why), client.node));
         }
-    } else if (client.verb != Verb::read) {
+    } else if (client.verb != Verb::read && client.verb != Verb::list) {
         client.leaders[group] = client.node;
     }
     switch (client.verb) {
         case Verb::none:
+        case Verb::fleeting:
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {
@@ -201,6 +222,15 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
             break;
         case Verb::read:
             answer_read(client, answer);
+            break;
+        case Verb::list:
+            // Its shard's streams: the one that the client had in mind was there when it asked.
+            if (const auto* list = std::get_if<api::ListReply>(&answer);
+                list != nullptr &&
+                ("\n" + list->names + "\n").find("\n" + client.stream.substr(3) + "\n") ==
+                    std::string::npos) {
+                fail(fmt::format("n{} lists streams without {}", client.node, client.stream));
+            }
             break;
     }
     done(client);

@@ -264,13 +264,27 @@ void Cluster::turn(Node& node, std::size_t at) {
             }
         }
     }
+    if (print_) {
+        std::vector<shard::ShardEvent> events;
+        part.shard->take_events(events);
+        for (const shard::ShardEvent& event : events) {
+            say(fmt::format("n{}: event {}: {}", node.number, static_cast<int>(event.kind),
+                            event.text));
+        }
+    }
     check(node, at);
+    if (node.worn_out) {
+        lose(node);
+        return;
+    }
     if (!part.shard->failure().empty()) {
         say(fmt::format("n{}: {}", node.number, part.shard->failure()));
         // What a failed sync was to keep may be in memory still, or gone.
         crash(node, disk_random_.chance(1, 2));
         node.back_at = now_ + base::milliseconds(300);
+        return;
     }
+    maybe_crash_fetching(node, part);
 }
 
 }  // namespace ursula::sim

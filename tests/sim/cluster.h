@@ -47,8 +47,16 @@ struct ClusterFigures {
     std::uint64_t crashes = 0;
     std::uint64_t lost_nodes = 0;  // wiped, or refused for damage
     std::uint64_t elections = 0;
-    std::uint64_t changes = 0;  // steps of changes of the members
-    std::uint64_t fetches = 0;  // entries read back for a follower
+    std::uint64_t changes = 0;         // steps of changes of the members
+    std::uint64_t fetches = 0;         // entries read back for a follower
+    std::uint64_t forwards = 0;        // writes taken over from other nodes
+    std::uint64_t forwards_again = 0;  // refused by who did not lead, and sent again
+    std::uint64_t snapshots = 0;
+    std::uint64_t installed = 0;      // snapshots fetched from another node
+    std::uint64_t given_up = 0;       // fetches that were
+    std::uint64_t fetched_bytes = 0;  // of payload
+    std::uint64_t kept_bytes = 0;     // that a fetch found here
+    std::uint64_t gone = 0;           // streams that were removed during a fetch
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
@@ -56,6 +64,9 @@ struct ClusterFigures {
 struct ClusterReport : ClusterFigures {
     std::string failure;  // empty: all was right
 };
+
+// The bytes of a read, in one piece.
+std::string text_of(const std::vector<base::Slice>& pieces);
 
 class Cluster final : public FrameWitness {
   public:
@@ -90,9 +101,10 @@ class Cluster final : public FrameWitness {
     struct Node {
         std::size_t number = 0;
         bool up = false;
-        bool lost = false;    // for good: its directory is gone, or it refused it
-        bool rotten = false;  // a bit of its directory has flipped
-        bool member = true;   // of every group, or on its way to be
+        bool lost = false;      // for good: its directory is gone, or it refused it
+        bool rotten = false;    // a bit of its directory has flipped
+        bool worn_out = false;  // and a read has found it
+        bool member = true;     // of every group, or on its way to be
         bool founder = true;
         bool replacing = false;        // new storage that is not a member of every group yet
         std::uint64_t generation = 0;  // of its storage
@@ -105,7 +117,8 @@ class Cluster final : public FrameWitness {
         std::vector<Part> parts;
         std::vector<Seen> seen;  // by group
     };
-    enum class Verb : std::uint8_t { none, create, append, produce, read };
+    // fleeting: anything done to a stream that also gets removed.
+    enum class Verb : std::uint8_t { none, create, append, produce, read, list, fleeting };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
@@ -160,6 +173,7 @@ class Cluster final : public FrameWitness {
     // life.cc
     void start(Node& node);
     void check_start(Node& node, std::size_t part);
+    void count(const shard::Shard& shard);
     void crash(Node& node, bool power);
     void lose(Node& node);
     shard::ShardOptions options_of(const Node& node, std::size_t part) const;
@@ -221,6 +235,13 @@ class Cluster final : public FrameWitness {
     void done(Client& client);
     void give_up(Client& client);  // waiting for an answer
 
+    // fleeting.cc
+    bool fetching() const;
+    void ask_about_fleeting(Client& client);
+    void ask_to_read_fleeting(Client& client, Node& node, const std::string& stream);
+    void answer_fleeting(const Client& client, const api::Answer& answer);
+    void maybe_crash_fetching(Node& node, const Part& part);
+
     // oracles.cc
     void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
@@ -245,7 +266,9 @@ class Cluster final : public FrameWitness {
     Operator operator_;
     std::vector<Client> clients_;
     std::vector<std::string> streams_;
-    std::vector<bool> created_;   // by stream: acknowledged
+    std::vector<bool> created_;  // by stream: acknowledged
+    // Bytes of streams that come and go, by incarnation: the same on every node.
+    std::map<std::pair<std::string, base::Incarnation>, std::string> fleeting_;
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;

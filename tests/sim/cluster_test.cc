@@ -45,6 +45,14 @@ struct Sum {
         all.elections += one.elections;
         all.changes += one.changes;
         all.fetches += one.fetches;
+        all.forwards += one.forwards;
+        all.forwards_again += one.forwards_again;
+        all.snapshots += one.snapshots;
+        all.installed += one.installed;
+        all.given_up += one.given_up;
+        all.fetched_bytes += one.fetched_bytes;
+        all.kept_bytes += one.kept_bytes;
+        all.gone += one.gone;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -56,11 +64,16 @@ struct Sum {
         fmt::print(
             "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, "
             "{} reads, {} crashes, {} lost nodes, {} elections, {} changes of members, "
-            "{} reads of the log for followers, {} frames, {} lost; the slowest healing took {} ms "
-            "(seed {}); {} vacuous\n",
+            "{} reads of the log for followers, {} writes forwarded, {} of them again, {} frames, "
+            "{} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
             seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
-            all.reads, all.crashes, all.lost_nodes, all.elections, all.changes, all.fetches,
-            all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.forwards,
+            all.forwards_again, all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+        fmt::print(
+            "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
+            "{} bytes found here, {} streams gone meanwhile\n",
+            all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes,
+            all.gone);
     }
 };
 
@@ -139,8 +152,18 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.crashes > sum.seeds);
         CHECK(sum.all.elections > sum.seeds * 2);
         CHECK(sum.all.fetches > 0);
+        CHECK(sum.all.installed > sum.seeds / 4);
+        CHECK(sum.all.fetched_bytes > 0);
+        CHECK(sum.all.kept_bytes > 0);
+        CHECK(sum.all.forwards > sum.seeds * 50);
         CHECK(sum.all.lost_nodes > 0);
         CHECK(sum.all.changes > sum.seeds);
+    }
+    // These are rare.
+    if (sum.seeds >= 300) {
+        CHECK(sum.all.given_up > 0);
+        CHECK(sum.all.gone > 0);
+        CHECK(sum.all.forwards_again > 0);
     }
 }
 

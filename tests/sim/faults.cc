@@ -23,6 +23,8 @@ void Cluster::fault() {
     const std::size_t other = random.below(nodes) + 1;
     const bool power = random.chance(1, 2);
     const bool all = random.chance(1, 12);
+    // Long enough that the others forget the log it lacks.
+    const bool long_outage = swarm_.snapshots && !all && random.chance(1, 3);
     if (number < swarm_.first_fault || number >= swarm_.end_fault) {
         return;
     }
@@ -33,7 +35,9 @@ void Cluster::fault() {
         for (Node& one : nodes_) {
             if (one.up && (all || &one == &node)) {
                 crash(one, power);
-                one.back_at = is_needed(one) ? now_ + a_while : base::Instant::never();
+                const base::Duration outage =
+                    long_outage ? base::milliseconds(1500) + a_while : a_while;
+                one.back_at = is_needed(one) ? now_ + outage : base::Instant::never();
             }
         }
     } else if (dice < 10) {

@@ -44,7 +44,9 @@ void Cluster::heal() {
     }
     for (Node& node : nodes_) {
         for (Part& part : node.parts) {
-            report_.fetches += node.up ? part.shard->counters().log_fetches : 0;
+            if (node.up) {
+                count(*part.shard);
+            }
         }
     }
 }
@@ -210,6 +212,14 @@ void Cluster::read_all() {
             }
             history_.final_content(stream, content);
             exact_->final_content(stream_at(stream), node.number, content);
+        }
+        for (int i = 0; i < 4 && swarm_.snapshots && !node.lost && !failed(); ++i) {
+            ask_to_read_fleeting(reader, node, fmt::format("v1/f{}", i));
+            reader.at = base::Instant::never();
+            const base::Instant end = now_ + base::seconds(5);
+            while (!failed() && reader.verb != Verb::none && step(end)) {
+            }
+            reader.at = base::Instant::never();
         }
     }
 }

@@ -15,7 +15,12 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.node = base::NodeId(static_cast<std::uint32_t>(node.number));
     options.table_key = table_key;
     options.hot_bytes = swarm_.tiny ? 8 << 10 : 32 << 10;
-    options.snapshot_log_bytes = swarm_.tiny ? 64 << 10 : 256 << 10;
+    if (swarm_.snapshots) {
+        options.snapshot_log_bytes = 96 << 10;
+        options.log_kept_bytes = 64 << 10;
+        options.fetch_piece_bytes = swarm_.tiny ? 700 : 3000;
+        options.fetch_window_bytes = swarm_.tiny ? 2000 : 20'000;
+    }
     options.salt = (node.generation * 64 + node.number) * 16 + part + 1;
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = swarm_.tiny ? 8 << 10 : 16 << 10;
@@ -74,7 +79,7 @@ void Cluster::crash(Node& node, bool power) {
     }
     net_->detach(node.number);
     for (Part& part : node.parts) {
-        report_.fetches += part.shard->counters().log_fetches;
+        count(*part.shard);
         part.shard.reset();
         part.disk.reset();
         part.image = power ? part.sim->crash_image(disk_random_) : part.sim->everything();
@@ -99,6 +104,19 @@ void Cluster::crash(Node& node, bool power) {
             }
         }
     }
+}
+
+void Cluster::count(const shard::Shard& shard) {
+    const shard::ShardCounters& counters = shard.counters();
+    report_.fetches += counters.log_fetches;
+    report_.forwards += counters.forwards_taken;
+    report_.forwards_again += counters.forwards_again;
+    report_.snapshots += counters.snapshots;
+    report_.installed += counters.snapshots_installed;
+    report_.given_up += counters.fetches_given_up;
+    report_.fetched_bytes += counters.fetched_bytes;
+    report_.kept_bytes += counters.fetch_bytes_kept;
+    report_.gone += counters.fetch_streams_gone;
 }
 
 // For good: nobody may count it until a change of the membership brings it back, so it does not

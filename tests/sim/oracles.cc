@@ -262,7 +262,7 @@ void Cluster::on_frame(std::size_t from, base::Bytes frame) {
     }
     const Node& node = nodes_[from - 1];
     while (reader.next(item_)) {
-        if (!item_.is_beat) {
+        if (item_.kind == shard::FrameItem::Kind::message) {
             check_promise(node, item_.group.value, item_.message);
         }
     }

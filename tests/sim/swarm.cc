@@ -140,6 +140,7 @@ Swarm draw_swarm(std::uint64_t seed) {
     const std::uint64_t pace = random.below(8);
     swarm.net.latency_us_max = pace < 6 ? 200 : pace == 6 ? 3'000 : 60'000;
     swarm.reads_of_ten = static_cast<std::uint32_t>(random.between(1, 6));
+    swarm.snapshots = random.chance(1, 2);
     draw(Fault::members, 2);
     const std::uint64_t spares = random.between(0, 2);
     for (std::uint64_t spare = 0; spare < 2; ++spare) {
@@ -173,6 +174,7 @@ std::string to_text(const Swarm& swarm) {
     tell("clients", swarm.clients, drawn.clients);
     tell("life", swarm.life_ms, drawn.life_ms);
     tell("tiny", swarm.tiny ? 1 : 0, drawn.tiny ? 1 : 0);
+    tell("snapshots", swarm.snapshots ? 1 : 0, drawn.snapshots ? 1 : 0);
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
     tell("doubles", swarm.net.double_permille, drawn.net.double_permille);
     tell("delays", swarm.net.delay_permille, drawn.net.delay_permille);
@@ -248,6 +250,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.life_ms = static_cast<std::int64_t>(number);
         } else if (key == "tiny") {
             swarm.tiny = number != 0;
+        } else if (key == "snapshots") {
+            swarm.snapshots = number != 0;
         } else if (key == "loss") {
             swarm.net.loss_permille = number;
         } else if (key == "doubles") {

@@ -52,6 +52,7 @@ struct Swarm {
     std::uint32_t reads_of_ten = 2;  // calls
     std::int64_t life_ms = 2000;     // until the faults end
     bool tiny = false;               // limits of the log are as small as they can be
+    bool snapshots = false;          // logs are short: snapshots are taken and followers need them
     std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;
     std::int64_t fault_gap_ms_max = 1200;

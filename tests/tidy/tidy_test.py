@@ -28,10 +28,13 @@ INCLUDES = {
     "src/api": {"base", "api"},
     "src/stream": {"base", "api", "stream"},
     "src/shard": {"base", "api", "raft", "storage", "stream", "shard"},
-    "src/http": {"base", "api", "net", "http"},
+    "src/ops": {"base", "ops"},
+    "src/admin": {"base", "api", "ops", "admin"},
+    "src/http": {"base", "api", "net", "admin", "http"},
     "src/io": {"base", "raft", "storage", "net", "shard", "io"},
 }
-OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "http", "io"}
+OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "ops",
+               "admin", "http", "io"}
 
 # Libraries from outside: header pattern -> the folders that may use it ("*" is all of ours).
 LIBRARIES = [
@@ -43,7 +46,7 @@ LIBRARIES = [
     (re.compile(r"curl/"), set()),
     (re.compile(r"zstd"), {"storage"}),
     (re.compile(r"simdjson|rapidjson/"), {"src/stream"}),
-    (re.compile(r"nlohmann/"), {"src/http"}),
+    (re.compile(r"nlohmann/"), {"src/admin"}),
     (re.compile(r"toml\+\+|toml\.hpp|CLI/|systemd/|doctest"), set()),
 ]
 # Costly to compile: in .cc files only.
@@ -88,7 +91,10 @@ MACHINE_PATH = re.compile(
 
 CPP = (".h", ".cc")
 TEXT = (".h", ".cc", ".c", ".py", ".md", ".mjs", ".json", ".txt", ".toml", ".jsonl", ".yml")
-SCRIPTS = {"tools/run", "tools/test", "tools/install-deps", ".ci/run"}
+SCRIPTS = {
+    "tools/run", "tools/test", "tools/install-deps", "tools/measure", "tools/measure-cluster",
+    "tools/planted-sweep", ".ci/run",
+}
 SKIPPED_FOLDERS = re.compile(r"^(build.*|\.git|\.cache|node_modules|__pycache__|data)$")
 
 

@@ -85,6 +85,9 @@ void print_record(std::uint32_t position, const RecordHeader& record, base::Byte
             fmt::print(" {}\n",
                        segment_name(SegmentId(static_cast<std::uint32_t>(record.index.value))));
             break;
+        case RecordKind::payload:
+            fmt::print(" group {} {} bytes\n", record.group.value, record.length);
+            break;
     }
 }
 

@@ -131,6 +131,24 @@ groups = 7
     CHECK(config.cluster.groups == 7);
 }
 
+TEST_CASE("where the admin plane listens") {
+    CHECK(from_file("").config.server.admin_listen.is_default());
+    const auto listen = [](const std::string& text) {
+        const LoadedConfig loaded = from_file("server.admin_listen = \"" + text + "\"");
+        REQUIRE(loaded.errors == "");
+        return loaded.config.server.admin_listen;
+    };
+    CHECK(listen("unix:/run/ursula/admin.sock").is_default());
+    CHECK(listen("").kind == AdminListen::Kind::none);
+    CHECK(listen("unix:a.sock").path == "a.sock");
+    CHECK(!listen("unix:a.sock").is_default());
+    CHECK(listen("[::1]:0").kind == AdminListen::Kind::tcp);
+    for (const char* text : {"", "unix:/x/y.sock", "127.0.0.1:4438", "[::1]:4438"}) {
+        CHECK(listen(text).text() == text);
+    }
+    CHECK(from_file("[server]\ninsecure = true\nadmin_listen = \"0.0.0.0:1\"").errors == "");
+}
+
 TEST_CASE("dotted keys and inline tables are the same keys") {
     CHECK(from_file("server.shards = 2").config.server.shards == 2);
     CHECK(from_file("server = { shards = 2 }").config.server.shards == 2);

@@ -37,6 +37,8 @@ struct KeyOf {
         body += call.after;
     }
     void operator()(const api::SealBucketCall& call) { name = call.bucket; }
+    void operator()(const api::InspectCall& call) { name = call.key.name; }
+    void operator()(const api::TransferCall&) {}
 };
 
 // Size of the whole response at the front of `text`; 0: more is to come.
@@ -91,11 +93,21 @@ EdgeServer::EdgeServer(const EdgeOptions& options, const net::TransportOptions& 
     REQUIRE(opened.has_value());
     buffers_ = std::move(*opened);
     transport_ = std::make_unique<net::Transport>(*ring_, *buffers_, transport, now.mono);
-    auto listeners = net::open_listeners({.host = "127.0.0.1", .port = 0}, 1);
-    REQUIRE(listeners.has_value());
-    listener_ = listeners->sockets[0];
-    port = listeners->port;
-    transport_->listen(listener_);
+    for (const net::Plane plane : {net::Plane::client, net::Plane::admin}) {
+        auto opened_at = net::open_listeners({.host = "127.0.0.1", .port = 0}, 1);
+        REQUIRE(opened_at.has_value());
+        listeners_.push_back(opened_at->sockets[0]);
+        (plane == net::Plane::admin ? admin_port : port) = opened_at->port;
+        transport_->listen(listeners_.back(), plane);
+    }
+    cluster.self = base::NodeId(1);
+    cluster.nodes.push_back({base::NodeId(1), "127.0.0.1:4437", "http://127.0.0.1:4437"});
+    facts.cluster = &cluster;
+    facts.version = "0.0.0";
+    facts.started = true;
+    facts.health.recovered = true;
+    facts.health.shards = options_.shards;
+    facts.health.groups = options_.groups;
     front_ = std::make_unique<Front>(options_, *transport_, *this, *this, now);
     turn();
 }
@@ -105,7 +117,9 @@ EdgeServer::~EdgeServer() {
     transport_.reset();
     buffers_.reset();
     ring_.reset();
-    ::close(listener_);
+    for (const int listener : listeners_) {
+        ::close(listener);
+    }
 }
 
 void EdgeServer::use_shard() {
@@ -174,7 +188,8 @@ bool EdgeServer::send(base::ShardId to, const api::Call& call) {
     }
     KeyOf key;
     std::visit(key, call.verb);
-    sent.push_back({to, call.id, call.verb, std::move(key.name), std::move(key.body)});
+    sent.push_back(
+        {to, call.id, call.verb, std::move(key.name), std::move(key.body), call.redirect});
     return true;
 }
 

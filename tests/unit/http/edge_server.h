@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "admin/facts.h"
 #include "http/front.h"
 #include "net/buffers.h"
 #include "net/ring.h"
@@ -31,6 +32,7 @@ struct SentCall {
     api::Verb verb;  // its views are over
     std::string name;
     std::string body;
+    bool redirect = false;
 };
 
 class EdgeServer : public CallSink, public NodePages {
@@ -93,11 +95,14 @@ class EdgeServer : public CallSink, public NodePages {
 
     base::Now now{base::Instant{base::seconds(1000).ns}, base::WallTime{1'780'000'000'000}};
     std::uint16_t port = 0;
+    std::uint16_t admin_port = 0;  // of the admin plane
     std::deque<SentCall> sent;
     int send_before_refusing = 0;  // so many calls go through first,
     int refuse_sends = 0;          // then so many find the mailbox full
     bool is_live = true;
     bool is_ready = true;
+    admin::ClusterView cluster;
+    admin::NodeFacts facts;  // a started node of one; a test may change them
 
   private:
     template <class Verb>
@@ -111,13 +116,14 @@ class EdgeServer : public CallSink, public NodePages {
     bool ready(std::string& text) override;
     std::string health() override { return "{\"status\":\"ok\"}\n"; }
     std::string metrics() override { return "# none\n"; }
+    admin::NodeFacts admin_facts() override { return facts; }
 
     EdgeOptions options_;
     std::unique_ptr<net::Ring> ring_;
     std::unique_ptr<net::ReceiveBuffers> buffers_;
     std::unique_ptr<net::Transport> transport_;
     std::unique_ptr<Front> front_;
-    int listener_ = -1;
+    std::vector<int> listeners_;
     std::unique_ptr<storage::MemoryDisk> disk_;
     std::unique_ptr<shard::Shard> shard_;
     std::vector<api::Call> calls_;

@@ -431,4 +431,81 @@ TEST_CASE("probes say no with 503") {
     }
 }
 
+TEST_CASE("Prefer: redirect sends a write to the leader's URL, when there is one") {
+    EdgeServer server;
+    api::Refused elsewhere{api::Refusal::not_leader};
+    elsewhere.numbers[0] = 2;
+    constexpr std::string_view prefer =
+        "Content-Type: text/plain\r\nPrefer: respond-async\r\nprefer: wait=5 , Redirect;x=1\r\n";
+
+    // Without URLs nobody is sent anywhere: the shard passes the call on.
+    Client client(server.port);
+    client.send(append_to("s", "x", prefer));
+    SentCall call = server.take<api::AppendCall>();
+    CHECK(!call.redirect);
+    accept_append(server, call, 1);
+    server.receive_until(client, "\r\n\r\n");
+
+    server.options().client_urls = {{base::NodeId(1), "http://one:4437"},
+                                    {base::NodeId(2), "https://two"}};
+    client.send(append_to("s", "x"));
+    call = server.take<api::AppendCall>();
+    CHECK(!call.redirect);
+    accept_append(server, call, 2);
+    server.receive_until(client, "\r\n\r\n");
+
+    const std::string target = "/v1/stream/a%20b?x=%2F";
+    client.send(head("POST", target, with_length(1, prefer)) + "x");
+    call = server.take<api::AppendCall>();
+    CHECK(call.redirect);
+    CHECK(call.name == "v1/a b");
+    server.answer(call.id, elsewhere);
+    std::string response = server.receive_until(client, "request_id");
+    CHECK(says(response, 307, "not_leader"));
+    CHECK(response.find("\r\nLocation: https://two" + target + "\r\n") != std::string::npos);
+    CHECK(response.find("Retry-After") == std::string::npos);
+
+    // Other writes too; a node that is not in the list is a refusal.
+    for (const std::string_view method : {"PUT", "DELETE"}) {
+        client.send(head(method, "/v1/stream/s", "Prefer: redirect\r\n"));
+        server.turn_until([&server] { return !server.sent.empty(); });
+        call = server.sent.front();
+        server.sent.pop_front();
+        CHECK(call.redirect);
+        elsewhere.numbers[0] = method == "PUT" ? 1 : 3;
+        server.answer(call.id, elsewhere);
+        response = server.receive_until(client, "request_id");
+        if (method == "PUT") {
+            CHECK(says(response, 307, "not_leader"));
+            CHECK(response.find("\r\nLocation: http://one:4437/v1/stream/s\r\n") !=
+                  std::string::npos);
+        } else {
+            CHECK(says(response, 503, "not_leader"));
+            CHECK(response.find("\r\nRetry-After: ") != std::string::npos);
+        }
+    }
+    client.send(head("PUT", "/bucket", "Prefer: redirect\r\n"));
+    CHECK(server.take<api::CreateBucketCall>().redirect);
+
+    // Reads are served where they are asked.
+    Client reader(server.port);
+    reader.send(head("GET", "/v1/stream/s", "Prefer: redirect\r\n"));
+    CHECK(!server.take<api::ReadCall>().redirect);
+}
+
+TEST_CASE("a group without a leader is 503 with Retry-After, an unknown outcome 500 without") {
+    EdgeServer server;
+    Client client(server.port);
+    client.send(append_to("s", "x"));
+    server.answer(server.take<api::AppendCall>().id, api::Refused{api::Refusal::no_leader});
+    std::string response = server.receive_until(client, "request_id");
+    CHECK(says(response, 503, "no_leader"));
+    CHECK(response.find("\r\nRetry-After: ") != std::string::npos);
+    client.send(append_to("s", "x"));
+    server.answer(server.take<api::AppendCall>().id, api::Refused{api::Refusal::outcome_unknown});
+    response = server.receive_until(client, "request_id");
+    CHECK(says(response, 500, "outcome_unknown"));
+    CHECK(response.find("Retry-After") == std::string::npos);
+}
+
 }  // namespace ursula::http::test

@@ -448,4 +448,33 @@ TEST_CASE("an event stream over HTTP/1.0 ends with its connection, which is said
     CHECK(got.find("Transfer-Encoding") == std::string::npos);
 }
 
+TEST_CASE("a node that hears no leader ends its readers so that they go elsewhere") {
+    EdgeServer server;
+    Client sse(server.port);
+    Client poll(server.port);
+    api::CallId watch;
+    sse.send(live("s", "sse"));
+    go_live(server, 4, &watch);
+    server.receive_until(sse, next_offset(4));
+    poll.send(live("s", "long-poll", "now"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(4, ""));
+    server.turns(2);
+    api::Post lost;
+    lost.lost = true;
+    server.answer(watch, lost);
+    const std::string refused = server.receive_until(poll, "request_id");
+    CHECK(refused.starts_with("HTTP/1.1 503 "));
+    CHECK(refused.find("\"code\":\"no_leader\"") != std::string::npos);
+    CHECK(ended(server.receive_until(sse, end_of_body)));
+    CHECK(server.front().counters().sse_ended_lost == 1);
+    CHECK(server.front().counters().sse_readers == 0);
+    CHECK(server.front().counters().long_polls == 0);
+    server.turns(2);
+    CHECK(!server.has<api::UnwatchCall>());
+    // The next one watches anew.
+    sse.send(live("s", "sse", "now"));
+    go_live(server, 4);
+    server.receive_until(sse, "upToDate");
+}
+
 }  // namespace ursula::http::test

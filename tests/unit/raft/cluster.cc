@@ -183,6 +183,9 @@ const Effects& Cluster::finish_fetch(std::size_t at) {
     if (!node.group->needs_snapshot(last)) {
         return node.effects;
     }
+    if (node.group->role() == Role::follower) {
+        step(at, SnapshotComing{last});
+    }
     // The image is durable before its install is told, and the log's restart with it.
     const MembershipAt membership = source.disk.snapshot_membership;
     persist(at);

@@ -1170,6 +1170,47 @@ TEST_CASE(
     CHECK(three.installs == 0);
 }
 
+TEST_CASE(
+    "raft.snapshot_race: what follows an entry that the snapshot contradicts goes before it") {
+    const NodeId ids[] = {NodeId(1), NodeId(2), NodeId(3)};
+    const MembershipAt memberships[] = {{LogIndex{}, Membership::of_voters(ids)}};
+    const TermRun runs[] = {{LogIndex(1), Term(1)}};
+    for (const std::uint64_t last : {3u, 5u, 9u}) {
+        CAPTURE(last);
+        Group group(GroupId(0), NodeId(1));
+        Effects effects;
+        Start start;
+        start.hard_state = {Term(1), NodeId(1)};
+        start.log_terms = runs;
+        start.last = LogIndex(last);
+        start.memberships = memberships;
+        start.life = 4;
+        group.step(start, {}, effects);
+        effects.clear();
+        const Message offer{NodeId(2), NodeId(1), Term(2), SnapshotOffer{id(2, 5), memberships[0]}};
+        group.step(Received{&offer}, {}, effects);
+        REQUIRE(effects.fetch_snapshot.has_value());
+        CHECK(effects.truncate_from == LogIndex{});
+        effects.clear();
+        const Status before = group.status();
+        group.step(SnapshotComing{id(2, 5)}, {}, effects);
+        CHECK(check_step(before, group.status(), effects) == "");
+        CHECK(check_state(group.status()) == "");
+        // Only what lies beyond: what may be on a majority without being known stays until the
+        // snapshot is there.
+        CHECK(effects.truncate_from == LogIndex(last > 5 ? 6 : 0));
+        CHECK(group.log().last() == LogIndex(std::min<std::uint64_t>(last, 5)));
+        CHECK(group.status().cuts == (last > 5 ? 1 : 0));
+        effects.clear();
+        // Said again, it changes nothing.
+        group.step(SnapshotComing{id(2, 5)}, {}, effects);
+        CHECK(effects.empty());
+        group.step(SnapshotInstalled{id(2, 5), memberships[0]}, {}, effects);
+        CHECK(group.log().last_id() == id(2, 5));
+        CHECK(group.status().cuts == (last > 5 ? 2 : 1));
+    }
+}
+
 TEST_CASE("5.1: a snapshot carries the membership in force at its last entry") {
     Three three(4, 3);
     three.change(1, three.members({1, 2, 3}, {4}));

@@ -63,6 +63,32 @@ raft::Replicated some_replicated() {
     return message;
 }
 
+FetchAsk some_ask() {
+    FetchAsk ask;
+    ask.fetch = 4711;
+    ask.what = FetchAsk::What::bytes;
+    ask.again = true;
+    ask.id = id(3, 17);
+    ask.at = 5;
+    ask.to = 10;
+    ask.created = LogIndex(4);
+    ask.ordinal = 6;
+    ask.name = "v1/s";
+    return ask;
+}
+
+FetchData some_data() {
+    FetchData data;
+    data.fetch = 4711;
+    data.what = FetchData::What::bytes;
+    data.last = true;
+    data.id = id(3, 17);
+    data.at = 5;
+    data.created = LogIndex(4);
+    data.ordinal = 6;
+    return data;
+}
+
 // Each kind of message, and what shows in it.
 std::vector<raft::MessageBody> all_bodies() {
     raft::ReadReply reply;
@@ -110,6 +136,12 @@ void add_all(FrameWriter& writer) {
         }
     }
     writer.add_beat(250, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
+    writer.add_call(GroupId(8), 77, base::as_bytes(bodies[0]));
+    writer.add_answer(GroupId(9), call_number_end - 1, base::as_bytes(bodies[2]));
+    writer.add_ask(GroupId(7), some_ask());
+    writer.add_data(GroupId(8), some_data(), {2 | piece_goes_on, 3}, 5);
+    writer.add_bytes(base::as_bytes("he"));
+    writer.add_bytes(base::as_bytes("llo"));
 }
 
 std::vector<std::byte> copied(base::Bytes bytes) {
@@ -150,7 +182,7 @@ TEST_CASE("a frame is read as it was written") {
         for (std::size_t i = 0; i < all.size(); ++i) {
             CAPTURE(i);
             REQUIRE(reader.next(item));
-            CHECK(!item.is_beat);
+            CHECK(item.kind == FrameItem::Kind::message);
             CHECK(item.group == GroupId(static_cast<std::uint32_t>(i)));
             CHECK((item.message ==
                    raft::Message{header.from.node, header.to.node, Term(100 + i), all[i]}));
@@ -163,9 +195,29 @@ TEST_CASE("a frame is read as it was written") {
             }
         }
         REQUIRE(reader.next(item));
-        CHECK(item.is_beat);
+        CHECK(item.kind == FrameItem::Kind::beat);
         CHECK(item.write_age_ms == 250);
         CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::call);
+        CHECK(item.group == GroupId(8));
+        CHECK(item.number == 77);
+        CHECK(base::as_text(item.bytes) == bodies[0]);
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::answer);
+        CHECK(item.group == GroupId(9));
+        CHECK(item.number == call_number_end - 1);
+        CHECK(item.bytes.empty());
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::fetch_ask);
+        CHECK(item.group == GroupId(7));
+        CHECK(item.ask == some_ask());
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::fetch_data);
+        CHECK(item.group == GroupId(8));
+        CHECK(item.data == some_data());
+        CHECK((item.pieces == std::vector<std::uint32_t>{2 | piece_goes_on, 3}));
+        CHECK(base::as_text(item.bytes) == "hello");
         CHECK(!reader.next(item));
         CHECK(reader.ok());
         CHECK(!reader.next(item));
@@ -223,6 +275,21 @@ TEST_CASE("a frame that is whole but wrong is refused") {
         reseal(frame);
         CHECK(!readable(frame));
     }
+
+    // A call's number: 0, or too large. A term, which a call has not.
+    writer.clear();
+    writer.add_call(GroupId(1), 1, base::as_bytes(bodies[0]));
+    const std::vector<std::byte> call = copied(writer.finish(header));
+    const auto call_with = [&call](std::size_t at, std::uint64_t value) {
+        std::vector<std::byte> frame = call;
+        base::store(frame.data() + frame_header_bytes + at, value);
+        reseal(frame);
+        return readable(frame);
+    };
+    CHECK(call_with(item_header_bytes, call_number_end - 1));
+    CHECK(!call_with(item_header_bytes, 0));
+    CHECK(!call_with(item_header_bytes, call_number_end));
+    CHECK(!call_with(16, 1));
 
     // A Replicate whose last lies before its prev, or far behind it.
     for (const std::uint64_t last : {std::uint64_t{9}, std::uint64_t{14}, UINT64_MAX}) {

@@ -38,12 +38,14 @@ class Passed {
     Passed() = default;
     template <class Verb>
     const Verb& call(const Verb& verb) {
-        REQUIRE(
-            push_call(mailbox_, {.id = api::CallId(77), .from = base::ShardId(3), .verb = verb}));
+        REQUIRE(push_call(
+            mailbox_,
+            {.id = api::CallId(77), .from = base::ShardId(3), .verb = verb, .redirect = true}));
         take(MailKind::call);
         call_ = decode_call(record_);
         CHECK(call_.id == api::CallId(77));
         CHECK(call_.from == base::ShardId(3));
+        CHECK(call_.redirect);
         REQUIRE(std::holds_alternative<Verb>(call_.verb));
         return std::get<Verb>(call_.verb);
     }
@@ -287,6 +289,59 @@ TEST_CASE("answers") {
     }
 }
 
+TEST_CASE("what operators ask and are told") {
+    {
+        Passed passed;
+        const auto& got = passed.call(api::InspectCall{api::InspectCall::What::stream, key});
+        CHECK(got.what == api::InspectCall::What::stream);
+        check_key(got.key);
+    }
+    {
+        Passed passed;
+        const auto& got = passed.call(api::TransferCall{base::GroupId(9), base::NodeId(3)});
+        CHECK(got.group == base::GroupId(9));
+        CHECK(got.to == base::NodeId(3));
+    }
+    {
+        Passed passed;
+        const auto& got = passed.reply(
+            api::TransferReply{api::TransferReply::Kind::not_up, base::NodeId(2), base::Term(8)});
+        CHECK(got.kind == api::TransferReply::Kind::not_up);
+        CHECK(got.leader == base::NodeId(2));
+        CHECK(got.term == base::Term(8));
+    }
+    // One, some, and more groups than fit the ring: inline and as a block.
+    for (const std::uint32_t groups : {0u, 3u, 4096u}) {
+        CAPTURE(groups);
+        api::InspectReply reply;
+        for (std::uint32_t i = 0; i < groups; ++i) {
+            api::GroupView group;
+            group.group = base::GroupId(i);
+            group.commit = base::LogIndex(1000 + i);
+            group.member_count = 1;
+            group.members[0].node = base::NodeId(i + 1);
+            reply.groups.push_back(group);
+        }
+        reply.peers = {{base::NodeId(2), true}, {base::NodeId(3), false}};
+        reply.streams = {{{base::GroupId(1), base::LogIndex(2), 3}, 77, true, true}};
+        reply.content_type = slice("a/b");
+        Passed passed;
+        const auto& got = passed.reply(reply);
+        REQUIRE(got.groups.size() == groups);
+        for (std::uint32_t i = 0; i < groups; ++i) {
+            REQUIRE(got.groups[i].group == base::GroupId(i));
+            REQUIRE(got.groups[i].commit == base::LogIndex(1000 + i));
+            REQUIRE(got.groups[i].members[0].node == base::NodeId(i + 1));
+        }
+        REQUIRE(got.peers.size() == 2);
+        CHECK(got.peers[0].up);
+        CHECK(!got.peers[1].up);
+        REQUIRE(got.streams.size() == 1);
+        CHECK(got.streams[0].tail == 77);
+        CHECK(base::as_text(got.content_type.bytes()) == "a/b");
+    }
+}
+
 TEST_CASE("pieces and lists at the inline limit, one above, ten times") {
     for (const std::size_t size :
          {std::size_t{0}, std::size_t{5}, inline_max, inline_max + 1, 10 * inline_max}) {
@@ -319,9 +374,14 @@ TEST_CASE("pieces and lists at the inline limit, one above, ten times") {
         }
         {
             Passed passed;
-            const auto& got = passed.reply(api::Post{
-                .removed = true, .closed = true, .from = 3, .to = 3 + size, .pieces = pieces});
+            const auto& got = passed.reply(api::Post{.removed = true,
+                                                     .lost = true,
+                                                     .closed = true,
+                                                     .from = 3,
+                                                     .to = 3 + size,
+                                                     .pieces = pieces});
             CHECK(got.removed);
+            CHECK(got.lost);
             CHECK(got.closed);
             CHECK(got.from == 3);
             CHECK(got.to == 3 + size);

@@ -153,9 +153,9 @@ api::StreamKey Node::key(std::string_view name) {
             api::group_of(kept, options_.groups)};
 }
 
-api::CallId Node::call(api::Verb verb) {
+api::CallId Node::call(api::Verb verb, bool redirect) {
     const api::CallId id(next_call_++);
-    calls_.push_back({id, options_.id, verb});
+    calls_.push_back({id, options_.id, verb, redirect});
     return id;
 }
 

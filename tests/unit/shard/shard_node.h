@@ -97,7 +97,7 @@ class Node {
     // A copy that lives as long as a call's views may: the next turn overwrites it when it ends.
     std::string_view keep(std::string_view text);
     base::Bytes keep_bytes(std::string_view text) { return base::as_bytes(keep(text)); }
-    api::CallId call(api::Verb verb);
+    api::CallId call(api::Verb verb, bool redirect = false);
     api::CallId create(std::string_view name, std::string_view type = "text/plain",
                        std::string_view body = {}, bool closed = false,
                        std::uint64_t bucket_id = 0);

@@ -497,5 +497,134 @@ TEST_CASE("on a MemoryDisk everything is durable at once and nothing is written"
     CHECK(wal->deadline() == Instant::never());
 }
 
+std::vector<PayloadPlaced> placed(Wal& wal) {
+    std::vector<PayloadPlaced> out;
+    wal.take_payloads(out);
+    return out;
+}
+
+std::string at(SimDisk& disk, const Location& location) {
+    const sim::Image image = disk.everything();
+    const std::vector<std::byte>& file = image.files.at(segment_name(location.segment));
+    return std::string(base::as_text(base::Bytes(file).subspan(location.position, location.size)));
+}
+
+TEST_CASE("payload beside the log is told when it is durable, in order, and recovery skips it") {
+    SimDisk disk;
+    Instant now{};
+    auto wal = start(disk);
+    std::vector<std::string> bodies;
+    std::vector<std::uint64_t> tickets;
+    for (std::uint64_t i = 1; i <= 20; ++i) {
+        stage(*wal, 1, 1, i, text(100, 'x'));
+        bodies.push_back(text(i * 200, static_cast<char>('a' + i)));
+        tickets.push_back(wal->stage_payload(GroupId(i % 2 == 0 ? 1 : 6),
+                                             base::as_bytes(bodies.back()),
+                                             base::crc32c(base::as_bytes(bodies.back()))));
+    }
+    wal->flush(now);
+    CHECK(placed(*wal).empty());
+    CHECK(wal->staged_bytes() > 0);
+    settle(*wal, disk, now);
+    CHECK(wal->staged_bytes() == 0);
+    const std::vector<PayloadPlaced> all = placed(*wal);
+    REQUIRE(all.size() == 20);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        CHECK(all[i].ticket == tickets[i]);
+        CHECK(all[i].group == GroupId(i % 2 == 1 ? 1 : 6));
+        CHECK(at(disk, all[i].location) == bodies[i]);
+    }
+    const Recovered again = recover_all(disk);
+    CHECK(again.entries.groups.at(1).size() == 20);
+    CHECK(again.entries.groups.count(6) == 0);
+}
+
+TEST_CASE("a segment with payload stays until the payload is named or given up") {
+    SimDisk disk;
+    Instant now{};
+    auto wal = start(disk);
+    std::uint64_t next = 1;
+    wal->stage_payload(GroupId(2), base::as_bytes(std::string_view("bytes")),
+                       base::crc32c(base::as_bytes(std::string_view("bytes"))));
+    settle(*wal, disk, now);
+    const std::vector<PayloadPlaced> first = placed(*wal);
+    REQUIRE(first.size() == 1);
+    const SegmentId segment = first[0].location.segment;
+    const auto fill = [&] {
+        for (int i = 0; i < 100; ++i) {
+            stage(*wal, 1, 1, next++, text(2000, 'f'));
+            settle(*wal, disk, now);
+        }
+        wal->covered(GroupId(1), LogIndex(next - 1), {});
+        for (int i = 0; i < 5; ++i) {
+            settle(*wal, disk, now);
+        }
+    };
+    fill();
+    CHECK(wal->has_segment(segment));
+    // Named by a snapshot now: that keeps it.
+    wal->covered(GroupId(2), LogIndex{}, {&segment, 1});
+    wal->release_payload(GroupId(2));
+    fill();
+    CHECK(wal->has_segment(segment));
+    wal->covered(GroupId(2), LogIndex{}, {});
+    fill();
+    CHECK(!wal->has_segment(segment));
+}
+
+TEST_CASE("covered entries stay for followers until they are forgotten") {
+    SimDisk disk;
+    Instant now{};
+    auto wal = start(disk);
+    for (std::uint64_t i = 1; i <= 200; ++i) {
+        stage(*wal, 1, 1, i, text(2000, 'f'));
+        settle(*wal, disk, now);
+    }
+    const std::uint64_t segments = wal->segment_count();
+    wal->covered(GroupId(1), LogIndex(200), {}, LogIndex(3));
+    settle(*wal, disk, now);
+    CHECK(wal->segment_count() == segments);
+    CHECK(wal->uncovered_bytes() == 0);
+    CHECK(wal->kept_bytes() > 200 * 2000);
+    std::vector<std::pair<GroupId, LogIndex>> oldest;
+    wal->oldest_kept(oldest);
+    REQUIRE(oldest.size() == 1);
+    CHECK(oldest[0].first == GroupId(1));
+    CHECK(oldest[0].second > LogIndex(3));
+    CHECK(oldest[0].second < LogIndex(100));
+    const std::uint64_t kept = wal->kept_bytes();
+    wal->forget(GroupId(1), oldest[0].second);
+    settle(*wal, disk, now);
+    CHECK(wal->kept_bytes() < kept);
+    CHECK(wal->segment_count() < segments);
+    wal->forget(GroupId(1), LogIndex(200));
+    settle(*wal, disk, now);
+    CHECK(wal->kept_bytes() == 0);
+}
+
+TEST_CASE("whether a group's cuts are durable is known, also of one that waits behind a body") {
+    SimDisk disk;
+    Instant now{};
+    auto wal = start(disk);
+    stage(*wal, 1, 1, 1, "one");
+    stage(*wal, 1, 1, 2, "two");
+    CHECK(wal->cuts_durable(GroupId(1)));
+    wal->stage_truncate(GroupId(1), LogIndex(2));
+    CHECK(!wal->cuts_durable(GroupId(1)));
+    CHECK(wal->cuts_durable(GroupId(2)));
+    settle(*wal, disk, now);
+    CHECK(wal->cuts_durable(GroupId(1)));
+    stage(*wal, 1, 1, 2, text(60'000, 'l'));
+    stage(*wal, 1, 1, 3, "three");
+    wal->stage_truncate(GroupId(1), LogIndex(3));
+    CHECK(!wal->cuts_durable(GroupId(1)));
+    settle(*wal, disk, now);
+    CHECK(wal->cuts_durable(GroupId(1)));
+    wal->stage_restart(GroupId(1), {Term(3), LogIndex(90)});
+    CHECK(!wal->cuts_durable(GroupId(1)));
+    settle(*wal, disk, now);
+    CHECK(wal->cuts_durable(GroupId(1)));
+}
+
 }  // namespace
 }  // namespace ursula::storage

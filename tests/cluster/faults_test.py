@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Three real nodes in three network namespaces under kills, pauses, cuts and full disks.
 
-    tests/cluster/blackbox.py [--kills 12] [--hold 2.5] [--seed N] [--only ROW]... [--keep]
+    tests/cluster/faults_test.py [--kills 12] [--hold 2.5] [--seed N] [--only ROW]... [--keep]
 
 Clients on random nodes append, produce, read and tail all the time. Each row is one fault; the time
 until every stream takes appends again is printed for it. At the end all streams are closed and
@@ -180,8 +180,8 @@ class Run:
     def run_row(self, row):
         before = self.load.failures.total()
         self.settle(f"before {row.name}")
-        since = time.monotonic_ns()
         what = row.begin()
+        since = time.monotonic_ns()
         time.sleep(self.options.hold if row.hold is None else row.hold)
         row.end(what)
         healed = time.monotonic_ns()

@@ -1,0 +1,101 @@
+#include "admin/health_report.h"
+
+#include <algorithm>
+
+namespace ursula::admin {
+
+namespace {
+
+std::string counted(std::uint64_t count, std::string_view one, std::string_view many) {
+    return std::to_string(count) + " " + std::string(count == 1 ? one : many);
+}
+
+// The words for a code of ops/health.h.
+Reason explain(std::string_view code, const ops::HealthInput& health) {
+    if (code == "starting") {
+        return {code, "this node is still reading its log or looking for its cluster",
+                "wait for it: ursulactl wait --healthy"};
+    }
+    if (code == "draining") {
+        return {code, "this node was asked to stop and finishes what it accepted",
+                "start it again when that was not meant"};
+    }
+    if (code == "core_stalled") {
+        return {code,
+                counted(health.stalled_shards, "core has", "cores have") +
+                    " not made a turn for ten seconds",
+                "look for turn.slow in the node's log; restart the node if it stays"};
+    }
+    if (code == "leaderless_groups") {
+        return {code,
+                counted(health.leaderless_groups, "group has", "groups have") + " no leader (of " +
+                    std::to_string(health.groups) + "): their streams take no appends",
+                "see which: ursulactl group ls; a majority of their nodes must run"};
+    }
+    if (code == "peers_unreachable") {
+        return {code,
+                counted(health.peer_links_down, "link", "links") + " to other nodes of " +
+                    std::to_string(health.peer_links) + " are down",
+                "see that they run and that their cluster.listen can be reached"};
+    }
+    if (code == "disk_full") {
+        return {code, "the disk is down to storage.reserve: appends are refused",
+                "free space or lower storage.reserve; reads and deletes go on"};
+    }
+    if (code == "memory_full") {
+        return {code, "storage.hot_bytes is used up: appends are refused",
+                "delete streams, raise storage.hot_bytes, or start with a data directory"};
+    }
+    return {code, std::string(code), "see the node's log"};
+}
+
+}  // namespace
+
+std::string_view name_of(ops::HealthStatus status) {
+    switch (status) {
+        case ops::HealthStatus::ok:
+            return "ok";
+        case ops::HealthStatus::degraded:
+            return "degraded";
+        case ops::HealthStatus::down:
+            return "down";
+    }
+    return {};
+}
+
+std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found) {
+    if (!facts.started) {
+        return facts.health.groups;
+    }
+    return static_cast<std::uint32_t>(
+        std::count_if(found.groups.begin(), found.groups.end(),
+                      [](const api::GroupView& group) { return group.leader == base::NodeId{}; }));
+}
+
+HealthReport report_health(const NodeFacts& facts, const api::InspectReply& found) {
+    ops::HealthInput input = facts.health;
+    input.leaderless_groups = leaderless(facts, found);
+    if (!input.recovered) {
+        input.leaderless_groups = 0;  // "starting" says it already
+    }
+    const ops::Health health = ops::assess_health(input);
+    HealthReport report;
+    report.status = health.status;
+    for (const std::string_view code : health.reasons) {
+        report.reasons.push_back(explain(code, input));
+    }
+    std::string nodes;
+    for (const api::PeerView& peer : found.peers) {
+        if (!peer.up) {
+            nodes += (nodes.empty() ? "" : ", ") + std::to_string(peer.node.value);
+        }
+    }
+    if (!nodes.empty()) {
+        report.reasons.push_back({"node_unreachable", "this node does not hear node " + nodes,
+                                  "see that it runs and that its cluster.listen can be reached"});
+        report.status = std::max(report.status, ops::HealthStatus::degraded);
+    }
+    return report;
+}
+
+}  // namespace ursula::admin

@@ -1,0 +1,435 @@
+#include "shard/call_wire.h"
+
+#include "api/placement.h"
+#include "base/limits.h"
+#include "base/verify.h"
+#include "base/wire.h"
+
+namespace ursula::shard {
+
+namespace limits = base::limits;
+
+namespace {
+
+enum class CallKind : std::uint8_t {
+    create = 1,
+    append,
+    remove,
+    create_bucket,
+    remove_bucket,
+    seal_bucket,
+    change_member
+};
+enum class AnswerKind : std::uint8_t {
+    refused = 1,
+    create,
+    append,
+    remove,
+    bucket,
+    seal,
+    change_member
+};
+// Where a ChangeMemberCall's step is in `seq`, above its shards.
+constexpr unsigned step_bit = 32;
+
+// All kinds of calls as one set of fields.
+struct CallFields {
+    CallKind kind = CallKind::append;
+    bool close = false;
+    bool has_content_type = false;
+    std::string_view name;
+    std::string_view content_type;
+    api::Producer producer;
+    std::string_view stream_seq;
+    std::uint64_t number = 0;
+    base::Bytes body;
+};
+
+CallFields fields_of(const api::Verb& verb) {
+    CallFields fields;
+    if (const auto* create = std::get_if<api::CreateCall>(&verb)) {
+        fields.kind = CallKind::create;
+        fields.close = create->closed;
+        fields.name = create->key.name;
+        fields.content_type = create->content_type;
+        fields.number = create->bucket_id;
+        fields.body = create->body;
+    } else if (const auto* append = std::get_if<api::AppendCall>(&verb)) {
+        fields.close = append->close;
+        fields.has_content_type = append->has_content_type;
+        fields.name = append->key.name;
+        fields.content_type = append->content_type;
+        fields.producer = append->producer;
+        fields.stream_seq = append->stream_seq;
+        fields.body = append->body;
+    } else if (const auto* remove = std::get_if<api::RemoveCall>(&verb)) {
+        fields.kind = CallKind::remove;
+        fields.name = remove->key.name;
+    } else if (const auto* make = std::get_if<api::CreateBucketCall>(&verb)) {
+        fields.kind = CallKind::create_bucket;
+        fields.name = make->bucket;
+    } else if (const auto* drop = std::get_if<api::RemoveBucketCall>(&verb)) {
+        fields.kind = CallKind::remove_bucket;
+        fields.name = drop->bucket;
+    } else if (const auto* seal = std::get_if<api::SealBucketCall>(&verb)) {
+        fields.kind = CallKind::seal_bucket;
+        fields.close = seal->seal;
+        fields.name = seal->bucket;
+        fields.number = seal->bucket_id;
+    } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
+        fields.kind = CallKind::change_member;
+        fields.name = change->address;
+        fields.content_type = change->client;
+        fields.number = change->incarnation;
+        fields.producer.epoch = change->node.value;
+        fields.producer.seq = static_cast<std::uint64_t>(change->step) << step_bit | change->shards;
+    } else {
+        VERIFY(false);
+    }
+    return fields;
+}
+
+bool acceptable_change(const CallFields& fields) {
+    const api::Producer& producer = fields.producer;
+    return !fields.close && !fields.has_content_type && !producer.present && producer.id.empty() &&
+           producer.epoch <= UINT32_MAX &&
+           producer.seq >> step_bit <=
+               static_cast<std::uint64_t>(api::ChangeMemberCall::Step::remove) &&
+           fields.name.size() <= limits::member_address_bytes_max &&
+           fields.content_type.size() <= limits::member_url_bytes_max &&
+           fields.stream_seq.empty() && fields.body.empty();
+}
+
+// What the front of any node lets through, so that nothing behind it meets more.
+bool acceptable(const CallFields& fields) {
+    if (fields.kind == CallKind::change_member) {
+        return acceptable_change(fields);
+    }
+    const bool stream = fields.kind == CallKind::create || fields.kind == CallKind::append ||
+                        fields.kind == CallKind::remove;
+    const bool creates = fields.kind == CallKind::create;
+    const bool appends = fields.kind == CallKind::append;
+    const std::size_t slash = fields.name.find('/');
+    if (stream ? slash == 0 || slash == std::string_view::npos ||
+                     fields.name.size() > limits::stream_name_bytes_max
+               : fields.name.empty() || slash != std::string_view::npos ||
+                     fields.name.size() > limits::bucket_name_bytes_max) {
+        return false;
+    }
+    const api::Producer& producer = fields.producer;
+    return (!fields.close || creates || appends || fields.kind == CallKind::seal_bucket) &&
+           (!fields.has_content_type || appends) &&
+           (fields.content_type.empty() || creates || fields.has_content_type) &&
+           fields.content_type.size() <= limits::content_type_bytes_max &&
+           (producer.present ? appends && !producer.id.empty()
+                             : producer.id.empty() && producer.epoch == 0 && producer.seq == 0) &&
+           producer.id.size() <= limits::producer_id_bytes_max &&
+           producer.epoch <= limits::producer_number_max &&
+           producer.seq <= limits::producer_number_max && (fields.stream_seq.empty() || appends) &&
+           fields.stream_seq.size() <= limits::stream_seq_bytes_max &&
+           (fields.number == 0 || creates || fields.kind == CallKind::seal_bucket) &&
+           (fields.body.empty() || creates || appends);
+}
+
+void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
+    const api::StreamKey key{fields.name, 0, group};
+    switch (fields.kind) {
+        case CallKind::create:
+            verb =
+                api::CreateCall{key, fields.content_type, fields.close, fields.number, fields.body};
+            return;
+        case CallKind::append:
+            verb = api::AppendCall{key,          fields.content_type, fields.has_content_type,
+                                   fields.close, fields.producer,     fields.stream_seq,
+                                   fields.body};
+            return;
+        case CallKind::remove:
+            verb = api::RemoveCall{key};
+            return;
+        case CallKind::create_bucket:
+            verb = api::CreateBucketCall{fields.name};
+            return;
+        case CallKind::remove_bucket:
+            verb = api::RemoveBucketCall{fields.name};
+            return;
+        case CallKind::seal_bucket:
+            verb = api::SealBucketCall{group, fields.name, fields.number, fields.close};
+            return;
+        case CallKind::change_member: {
+            const auto step =
+                static_cast<api::ChangeMemberCall::Step>(fields.producer.seq >> step_bit);
+            verb = api::ChangeMemberCall{
+                group,
+                step,
+                base::NodeId(static_cast<std::uint32_t>(fields.producer.epoch)),
+                fields.number,
+                static_cast<std::uint32_t>(fields.producer.seq),
+                fields.name,
+                fields.content_type};
+            return;
+        }
+    }
+}
+
+struct AnswerFields {
+    AnswerKind kind = AnswerKind::refused;
+    bool flags[3] = {};
+    std::uint8_t code = 0;
+    std::uint64_t numbers[4] = {};
+    base::Bytes content_type;
+};
+
+AnswerFields fields_of(const api::Answer& answer) {
+    AnswerFields fields;
+    if (const auto* refused = std::get_if<api::Refused>(&answer)) {
+        fields.code = static_cast<std::uint8_t>(refused->why);
+        fields.flags[0] = refused->closed;
+        fields.numbers[0] = refused->tail;
+        fields.numbers[1] = refused->numbers[0];
+        fields.numbers[2] = refused->numbers[1];
+        fields.numbers[3] = refused->producer_epoch;
+    } else if (const auto* create = std::get_if<api::CreateReply>(&answer)) {
+        fields.kind = AnswerKind::create;
+        fields.flags[0] = create->closed;
+        fields.flags[1] = create->created;
+        fields.numbers[0] = create->tail;
+        fields.content_type = create->content_type.bytes();
+    } else if (const auto* append = std::get_if<api::AppendReply>(&answer)) {
+        fields.kind = AnswerKind::append;
+        fields.code = static_cast<std::uint8_t>(append->kind);
+        fields.flags[0] = append->closed;
+        fields.flags[1] = append->producer;
+        fields.numbers[0] = append->tail;
+        fields.numbers[1] = append->producer_epoch;
+        fields.numbers[2] = append->producer_seq;
+    } else if (std::holds_alternative<api::RemoveReply>(answer)) {
+        fields.kind = AnswerKind::remove;
+    } else if (const auto* bucket = std::get_if<api::BucketReply>(&answer)) {
+        fields.kind = AnswerKind::bucket;
+        fields.flags[1] = bucket->created;
+        fields.numbers[0] = bucket->bucket_id;
+    } else if (const auto* seal = std::get_if<api::SealReply>(&answer)) {
+        fields.kind = AnswerKind::seal;
+        fields.flags[2] = seal->empty;
+    } else if (const auto* change = std::get_if<api::ChangeMemberReply>(&answer)) {
+        fields.kind = AnswerKind::change_member;
+        fields.flags[1] = change->changed;
+        fields.numbers[0] = change->index.value;
+    } else {
+        VERIFY(false);
+    }
+    return fields;
+}
+
+api::Answer answer_of(const AnswerFields& fields) {
+    switch (fields.kind) {
+        case AnswerKind::refused: {
+            api::Refused refused;
+            refused.why = static_cast<api::Refusal>(fields.code);
+            refused.closed = fields.flags[0];
+            refused.tail = fields.numbers[0];
+            refused.numbers[0] = fields.numbers[1];
+            refused.numbers[1] = fields.numbers[2];
+            refused.producer_epoch = fields.numbers[3];
+            return refused;
+        }
+        case AnswerKind::create: {
+            api::CreateReply create;
+            create.created = fields.flags[1];
+            create.closed = fields.flags[0];
+            create.tail = fields.numbers[0];
+            create.content_type = base::Slice::copy_of(fields.content_type);
+            return create;
+        }
+        case AnswerKind::append: {
+            api::AppendReply append;
+            append.kind = static_cast<api::AppendReply::Kind>(fields.code);
+            append.closed = fields.flags[0];
+            append.producer = fields.flags[1];
+            append.tail = fields.numbers[0];
+            append.producer_epoch = fields.numbers[1];
+            append.producer_seq = fields.numbers[2];
+            return append;
+        }
+        case AnswerKind::remove:
+            return api::RemoveReply{};
+        case AnswerKind::bucket:
+            return api::BucketReply{fields.flags[1], fields.numbers[0]};
+        case AnswerKind::seal:
+            return api::SealReply{fields.flags[2]};
+        case AnswerKind::change_member:
+            return api::ChangeMemberReply{fields.flags[1], base::LogIndex(fields.numbers[0])};
+    }
+    return api::Refused{api::Refusal::outcome_unknown};
+}
+
+// Which flags and how many numbers a kind has, and how far its code goes.
+struct AnswerShape {
+    bool flags[3];
+    std::size_t numbers;
+    std::uint8_t code_max;
+};
+constexpr AnswerShape answer_shapes[] = {
+    {{true, false, false}, 4, static_cast<std::uint8_t>(api::Refusal::outcome_unknown)},
+    {{true, true, false}, 1, 0},
+    {{true, true, false}, 3, static_cast<std::uint8_t>(api::AppendReply::Kind::closed)},
+    {{false, false, false}, 0, 0},
+    {{false, true, false}, 1, 0},
+    {{false, false, true}, 0, 0},
+    {{false, true, false}, 1, 0},
+};
+
+bool acceptable(const AnswerFields& fields) {
+    const AnswerShape& shape = answer_shapes[static_cast<std::size_t>(fields.kind) - 1];
+    for (std::size_t i = 0; i < 3; ++i) {
+        if (fields.flags[i] && !shape.flags[i]) {
+            return false;
+        }
+    }
+    for (std::size_t i = shape.numbers; i < 4; ++i) {
+        if (fields.numbers[i] != 0) {
+            return false;
+        }
+    }
+    return fields.code <= shape.code_max &&
+           (fields.kind != AnswerKind::refused || fields.code != 0) &&
+           (fields.content_type.empty() ||
+            (fields.kind == AnswerKind::create &&
+             fields.content_type.size() <= limits::content_type_bytes_max));
+}
+
+base::WireWriter more(std::vector<std::byte>& out, std::size_t size) {
+    const std::size_t at = out.size();
+    out.resize(at + size);
+    return base::WireWriter(base::MutableBytes(out).subspan(at));
+}
+
+}  // namespace
+
+const base::GroupId* group_to_write(const api::Verb& verb) {
+    if (const auto* append = std::get_if<api::AppendCall>(&verb)) {
+        return &append->key.group;
+    }
+    if (const auto* create = std::get_if<api::CreateCall>(&verb)) {
+        return &create->key.group;
+    }
+    if (const auto* remove = std::get_if<api::RemoveCall>(&verb)) {
+        return &remove->key.group;
+    }
+    if (const auto* seal = std::get_if<api::SealBucketCall>(&verb)) {
+        return &seal->group;
+    }
+    if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
+        return &change->group;
+    }
+    const bool bucket = std::holds_alternative<api::CreateBucketCall>(verb) ||
+                        std::holds_alternative<api::RemoveBucketCall>(verb);
+    return bucket ? &api::bucket_group : nullptr;
+}
+
+void write_call(const api::Verb& verb, std::vector<std::byte>& out) {
+    const CallFields fields = fields_of(verb);
+    base::WireWriter to =
+        more(out, call_head_bytes + fields.name.size() + fields.content_type.size() +
+                      fields.producer.id.size() + fields.stream_seq.size() + fields.body.size());
+    to.put(call_wire_version);
+    to.put(static_cast<std::uint8_t>(fields.kind));
+    to.put(static_cast<std::uint8_t>((fields.close ? 1 : 0) | (fields.has_content_type ? 2 : 0) |
+                                     (fields.producer.present ? 4 : 0)));
+    to.put(std::uint8_t{0});
+    for (const std::string_view text :
+         {fields.name, fields.content_type, fields.producer.id, fields.stream_seq}) {
+        to.put(static_cast<std::uint16_t>(text.size()));
+    }
+    to.put(static_cast<std::uint32_t>(fields.body.size()));
+    to.put(fields.number);
+    to.put(fields.producer.epoch);
+    to.put(fields.producer.seq);
+    for (const std::string_view text :
+         {fields.name, fields.content_type, fields.producer.id, fields.stream_seq}) {
+        to.put_text(text);
+    }
+    to.put_bytes(fields.body);
+}
+
+bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
+    base::WireReader in(bytes);
+    CallFields fields;
+    const auto version = in.get<std::uint8_t>();
+    const auto kind = in.get<std::uint8_t>();
+    const auto flags = in.get<std::uint8_t>();
+    const auto zero = in.get<std::uint8_t>();
+    if (!in.ok() || version != call_wire_version || kind == 0 ||
+        kind > static_cast<std::uint8_t>(CallKind::change_member) || flags > 7 || zero != 0) {
+        return false;
+    }
+    fields.kind = static_cast<CallKind>(kind);
+    fields.close = (flags & 1) != 0;
+    fields.has_content_type = (flags & 2) != 0;
+    fields.producer.present = (flags & 4) != 0;
+    const auto name = in.get<std::uint16_t>();
+    const auto content_type = in.get<std::uint16_t>();
+    const auto producer_id = in.get<std::uint16_t>();
+    const auto stream_seq = in.get<std::uint16_t>();
+    const auto body = in.get<std::uint32_t>();
+    fields.number = in.get<std::uint64_t>();
+    fields.producer.epoch = in.get<std::uint64_t>();
+    fields.producer.seq = in.get<std::uint64_t>();
+    fields.name = in.get_text(name);
+    fields.content_type = in.get_text(content_type);
+    fields.producer.id = in.get_text(producer_id);
+    fields.stream_seq = in.get_text(stream_seq);
+    fields.body = in.get_bytes(body);
+    const bool bucket =
+        fields.kind == CallKind::create_bucket || fields.kind == CallKind::remove_bucket;
+    if (!in.ok() || in.left() != 0 || !acceptable(fields) ||
+        (bucket && group != api::bucket_group)) {
+        return false;
+    }
+    fill(fields, group, verb);
+    return true;
+}
+
+void write_answer(const api::Answer& answer, std::vector<std::byte>& out) {
+    const AnswerFields fields = fields_of(answer);
+    base::WireWriter to = more(out, answer_head_bytes + fields.content_type.size());
+    to.put(call_wire_version);
+    to.put(static_cast<std::uint8_t>(fields.kind));
+    to.put(static_cast<std::uint8_t>((fields.flags[0] ? 1 : 0) | (fields.flags[1] ? 2 : 0) |
+                                     (fields.flags[2] ? 4 : 0)));
+    to.put(fields.code);
+    to.put(static_cast<std::uint32_t>(fields.content_type.size()));
+    for (const std::uint64_t number : fields.numbers) {
+        to.put(number);
+    }
+    to.put_bytes(fields.content_type);
+}
+
+bool read_answer(base::Bytes bytes, api::Answer& answer) {
+    base::WireReader in(bytes);
+    AnswerFields fields;
+    const auto version = in.get<std::uint8_t>();
+    const auto kind = in.get<std::uint8_t>();
+    const auto flags = in.get<std::uint8_t>();
+    fields.code = in.get<std::uint8_t>();
+    if (!in.ok() || version != call_wire_version || kind == 0 ||
+        kind > static_cast<std::uint8_t>(AnswerKind::change_member) || flags > 7) {
+        return false;
+    }
+    fields.kind = static_cast<AnswerKind>(kind);
+    for (std::size_t i = 0; i < 3; ++i) {
+        fields.flags[i] = (flags >> i & 1) != 0;
+    }
+    const auto content_type = in.get<std::uint32_t>();
+    for (std::uint64_t& number : fields.numbers) {
+        number = in.get<std::uint64_t>();
+    }
+    fields.content_type = in.get_bytes(content_type);
+    if (!in.ok() || in.left() != 0 || !acceptable(fields)) {
+        return false;
+    }
+    answer = answer_of(fields);
+    return true;
+}
+
+}  // namespace ursula::shard

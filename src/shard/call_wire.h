@@ -1,0 +1,54 @@
+// Writes and their answers as bytes between nodes: what a node that does not lead a group sends to
+// the one that does. Versioned, checked when read, and of exactly one form each: what is accepted
+// is the same bytes when written again. Numbers are little-endian; what a kind does not use is 0.
+//
+//   call             at  size
+//     version          0     1   call_wire_version
+//     kind             1     1   1 create, 2 append, 3 remove, 4 create bucket, 5 remove bucket,
+//                                6 seal bucket, 7 change of the members
+//     flags            2     1   1 close / closed / seal, 2 has a content type, 4 has a producer
+//     zero             3     1
+//     name             4     2   size, of the stream's or the bucket's; 7: of the address
+//     content type     6     2   size; 7: of the clients' URL
+//     producer id      8     2   size
+//     Stream-Seq      10     2   size
+//     body            12     4   size
+//     number          16     8   bucket id; 7: incarnation
+//     epoch, seq      24    16   of the producer; 7: node, step << 32 | shards
+//     name, content type, producer id, Stream-Seq, body
+//
+//   answer           at  size
+//     version          0     1
+//     kind             1     1   1 refused, 2 create, 3 append, 4 remove, 5 bucket, 6 seal, 7
+//     change flags            2     1   1 closed, 2 created, producer or changed, 4 empty code 3 1
+//     api::Refusal, or api::AppendReply::Kind content type     4     4   size numbers          8 32
+//     refused: tail, numbers, producer epoch; create: tail; append: tail,
+//                                epoch, seq; bucket: id; change: index
+//     content type
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "api/call.h"
+#include "api/reply.h"
+#include "base/bytes.h"
+
+namespace ursula::shard {
+
+constexpr std::uint8_t call_wire_version = 1;
+constexpr std::size_t call_head_bytes = 40;
+constexpr std::size_t answer_head_bytes = 40;
+
+// The group whose leader takes this call; null for calls that change nothing.
+const base::GroupId* group_to_write(const api::Verb& verb);
+
+// Both append. A call that group_to_write() names; an answer that such a call can have.
+void write_call(const api::Verb& verb, std::vector<std::byte>& out);
+void write_answer(const api::Answer& answer, std::vector<std::byte>& out);
+
+// False: not one of ours. Views point into `bytes`; the key has the group it was given and no hash.
+[[nodiscard]] bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb);
+[[nodiscard]] bool read_answer(base::Bytes bytes, api::Answer& answer);
+
+}  // namespace ursula::shard

@@ -1,0 +1,210 @@
+// What is made of the shards' answers: a cluster of three as one of its nodes sees it.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "admin/health_report.h"
+#include "admin/render.h"
+#include "admin/task.h"
+
+namespace ursula::admin {
+
+namespace {
+
+using Json = nlohmann::json;
+
+api::GroupView group_of_three(std::uint32_t id, std::uint32_t leader, std::uint32_t self) {
+    api::GroupView group;
+    group.group = base::GroupId(id);
+    group.role = leader == self ? api::GroupRole::leader : api::GroupRole::follower;
+    group.leader = base::NodeId(leader);
+    group.term = base::Term(4);
+    group.last = base::LogIndex(100);
+    group.commit = base::LogIndex(90);
+    group.applied = base::LogIndex(80);
+    group.streams = 2;
+    group.member_count = 3;
+    for (std::uint32_t i = 0; i < 3; ++i) {
+        api::GroupMember& member = group.members[i];
+        member.node = base::NodeId(i + 1);
+        member.voter = true;
+        member.up = true;
+        member.complete = true;
+        member.match_known = leader == self || i + 1 == self;
+        member.match = base::LogIndex(member.match_known ? 100 - 10 * i : 0);
+    }
+    return group;
+}
+
+struct Three {
+    ClusterView cluster{"prod",
+                        base::NodeId(1),
+                        {{base::NodeId(1), "10.0.0.1:4439", "http://10.0.0.1:4437"},
+                         {base::NodeId(2), "10.0.0.2:4439", "http://10.0.0.2:4437"},
+                         {base::NodeId(3), "10.0.0.3:4439", ""}}};
+    NodeFacts facts;
+    api::InspectReply found;
+    Three() {
+        facts.cluster = &cluster;
+        facts.version = "1.2.3";
+        facts.started = true;
+        facts.health.recovered = true;
+        facts.health.shards = 1;
+        facts.health.groups = 4;
+        found.groups = {group_of_three(0, 1, 1), group_of_three(1, 2, 1), group_of_three(2, 2, 1),
+                        group_of_three(3, 0, 1)};
+        found.peers = {{base::NodeId(2), true}, {base::NodeId(3), false}};
+    }
+    Json status() const { return Json::parse(render_status(facts, found)); }
+};
+
+}  // namespace
+
+TEST_CASE("all nodes are rows, also those that are gone") {
+    const Three three;
+    const Json status = three.status();
+    CHECK(status["schema"] == 1);
+    CHECK(status["cluster"] == "prod");
+    CHECK(status["version"] == "1.2.3");
+    REQUIRE(status["nodes"].size() == 3);
+    const Json& nodes = status["nodes"];
+    CHECK(nodes[0]["id"] == 1);
+    CHECK(nodes[0]["address"] == "10.0.0.1:4439");
+    CHECK(nodes[0]["client"] == "http://10.0.0.1:4437");
+    CHECK(nodes[0]["reachable"] == true);
+    CHECK(nodes[0]["state"] == "ready");
+    CHECK(nodes[0]["leads"] == 1);
+    CHECK(nodes[0]["replicas"] == 4);
+    CHECK(nodes[1]["reachable"] == true);
+    CHECK(nodes[1]["leads"] == 2);
+    CHECK(nodes[2]["reachable"] == false);
+    CHECK(nodes[2]["state"] == "unreachable");
+    CHECK(nodes[2]["leads"] == 0);
+    CHECK(nodes[2]["client"].is_null());
+    CHECK(status["groups"]["total"] == 4);
+    CHECK(status["groups"]["leaderless"] == 1);
+    CHECK(status["streams"] == 8);
+    CHECK(status["health"] == "degraded");
+}
+
+TEST_CASE("a member that only a group knows is a row too") {
+    Three three;
+    three.found.groups[0].member_count = 4;
+    three.found.groups[0].members[3].node = base::NodeId(9);
+    const Json status = three.status();
+    REQUIRE(status["nodes"].size() == 4);
+    CHECK(status["nodes"][3]["id"] == 9);
+    CHECK(status["nodes"][3]["address"] == "");
+    CHECK(status["nodes"][3]["reachable"] == false);
+    CHECK(status["nodes"][3]["replicas"] == 1);
+}
+
+TEST_CASE("health: reasons with words and a next step") {
+    Three three;
+    HealthReport report = report_health(three.facts, three.found);
+    CHECK(report.status == ops::HealthStatus::degraded);
+    REQUIRE(report.reasons.size() == 2);
+    CHECK(report.reasons[0].code == "leaderless_groups");
+    CHECK(report.reasons[0].text.find("1 group has no leader (of 4)") == 0);
+    CHECK(report.reasons[1].code == "node_unreachable");
+    CHECK(report.reasons[1].text.find("node 3") != std::string::npos);
+
+    // No leader anywhere: nothing can be written.
+    for (api::GroupView& group : three.found.groups) {
+        group.leader = {};
+    }
+    CHECK(report_health(three.facts, three.found).status == ops::HealthStatus::down);
+
+    Three well;
+    well.found.groups[3].leader = base::NodeId(3);
+    well.found.peers[1].up = true;
+    CHECK(report_health(well.facts, well.found).status == ops::HealthStatus::ok);
+    CHECK(report_health(well.facts, well.found).reasons.empty());
+
+    // Every code that ops/health.h can give has words of its own.
+    ops::HealthInput& input = well.facts.health;
+    input.draining = input.disk_full = input.memory_full = true;
+    input.stalled_shards = 1;
+    for (const bool recovered : {true, false}) {
+        input.recovered = recovered;
+        for (const Reason& reason : report_health(well.facts, well.found).reasons) {
+            CAPTURE(reason.code);
+            CHECK(reason.text != reason.code);
+            CHECK(!reason.next.empty());
+        }
+    }
+    CHECK(report_health(well.facts, well.found).status == ops::HealthStatus::down);
+}
+
+TEST_CASE("a group: lag is known to its leader alone") {
+    Three three;
+    three.found.groups.resize(2);
+    const Json groups = Json::parse(render_groups(three.facts, three.found))["groups"];
+    CHECK(groups[0]["role"] == "leader");
+    CHECK(groups[0]["lag"] == 20);
+    CHECK(groups[0]["members"][2]["lag"] == 20);
+    CHECK(groups[0]["members"][2]["match"] == 80);
+    CHECK(groups[0]["members"][0]["role"] == "leader");
+    CHECK(groups[0]["members"][0]["applied"] == 80);
+    CHECK(groups[0]["members"][1]["applied"].is_null());
+    CHECK(groups[1]["role"] == "follower");
+    CHECK(groups[1]["leader"] == 2);
+    CHECK(groups[1]["lag"].is_null());
+    CHECK(groups[1]["members"][1]["role"] == "leader");
+    CHECK(groups[1]["members"][1]["match"].is_null());
+    CHECK(groups[1]["members"][0]["match"] == 100);
+    three.found.groups[0].members[2].voter = false;
+    three.found.groups[0].leader = {};
+    const Json changed = Json::parse(render_groups(three.facts, three.found))["groups"][0];
+    CHECK(changed["leader"].is_null());
+    CHECK(changed["members"][2]["role"] == "learner");
+}
+
+TEST_CASE("a stream of any content type is JSON") {
+    Three three;
+    three.found.groups.resize(1);
+    three.found.streams = {{{base::GroupId(0), base::LogIndex(7), 2}, 12, true, false}};
+    const std::string type = "text/\xff\"\x01";
+    three.found.content_type = base::Slice::copy_of(base::as_bytes(type));
+    const Json stream = Json::parse(render_stream(three.facts, "demo/\"x", three.found));
+    CHECK(stream["stream"] == "demo/\"x");
+    CHECK(stream["tail"] == 12);
+    CHECK(stream["next_offset"] == "0000000000000000_0000000000000012");
+    CHECK(stream["incarnation"] == "0.7.2");
+    CHECK(stream["closed"] == true);
+    CHECK(stream["confirmed"] == false);
+    CHECK(stream["replicas"].size() == 3);
+    CHECK(stream["content_type"].get<std::string>().find("\"") != std::string::npos);
+}
+
+TEST_CASE("what a hand-over comes to") {
+    const Three three;
+    const auto status_of = [&](api::TransferReply::Kind kind, std::uint32_t leader = 2) {
+        Request request;
+        request.method = Method::post;
+        request.path = "/v1/groups/3/transfer";
+        const std::string body = "{\"to\": 3}";
+        request.body = base::as_bytes(body);
+        request.may_change = true;
+        request.groups = 4;
+        Task task;
+        REQUIRE(!task.begin(request, three.facts));
+        REQUIRE(!task.ask().every_shard);
+        CHECK(task.ask().group == base::GroupId(3));
+        task.expect(1);
+        api::Answer answer = api::TransferReply{kind, base::NodeId(leader), base::Term(1)};
+        REQUIRE(task.take(answer));
+        return task.finish(three.facts);
+    };
+    using Kind = api::TransferReply::Kind;
+    CHECK(status_of(Kind::begun).status == 202);
+    CHECK(status_of(Kind::leads_already).status == 200);
+    for (const Kind kind : {Kind::not_leader, Kind::not_a_voter, Kind::not_up, Kind::under_way}) {
+        CHECK(status_of(kind).status == 409);
+        CHECK(!status_of(kind).hint.empty());
+    }
+    CHECK(status_of(Kind::not_leader).title == "node 2 leads group 3, not this node");
+    CHECK(status_of(Kind::not_leader, 0).code == "leaderless");
+}
+
+}  // namespace ursula::admin

@@ -1,0 +1,210 @@
+// Forwarded calls and their answers: what is written is read back, nothing else is read, and what
+// is read has one form.
+#include "shard/call_wire.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/wire.h"
+
+namespace ursula::shard {
+
+namespace {
+
+namespace limits = base::limits;
+
+const base::GroupId group{7};
+
+std::vector<api::Verb> all_calls() {
+    const api::StreamKey key{"bucket/stream", 0, group};
+    const api::Producer producer{true, "p", 3, 9};
+    return {
+        api::CreateCall{key, "application/json", true, 5, base::as_bytes("[1]")},
+        api::CreateCall{{"v1/s", 0, group}, "text/plain", false, 0, {}},
+        api::AppendCall{key, "text/plain", true, true, producer, "0001", base::as_bytes("body")},
+        api::AppendCall{key, "", false, false, {}, "", base::as_bytes("x")},
+        api::AppendCall{key, "", true, false, {true, "q", 0, 0}, "", {}},
+        api::RemoveCall{key},
+        api::CreateBucketCall{"bucket"},
+        api::RemoveBucketCall{"bucket"},
+        api::SealBucketCall{group, "bucket", 12, true},
+        api::SealBucketCall{group, "bucket", 12, false},
+    };
+}
+
+std::vector<api::Answer> all_answers() {
+    api::Refused refused{api::Refusal::producer_gap, 11, true, {12, 13}, 14};
+    api::CreateReply created{true, true, 21, base::Slice::copy_of(base::as_bytes("text/plain"))};
+    api::AppendReply appended{api::AppendReply::Kind::duplicate, true, true, 31, 32, 33};
+    return {refused,
+            api::Refused{api::Refusal::not_leader, 0, false, {2, 0}, 0},
+            created,
+            api::CreateReply{},
+            appended,
+            api::AppendReply{},
+            api::RemoveReply{},
+            api::BucketReply{true, 41},
+            api::SealReply{true},
+            api::SealReply{}};
+}
+
+base::GroupId group_of(const api::Verb& verb) {
+    const base::GroupId* found = group_to_write(verb);
+    REQUIRE(found != nullptr);
+    return *found;
+}
+
+std::vector<std::byte> written(const api::Verb& verb) {
+    std::vector<std::byte> bytes;
+    write_call(verb, bytes);
+    return bytes;
+}
+
+std::vector<std::byte> written_answer(const api::Answer& answer) {
+    std::vector<std::byte> bytes;
+    write_answer(answer, bytes);
+    return bytes;
+}
+
+bool accepts(const api::Verb& verb) {
+    const std::vector<std::byte> bytes = written(verb);
+    api::Verb read;
+    return read_call(bytes, group_of(verb), read);
+}
+
+}  // namespace
+
+TEST_CASE("calls and answers are read as they were written") {
+    for (const api::Verb& verb : all_calls()) {
+        CAPTURE(verb.index());
+        const std::vector<std::byte> bytes = written(verb);
+        api::Verb read;
+        REQUIRE(read_call(bytes, group_of(verb), read));
+        CHECK(read.index() == verb.index());
+        CHECK(group_of(read) == group_of(verb));
+        CHECK(written(read) == bytes);
+    }
+    const api::Verb append = all_calls()[2];
+    const std::vector<std::byte> bytes = written(append);
+    api::Verb read;
+    REQUIRE(read_call(bytes, group, read));
+    const auto& call = std::get<api::AppendCall>(read);
+    CHECK(call.key.name == "bucket/stream");
+    CHECK(call.key.group == group);
+    CHECK(call.content_type == "text/plain");
+    CHECK((call.has_content_type && call.close && call.producer.present));
+    CHECK(call.producer.id == "p");
+    CHECK(call.producer.epoch == 3);
+    CHECK(call.producer.seq == 9);
+    CHECK(call.stream_seq == "0001");
+    CHECK(base::as_text(call.body) == "body");
+
+    for (const api::Answer& answer : all_answers()) {
+        CAPTURE(answer.index());
+        const std::vector<std::byte> form = written_answer(answer);
+        api::Answer again;
+        REQUIRE(read_answer(form, again));
+        CHECK(again.index() == answer.index());
+        CHECK(written_answer(again) == form);
+    }
+    api::Answer answer;
+    REQUIRE(read_answer(written_answer(all_answers()[2]), answer));
+    const auto& created = std::get<api::CreateReply>(answer);
+    CHECK((created.created && created.closed && created.tail == 21));
+    CHECK(base::as_text(created.content_type.bytes()) == "text/plain");
+}
+
+TEST_CASE("calls that change nothing are nobody's to forward") {
+    CHECK(group_to_write(api::HeadCall{}) == nullptr);
+    CHECK(group_to_write(api::ReadCall{}) == nullptr);
+    CHECK(group_to_write(api::WatchCall{}) == nullptr);
+    CHECK(group_to_write(api::UnwatchCall{}) == nullptr);
+    CHECK(group_to_write(api::ResolveBucketCall{}) == nullptr);
+    CHECK(group_to_write(api::ListBucketsCall{}) == nullptr);
+    CHECK(group_to_write(api::ListStreamsCall{}) == nullptr);
+}
+
+// A flipped bit may make another call of it, never a second form of one.
+TEST_CASE("every flip, cut and extra byte is refused, or is another call in its one form") {
+    for (const api::Verb& verb : all_calls()) {
+        std::vector<std::byte> bytes = written(verb);
+        api::Verb read;
+        for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+            bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+            if (read_call(bytes, group_of(verb), read)) {
+                CHECK(written(read) == bytes);
+            }
+            bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+        }
+        for (std::size_t size = 0; size < bytes.size(); ++size) {
+            CHECK(!read_call(base::Bytes(bytes).first(size), group_of(verb), read));
+        }
+        bytes.push_back(std::byte{0});
+        CHECK(!read_call(bytes, group_of(verb), read));
+    }
+    for (const api::Answer& answer : all_answers()) {
+        std::vector<std::byte> bytes = written_answer(answer);
+        api::Answer read;
+        for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+            bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+            if (read_answer(bytes, read)) {
+                CHECK(written_answer(read) == bytes);
+            }
+            bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+        }
+        for (std::size_t size = 0; size < bytes.size(); ++size) {
+            CHECK(!read_answer(base::Bytes(bytes).first(size), read));
+        }
+        bytes.push_back(std::byte{0});
+        CHECK(!read_answer(bytes, read));
+    }
+    // Another version's.
+    std::vector<std::byte> bytes = written(all_calls()[0]);
+    bytes[0] = std::byte{2};
+    api::Verb verb;
+    CHECK(!read_call(bytes, group, verb));
+    bytes = written_answer(all_answers()[0]);
+    bytes[0] = std::byte{2};
+    api::Answer answer;
+    CHECK(!read_answer(bytes, answer));
+    // A bucket's command lives in group 0.
+    CHECK(!read_call(written(api::CreateBucketCall{"bucket"}), group, verb));
+}
+
+TEST_CASE("bounds of what a call may say: at and one above") {
+    const auto append = [](std::size_t name, std::size_t type, std::size_t id, std::size_t seq,
+                           std::uint64_t number) {
+        static const std::string a(4096, 'a');
+        static const std::string slash = "b/" + a;
+        api::AppendCall call;
+        call.key = {std::string_view(slash).substr(0, name), 0, group};
+        call.content_type = std::string_view(a).substr(0, type);
+        call.has_content_type = type > 0;
+        call.producer = {true, std::string_view(a).substr(0, id), number, number};
+        call.stream_seq = std::string_view(a).substr(0, seq);
+        return accepts(call);
+    };
+    constexpr std::size_t name = limits::stream_name_bytes_max;
+    constexpr std::size_t type = limits::content_type_bytes_max;
+    constexpr std::size_t id = limits::producer_id_bytes_max;
+    constexpr std::size_t seq = limits::stream_seq_bytes_max;
+    constexpr std::uint64_t number = limits::producer_number_max;
+    CHECK(append(name, type, id, seq, number));
+    CHECK(!append(name + 1, type, id, seq, number));
+    CHECK(!append(name, type + 1, id, seq, number));
+    CHECK(!append(name, type, id + 1, seq, number));
+    CHECK(!append(name, type, 0, seq, number));
+    CHECK(!append(name, type, id, seq + 1, number));
+    CHECK(!append(name, type, id, seq, number + 1));
+    CHECK(!append(1, type, id, seq, number));  // a stream's name has a slash behind something
+    const std::string bucket(limits::bucket_name_bytes_max + 1, 'b');
+    CHECK(accepts(api::CreateBucketCall{std::string_view(bucket).substr(1)}));
+    CHECK(!accepts(api::CreateBucketCall{bucket}));
+    CHECK(!accepts(api::CreateBucketCall{""}));
+    CHECK(!accepts(api::CreateBucketCall{"a/b"}));
+}
+
+}  // namespace ursula::shard
