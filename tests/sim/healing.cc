@@ -213,7 +213,7 @@ void Cluster::read_all() {
             history_.final_content(stream, content);
             exact_->final_content(stream_at(stream), node.number, content);
         }
-        for (int i = 0; i < 4 && swarm_.snapshots && !node.lost && !failed(); ++i) {
+        for (int i = 0; i < 4 && swarm_.snapshots && node.up && !failed(); ++i) {
             ask_to_read_fleeting(reader, node, fmt::format("v1/f{}", i));
             reader.at = base::Instant::never();
             const base::Instant end = now_ + base::seconds(5);

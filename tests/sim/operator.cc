@@ -39,6 +39,7 @@ void Cluster::renew(Node& node) {
     node.seen.resize(groups_);
     node.lost = false;
     node.rotten = false;
+    node.worn_out = false;
     for (Part& part : node.parts) {
         part.image = {};
     }

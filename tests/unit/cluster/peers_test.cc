@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -106,8 +107,9 @@ class Pair {
         door_->begin_turn(now, arrivals);
         for (const net::PeerDoor::Arrival& arrival : arrivals) {
             targets.push_back(arrival.target);
-            if (one != nullptr && arrival.target == 0) {
-                one->adopt(arrival.socket);
+            Peers* host = two_listens ? two.get() : one.get();
+            if (host != nullptr && arrival.target == 0) {
+                host->adopt(arrival.socket);
             } else {
                 ::close(arrival.socket);
             }
@@ -198,6 +200,7 @@ class Pair {
     std::unique_ptr<Peers> two;
     Seen one_saw;
     Seen two_saw;
+    bool two_listens = false;  // in one's place
     std::vector<std::uint32_t> targets;
 
   private:
@@ -311,13 +314,65 @@ TEST_CASE("a newer connection takes the place of one that its dialler has given 
     }));
 }
 
+TEST_CASE("members are learnt and forgotten at run time") {
+    Pair pair;
+    pair.start_one();
+    pair.start_two();
+    pair.one->know(base::NodeId(2), {});
+    pair.two->know(base::NodeId(1), {});
+    const base::Instant end = mono_now() + base::milliseconds(200);
+    pair.run([&] { return mono_now() >= end; });
+    CHECK(pair.targets.empty());
+    CHECK(pair.two->counters().links_in_all == 0);
+
+    // Whom 1 does not know, or knows with other storage, comes and is heard all the same.
+    SUBCASE("a stranger") {}
+    SUBCASE("other storage") {
+        shard::MemberInfo old = pair.member(2);
+        old.incarnation = 5;
+        old.address = {};
+        pair.one->know(base::NodeId(2), std::array{old});
+    }
+    pair.two->know(base::NodeId(1), std::array{pair.member(1)});
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    CHECK(pair.one->takes(shard_of(2)));
+    pair.one->send(shard_of(2), frame_of(300, 1));
+    REQUIRE(pair.run([&] { return pair.two_saw.frames.size() == 1; }));
+
+    // Who is not named any more is heard as long as its connection lasts.
+    pair.two->know(base::NodeId(1), {});
+    pair.one->know(base::NodeId(2), {});
+    pair.turn();
+    CHECK(pair.two->takes(shard_of(1)));
+    pair.one->close();
+    REQUIRE(pair.run([&] { return pair.one->idle() && !pair.two_saw.up(); }));
+    REQUIRE(pair.run([&] { return pair.two->counters().links_in_all == 0; }));
+    CHECK(pair.targets.size() == 1);
+}
+
+TEST_CASE("a node with the lower id dials when the other one does not come") {
+    Pair pair;
+    pair.two_listens = true;
+    pair.start_one();
+    pair.start_two();
+    SUBCASE("it does not know where") {
+        shard::MemberInfo lost = pair.member(1);
+        lost.address = "127.0.0.1:1";
+        pair.two->know(base::NodeId(1), std::array{lost});
+    }
+    SUBCASE("it does not know whom") {
+        pair.two->know(base::NodeId(1), {});
+    }
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    CHECK(pair.two->counters().links == 1);
+    pair.two->send(shard_of(1), frame_of(300, 1));
+    REQUIRE(pair.run([&] { return pair.one_saw.frames.size() == 1; }));
+}
+
 TEST_CASE("who is no peer is refused, and both know why") {
     Pair pair;
     SUBCASE("another cluster") {
         pair.two_options.cluster = 78;
-    }
-    SUBCASE("another storage") {
-        pair.two_options.incarnation = 5;
     }
     SUBCASE("other groups") {
         pair.two_options.groups = 5;

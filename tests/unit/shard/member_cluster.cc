@@ -61,8 +61,9 @@ class MemberCluster::Port final : public PeerNet {
     std::set<std::uint32_t> met_;
 };
 
-MemberCluster::MemberCluster(std::uint32_t founders, std::uint32_t nodes, std::uint32_t shards)
-    : founders_(founders), shards_(shards), nodes_(nodes) {
+MemberCluster::MemberCluster(std::uint32_t founders, std::uint32_t nodes, std::uint32_t shards,
+                             bool forgetful)
+    : founders_(founders), shards_(shards), forgetful_(forgetful), nodes_(nodes) {
     for (std::uint32_t i = 0; i < nodes; ++i) {
         nodes_[i].number = i + 1;
         nodes_[i].incarnation = 100 + i;
@@ -107,6 +108,10 @@ void MemberCluster::start(std::uint32_t number) {
         options.node = base::NodeId(number);
         options.table_key = table_key;
         options.salt = node.incarnation * 16 + i;
+        if (forgetful_) {
+            options.snapshot_log_bytes = 64 << 10;
+            options.log_kept_bytes = 1;
+        }
         options.peer_net = part.port.get();
         options.cluster = cluster_id;
         options.boot = boot;

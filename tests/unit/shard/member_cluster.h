@@ -25,8 +25,9 @@ class MemberCluster {
     static constexpr std::uint32_t groups = 2;
 
     // Nodes 1 to `founders` are the cluster's first members, the others up to `nodes` wait to be
-    // added. `shards`: how many each has.
-    MemberCluster(std::uint32_t founders, std::uint32_t nodes, std::uint32_t shards = 1);
+    // added. `shards`: how many each has. `forgetful`: snapshots soon take the place of the log.
+    MemberCluster(std::uint32_t founders, std::uint32_t nodes, std::uint32_t shards = 1,
+                  bool forgetful = false);
     ~MemberCluster();
 
     // --- life ---
@@ -89,6 +90,7 @@ class MemberCluster {
     bool append(std::uint32_t group, const std::string& text, std::uint32_t ms = 5000);
     void append_everywhere(const std::string& text);
     std::string content(std::uint32_t node, std::uint32_t group);
+    api::StreamKey key(std::uint32_t group, const std::string& name) const;
 
   private:
     class Port;
@@ -108,10 +110,10 @@ class MemberCluster {
         std::vector<Part> parts;
     };
     void step();
-    api::StreamKey key(std::uint32_t group, const std::string& name) const;
 
     std::uint32_t founders_;
     std::uint32_t shards_;
+    bool forgetful_;
     std::vector<Node> nodes_;
     base::Now now_{base::Instant{1'000'000'000}, base::WallTime{1'700'000'000'000}};
     std::uint64_t next_boot_ = 1;

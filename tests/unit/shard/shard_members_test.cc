@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/limits.h"
 #include "member_cluster.h"
 
 namespace ursula::shard::test {
@@ -221,13 +222,6 @@ TEST_CASE("changes that cannot be are refused, and those that are already so are
     CHECK(cluster.refusal(0, bad) == api::Refusal::none);
     CHECK(cluster.members(leader, 0) == "1 2 3");
 
-    // Not by a follower.
-    const std::optional<api::Answer> elsewhere =
-        cluster.ask(other, 0, cluster.change(0, Step::add_learner, 4));
-    REQUIRE(elsewhere);
-    CHECK(std::get<api::Refused>(*elsewhere).why == api::Refusal::not_leader);
-    CHECK(std::get<api::Refused>(*elsewhere).numbers[0] == leader);
-
     // A learner that is down has not caught up.
     CHECK(cluster.refusal(0, cluster.change(0, Step::add_learner, 4)) == api::Refusal::none);
     cluster.kill(4);
@@ -244,6 +238,130 @@ TEST_CASE("changes that cannot be are refused, and those that are already so are
           api::Refusal::member_quorum);
     CHECK(cluster.refusal(0, cluster.change(0, Step::remove, third)) == api::Refusal::none);
     CHECK(cluster.append(0, "c"));
+}
+
+TEST_CASE("any node takes a change and passes it on to the leader") {
+    MemberCluster cluster(3, 4);
+    cluster.create();
+    cluster.wait_for({1, 2, 3}, "1 2 3");
+    const std::uint32_t leader = cluster.wait_for_leader(0);
+    const std::uint32_t other = leader % 3 + 1;
+    const auto ask = [&](Step step, std::uint32_t node) {
+        const std::optional<api::Answer> answer =
+            cluster.ask(other, 0, cluster.change(0, step, node));
+        REQUIRE(answer);
+        return *answer;
+    };
+    const api::Answer added = ask(Step::add_learner, 4);
+    REQUIRE(std::holds_alternative<api::ChangeMemberReply>(added));
+    CHECK(std::get<api::ChangeMemberReply>(added).changed);
+    CHECK(cluster.members(leader, 0) == "1 2 3 +4");
+    const api::Answer again = ask(Step::add_learner, 4);
+    REQUIRE(std::holds_alternative<api::ChangeMemberReply>(again));
+    CHECK(!std::get<api::ChangeMemberReply>(again).changed);
+    CHECK(std::get<api::ChangeMemberReply>(again).index ==
+          std::get<api::ChangeMemberReply>(added).index);
+    // Its refusals come back as they are.
+    cluster.kill(4);
+    cluster.append_everywhere("a");
+    cluster.run(500);
+    const api::Answer behind = ask(Step::promote, 4);
+    REQUIRE(std::holds_alternative<api::Refused>(behind));
+    CHECK(std::get<api::Refused>(behind).why == api::Refusal::member_not_caught_up);
+    CHECK(std::get<api::Refused>(behind).numbers[0] > 0);
+    CHECK(cluster.shard(other).counters().forwards_sent == 3);
+    CHECK(cluster.shard(other).counters().forwards_failed == 0);
+}
+
+TEST_CASE("a forwarded write outlives the end of another node's link") {
+    MemberCluster cluster(5, 5);
+    cluster.create();
+    cluster.append_everywhere("a");
+    // The first place in the others' lists becomes free.
+    cluster.do_change(Step::remove, 1);
+    const std::uint32_t leader = cluster.wait_for_leader(0);
+    REQUIRE(leader != 1);
+    cluster.wait_for({2, 3, 4, 5}, "2 3 4 5");
+    cluster.kill(1);
+    cluster.run(static_cast<std::uint32_t>(base::limits::stranger_link_ms) - 150);
+    REQUIRE(cluster.leader(0) == leader);
+    const std::uint32_t other = leader == 5 ? 4 : 5;
+    const auto part = [&](bool off) {
+        for (std::uint32_t node = 2; node <= 5; ++node) {
+            if (node != leader && node != other) {
+                cluster.cut(node, off);
+            }
+        }
+    };
+    part(true);
+    api::AppendCall append;
+    const std::string name = MemberCluster::stream(0);
+    append.key = cluster.key(0, name);
+    append.content_type = "text/plain";
+    append.has_content_type = true;
+    append.body = base::as_bytes(std::string_view("b"));
+    CHECK(!cluster.ask(other, 0, append, 200));
+    part(false);
+    cluster.run(1000);
+    CHECK(cluster.leader(0) == leader);
+    CHECK(cluster.content(other, 0) == "ab");
+    CHECK(cluster.shard(other).counters().forwards_sent == 1);
+    CHECK(cluster.shard(other).counters().forwards_failed == 0);
+    cluster.run(static_cast<std::uint32_t>(base::limits::forward_timeout_ms));
+    CHECK(cluster.shard(other).counters().forwards_failed == 0);
+    // It comes back and takes the free place.
+    cluster.start(1);
+    cluster.add(1);
+    cluster.wait_for({1, 2, 3, 4, 5}, "1 2 3 4 5");
+    append.body = base::as_bytes(std::string_view("c"));
+    const std::optional<api::Answer> answer = cluster.ask(1, 0, append);
+    REQUIRE(answer);
+    CHECK(std::holds_alternative<api::AppendReply>(*answer));
+    CHECK(cluster.content(1, 0) == "abc");
+}
+
+TEST_CASE("a membership comes with a snapshot, to a restart and to who starts empty") {
+    MemberCluster cluster(1, 4, 1, true);
+    cluster.create();
+    cluster.add(2);
+    cluster.wait_for({1, 2}, "1 2");
+    const auto forgotten = [&](std::uint32_t node, std::uint32_t group) {
+        return cluster.replica(node, group).log().snapshot().index;
+    };
+    // Until the entries that set the membership are behind the snapshots.
+    std::string all;
+    const auto write_until_forgotten = [&](std::uint32_t node) {
+        const auto end = cluster.machine(node, 0).applied().index;
+        for (int i = 0; i < 400 && (forgotten(node, 0) < end || forgotten(node, 1) < end); ++i) {
+            const std::string body(2000, static_cast<char>('a' + i % 26));
+            cluster.append_everywhere(body);
+            all += body;
+            cluster.run(20);
+        }
+        REQUIRE(forgotten(node, 0) >= end);
+    };
+    write_until_forgotten(1);
+    write_until_forgotten(2);
+    for (const std::uint32_t node : {1u, 2u}) {
+        cluster.kill(node);
+    }
+    for (const std::uint32_t node : {2u, 1u}) {
+        cluster.start(node);
+        CHECK(cluster.members(node, 0) == "1 2");
+    }
+    cluster.append_everywhere("x");
+    all += "x";
+
+    cluster.add(3);
+    CHECK(cluster.shard(3).counters().snapshots_installed == MemberCluster::groups);
+    cluster.wait_for({1, 2, 3}, "1 2 3");
+    check_content(cluster, {3}, all);
+    cluster.do_change(Step::remove, 1);
+    cluster.kill(1);
+    cluster.restart(3);
+    cluster.wait_for({2, 3}, "2 3");
+    cluster.append_everywhere("y");
+    check_content(cluster, {2, 3}, all + "y");
 }
 
 TEST_CASE("one change at a time; whoever asks for the one under way waits for it") {
