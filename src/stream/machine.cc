@@ -83,6 +83,8 @@ void Machine::swap(Machine& other) {
     buckets_.swap(other.buckets_);
     std::swap(next_bucket_id_, other.next_bucket_id_);
     sealed_.swap(other.sealed_);
+    std::swap(membership_index_, other.membership_index_);
+    membership_.swap(other.membership_);
 }
 
 void Machine::enter(base::EntryId id, std::int64_t time_ms) {

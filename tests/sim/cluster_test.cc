@@ -67,8 +67,9 @@ struct Sum {
             "{} reads of the log for followers, {} writes forwarded, {} of them again, {} frames, "
             "{} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
             seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
-            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.forwards,
-            all.forwards_again, all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.changes, all.fetches,
+            all.forwards, all.forwards_again, all.frames, all.frames_lost, all.healed_ms,
+            slowest_seed, vacuous);
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
             "{} bytes found here, {} streams gone meanwhile\n",

@@ -352,10 +352,19 @@ TEST_CASE("a membership comes with a snapshot, to a restart and to who starts em
     cluster.append_everywhere("x");
     all += "x";
 
-    cluster.add(3);
+    // Nothing in the logs that are left says that it is a learner.
+    cluster.kill(3);
+    cluster.do_change(Step::add_learner, 3);
+    write_until_forgotten(1);
+    write_until_forgotten(2);
+    cluster.start(3);
+    cluster.wait_for({1, 2, 3}, "1 2 +3");
     CHECK(cluster.shard(3).counters().snapshots_installed == MemberCluster::groups);
-    cluster.wait_for({1, 2, 3}, "1 2 3");
+    CHECK(cluster.machine(3, 0).membership_index() == cluster.machine(1, 0).membership_index());
     check_content(cluster, {3}, all);
+    cluster.restart(3);
+    CHECK(cluster.members(3, 0) == "1 2 +3");
+    cluster.do_change(Step::promote, 3);
     cluster.do_change(Step::remove, 1);
     cluster.kill(1);
     cluster.restart(3);
