@@ -225,7 +225,8 @@ TEST_CASE("two nodes greet and exchange frames of every size, in order") {
     REQUIRE(pair.connect());
     CHECK(pair.one->counters().links == 1);
     const std::vector<std::size_t> sizes = {
-        shard::frame_header_bytes, 100, 5'000, 70'000, 3'000'000, 73, 9'000'000, 1'000};
+        shard::frame_header_bytes,     100,       5'000, 70'000, 3'000'000,
+        shard::frame_header_bytes + 1, 9'000'000, 1'000};
     std::uint8_t fill = 1;
     for (const std::size_t size : sizes) {
         CHECK(pair.one->takes(shard_of(2)));

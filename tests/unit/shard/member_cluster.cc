@@ -261,6 +261,10 @@ bool MemberCluster::agreed(const std::vector<std::uint32_t>& nodes, const std::s
     return true;
 }
 
+bool MemberCluster::knows(std::uint32_t node, std::uint32_t other) const {
+    return nodes_[node - 1].parts.front().port->known().count(other) != 0;
+}
+
 api::ChangeMemberCall MemberCluster::change(std::uint32_t group, Step step,
                                             std::uint32_t node) const {
     api::ChangeMemberCall call;

@@ -66,6 +66,9 @@ class MemberCluster {
         run_until([&] { return agreed(nodes, text); });
     }
 
+    // Whether its net was told who the other one is.
+    bool knows(std::uint32_t node, std::uint32_t other) const;
+
     // --- calls ---
     MemberInfo info(std::uint32_t node) const;
     api::ChangeMemberCall change(std::uint32_t group, Step step, std::uint32_t node) const;

@@ -293,6 +293,7 @@ TEST_CASE("a forwarded write outlives the end of another node's link") {
             }
         }
     };
+    CHECK((cluster.knows(other, 1) && cluster.knows(leader, 1)));
     part(true);
     api::AppendCall append;
     const std::string name = MemberCluster::stream(0);
@@ -300,7 +301,10 @@ TEST_CASE("a forwarded write outlives the end of another node's link") {
     append.content_type = "text/plain";
     append.has_content_type = true;
     append.body = base::as_bytes(std::string_view("b"));
-    CHECK(!cluster.ask(other, 0, append, 200));
+    CHECK(!cluster.ask(other, 0, append, 20));
+    CHECK(cluster.knows(other, 1));
+    cluster.run(180);
+    CHECK((!cluster.knows(other, 1) && !cluster.knows(leader, 1)));
     part(false);
     cluster.run(1000);
     CHECK(cluster.leader(0) == leader);
