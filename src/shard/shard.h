@@ -71,7 +71,8 @@ struct ShardOptions {
     std::uint64_t incarnation = 0;  // of this node's storage
     std::uint64_t cluster = 0;      // frames of another cluster are refused
     std::uint64_t boot = 0;         // random, not 0, and never given to another start of any node
-    bool spread_leaders = false;    // hand groups over until each is led by its preferred member
+    std::int64_t stranger_link_ms = base::limits::stranger_link_ms;  // shorter only in tests
+    bool spread_leaders = false;  // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {

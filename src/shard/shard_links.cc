@@ -14,10 +14,6 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
-namespace {
-constexpr base::Duration stranger_time = base::milliseconds(limits::stranger_link_ms);
-}  // namespace
-
 void Shard::begin_links() {
     if (!has_peers()) {
         return;
@@ -148,7 +144,8 @@ PeerLink* Shard::welcome(const FrameHeader& header) {
         strangers >= limits::stranger_links_max || !shares_groups(probe)) {
         return nullptr;
     }
-    strangers_due_ = std::min(strangers_due_, now_.mono + stranger_time);
+    strangers_due_ =
+        std::min(strangers_due_, now_.mono + base::milliseconds(options_.stranger_link_ms));
     return &add_link(header.from, header.shards);
 }
 
@@ -206,7 +203,8 @@ void Shard::settle_links() {
         if (links_[at].named || links_[at].is_free()) {
             continue;
         }
-        const base::Instant until = links_[at].heard + stranger_time;
+        const base::Instant until =
+            links_[at].heard + base::milliseconds(options_.stranger_link_ms);
         if (until <= now_.mono) {
             drop_link(at);
         } else {
