@@ -173,9 +173,12 @@ void Cluster::read_all() {
                 read_next_ = UINT64_MAX;
                 send(reader, node, read);
                 reader.at = base::Instant::never();
-                while (!failed() && reader.verb != Verb::none && step(end)) {
+                while (!failed() && !node.lost && reader.verb != Verb::none && step(end)) {
                 }
                 reader.at = base::Instant::never();
+                if (node.lost) {
+                    break;  // the read itself found a rotten bit
+                }
                 if (read_next_ == UINT64_MAX && now_ < end) {
                     // Refused: it does not hear its leader yet.
                     read_up_to_date_ = false;
@@ -189,6 +192,10 @@ void Cluster::read_all() {
             } while (!failed() && !read_up_to_date_);
             if (failed()) {
                 return;
+            }
+            if (node.lost) {
+                reader.verb = Verb::none;
+                break;
             }
             history_.final_content(stream, content);
             exact_->final_content(stream_at(stream), node.number, content);
