@@ -89,7 +89,7 @@ const Bug bugs[] = {
     {"gap_too_short", 15, in_shard<shard::Planted::gap_too_short>},
     {"other_incarnation", 65, in_shard<shard::Planted::other_incarnation>},
     {"piece_twice", 36, in_shard<shard::Planted::piece_twice>},
-    {"reads_not_asked_anew", 1471, in_shard<shard::Planted::reads_not_asked_anew>},
+    {"reads_not_asked_anew", 4934, in_shard<shard::Planted::reads_not_asked_anew>},
     {"ack_before_sync", 1, in_storage<storage::Planted::ack_before_sync>},
     {"checksum_ignored", 56, in_storage<storage::Planted::checksum_ignored>},
     {"truncate_forgotten", 37, in_storage<storage::Planted::truncate_forgotten>},
