@@ -26,8 +26,9 @@ def enter():
         ip("addr", "add", address_of(254) + "/24", "dev", "br0")
         ip("link", "set", "br0", "up")
         return
+    # Root of a container may lack the right, and have it in a user namespace of its own.
     command = ["unshare", "--net", "--mount"]
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or subprocess.run([*command, "true"], check=False).returncode != 0:
         command.append("--map-root-user")
     os.environ[INSIDE] = "1"
     os.execvp("unshare", [*command, sys.executable, *sys.argv])
