@@ -112,6 +112,7 @@ class Client:
         while not self.load.over:
             try:
                 self.step()
+                time.sleep(0.002)  # what the streams hold must fit the small disk
                 if self.random.random() < 0.02:
                     self.connect()
             except NotSent:
@@ -158,7 +159,7 @@ class Writer(Client):
             return self.random.randrange(payloads.BINARY_HEAD, 400)
         if dice < 0.99:
             return self.random.randrange(400, 8 << 10)
-        return self.random.randrange(8 << 10, 128 << 10)
+        return self.random.randrange(8 << 10, 32 << 10)
 
     def append(self, path, body, triple):
         load = self.load

@@ -32,7 +32,7 @@ TAILERS = 6
 STREAMS = 24
 BOUND_S = 10.0  # Of an outage: a sanity bound, the figure is what is printed.
 SETTLE_S = 30.0
-SMALL_DISK_MB = 400
+SMALL_DISK_MB = 1000
 
 
 class Row:
