@@ -17,7 +17,6 @@ import collections
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ sys.path.insert(0, HERE)
 import payloads  # noqa: E402
 from http_client import Connection, Lost, NotSent, sse_events  # noqa: E402
 from ursula_server import Server, ServerFailed  # noqa: E402
+from verdicts import Failures, check_history, outcome_of  # noqa: E402
 
 WORKERS = 64
 TAILERS = 8
@@ -60,23 +60,6 @@ STREAMS = (
     + [("json", f"/v1/stream/kill/j{number}") for number in range(2)]
 )
 TINY = [f"/kill/tiny{number}" for number in range(6)]
-
-
-class Failures:
-    """What went wrong, each kind shown a few times."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.counts = collections.Counter()
-
-    def add(self, kind, message):
-        with self.lock:
-            self.counts[kind] += 1
-            if self.counts[kind] <= 5:
-                print(f"FAILED {kind}: {message}", flush=True)
-
-    def total(self):
-        return sum(self.counts.values())
 
 
 class StreamState:
@@ -170,15 +153,6 @@ class TinyState:
         self.path = path
         self.content = b""
         self.pending = None  # An append whose outcome is unknown.
-
-
-def outcome_of(status):
-    """What a status says about an append: it happened, it certainly did not, or nobody knows."""
-    if status in (200, 204):
-        return "acked"
-    if 400 <= status < 500 or status in (503, 507):
-        return "refused"
-    return "unknown"
 
 
 def size_of(random_state):
@@ -715,19 +689,6 @@ def check_tails(run, tailers):
             run.failures.add("tail", f"{tailer.stream.path}: the tail saw another order or content")
 
 
-def check_history(run, work):
-    path = os.path.join(work, "history.txt")
-    with open(path, "w", encoding="ascii") as handle:
-        handle.write("\n".join(run.history) + "\n")
-    checker = os.environ.get("URSULA_CHECK") or os.path.join(
-        ROOT, "build", "release", "tools", "check", "ursula-check"
-    )
-    result = subprocess.run([checker, path], capture_output=True, text=True, check=False)
-    print(f"ursula-check: {result.stdout.strip()} {result.stderr.strip()}")
-    if result.returncode != 0:
-        run.failures.add("history", f"ursula-check says {result.returncode}")
-
-
 # A run that did less than this proved nothing. Per cycle, but `large` and the like once.
 LEAST_PER_CYCLE = {"acked": 100, "unknown": 2, "tail events": 10, "tails resumed": 2, "reads": 20}
 LEAST = {"large": 3, "duplicates": 10, "retries after a crash": 3, "tiny": 200, "heads": 50}
@@ -768,7 +729,7 @@ def main():
         check_tails(run, tailers)
         if run.server.stop() != 0:
             run.failures.add("stop", f"exit code {run.server.process.returncode}")
-        check_history(run, work)
+        check_history(run.history, work, run.failures)
         least = {what: each * options.cycles for what, each in LEAST_PER_CYCLE.items()}
         if options.cycles >= 30:
             least["snapshot.written"] = 1

@@ -19,15 +19,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 
+from checks import expect, run_checks  # noqa: E402
 from http_client import Connection, Lost, NotSent  # noqa: E402
 from ursula_server import Server, run_to_exit  # noqa: E402
 
 TEXT = {"Content-Type": "text/plain"}
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        raise AssertionError(f"{what}: got {got!r}, expected {wanted!r}")
 
 
 def expect_in(what, part, text):
@@ -398,24 +394,5 @@ def check_history_checker(work):
     expect("exit code for no file", run_to_exit([work + "/none"], binary=checker)[0], 2)
 
 
-def main():
-    passed = failed = 0
-    for name, check in sorted(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        with tempfile.TemporaryDirectory(prefix="process-") as work:
-            try:
-                check(work)
-                passed += 1
-            except (AssertionError, Lost) as error:
-                failed += 1
-                print(f"FAILED {name}: {error}", flush=True)
-            except Exception as error:  # A broken answer of any kind is a failure of this check.
-                failed += 1
-                print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(globals()))

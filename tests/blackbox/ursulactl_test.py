@@ -12,13 +12,13 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 
+from checks import expect, expect_in, run_checks  # noqa: E402
 from http_client import Connection  # noqa: E402
 from ursula_server import Server, run_to_exit  # noqa: E402
 
@@ -31,16 +31,6 @@ def ctl_binary():
     return os.environ.get("URSULACTL_BIN") or os.path.join(
         ROOT, "build", "release", "tools", "ursulactl", "ursulactl"
     )
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        raise AssertionError(f"{what}: got {got!r}, expected {wanted!r}")
-
-
-def expect_in(what, part, text):
-    if part not in text:
-        raise AssertionError(f"{what}: {part!r} is not in {text[:600]!r}")
 
 
 class Said:
@@ -452,21 +442,5 @@ def check_hostile_requests(work):
         expect("alive", node.alive(), True)
 
 
-def main():
-    passed = failed = 0
-    for name, check in sorted(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        with tempfile.TemporaryDirectory(prefix="ursulactl-") as work:
-            try:
-                check(work)
-                passed += 1
-            except Exception as error:  # A broken answer of any kind is a failure of this check.
-                failed += 1
-                print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(globals()))

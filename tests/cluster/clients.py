@@ -19,35 +19,10 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "blackbox"))
 
 import payloads  # noqa: E402
 from http_client import Connection, Lost, NotSent, sse_events  # noqa: E402
+from verdicts import Failures, outcome_of  # noqa: E402
 
 BYTES = "application/octet-stream"
 PATIENCE_S = 3.0
-
-
-def outcome_of(status):
-    """INTERFACE section 2: 4xx, 503 and 507 are certain refusals, another 5xx promises nothing."""
-    if status in (200, 201, 204):
-        return "acked"
-    if 400 <= status < 500 or status in (503, 507):
-        return "refused"
-    return "unknown"
-
-
-class Failures:
-    """What went wrong, each kind shown a few times."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.counts = collections.Counter()
-
-    def add(self, kind, message):
-        with self.lock:
-            self.counts[kind] += 1
-            if self.counts[kind] <= 3:
-                print(f"FAILED {kind}: {message}", flush=True)
-
-    def total(self):
-        return sum(self.counts.values())
 
 
 class Load:

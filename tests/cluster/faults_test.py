@@ -25,7 +25,8 @@ sys.path.insert(0, HERE)
 
 import netns  # noqa: E402
 from clients import BYTES, Load, Tailer, Writer, payloads  # noqa: E402
-from nodes import ROOT, Cluster, Connection, Lost, NotSent  # noqa: E402
+from nodes import Cluster, Connection, Lost, NotSent  # noqa: E402
+from verdicts import check_history  # noqa: E402
 
 WRITERS = 18
 TAILERS = 6
@@ -287,18 +288,6 @@ class Run:
                 connection.close()
                 return content
 
-    def check_history(self, work):
-        path = os.path.join(work, "history.txt")
-        with open(path, "w", encoding="ascii") as out:
-            out.write("\n".join(self.load.history) + "\n")
-        checker = os.environ.get("URSULA_CHECK") or os.path.join(
-            ROOT, "build", "release", "tools", "check", "ursula-check")
-        result = subprocess.run(
-            [checker, path], capture_output=True, text=True, check=False, timeout=120)
-        print(f"ursula-check: {result.stdout.strip()} {result.stderr.strip()}")
-        if result.returncode != 0:
-            self.load.failures.add("history", f"ursula-check says {result.returncode}")
-
     def check_tails(self, tailers):
         logs = collections.defaultdict(list)
         for line in self.load.history:
@@ -350,7 +339,7 @@ def main():
             thread.join(20.0)
         run.final_reads(nodes)
         run.check_tails(tailers)
-        run.check_history(work)
+        check_history(load.history, work, load.failures)
     except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
         load.failures.add("run", str(error))
     finally:

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from checks import expect, expect_in, folder, run_checks  # noqa: E402
 from cluster import Cluster  # noqa: E402

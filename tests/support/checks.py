@@ -1,4 +1,4 @@
-"""What the tests of this folder share: expectations, folders, and running every check_*."""
+"""What tests of single checks share: expectations, folders, and running every check_*."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def run_checks(names):
     for name, check in sorted(names.items()):
         if not name.startswith("check_") or (wanted and name not in wanted):
             continue
-        with tempfile.TemporaryDirectory(prefix="cluster-") as work:
+        with tempfile.TemporaryDirectory(prefix="checks-") as work:
             begin = time.monotonic()
             try:
                 check(work)
