@@ -1,8 +1,10 @@
 // Bugs planted on purpose: tests/shard builds this folder once more with URSULA_PLANTED_BUGS and
-// shows that the simulator finds each. In the product planted() is false at compile time.
+// shows that the simulator finds each.
 #pragma once
 
 #include <cstdint>
+
+#include "base/planted.h"
 
 namespace ursula::raft {
 
@@ -27,15 +29,6 @@ enum class Planted : std::uint8_t {
     refused_term_ignored,  // who is told of a later term does not enter it
 };
 
-#if defined(URSULA_PLANTED_BUGS)
-inline Planted planted_bug = Planted::none;
-inline bool planted(Planted bug) {
-    return planted_bug == bug;
-}
-#else
-constexpr bool planted(Planted) {
-    return false;
-}
-#endif
+using base::planted;
 
 }  // namespace ursula::raft

@@ -17,7 +17,7 @@ std::uint64_t images_until_found(Planted bug, std::string& violation) {
     std::uint64_t images = 0;
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         sim::SimDisk::Seen seen;
-        storage::planted_bug = bug;
+        base::planted_bug<storage::Planted> = bug;
         LogWorkload workload(seed);
         workload.run(300, 1, seen);
         images += workload.found().images;

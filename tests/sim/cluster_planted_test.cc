@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "raft/planted.h"
@@ -30,69 +31,61 @@ struct Bug {
     void (*plant)();
 };
 
-template <raft::Planted bug>
-void in_raft() {
-    raft::planted_bug = bug;
-}
-template <shard::Planted bug>
-void in_shard() {
-    shard::planted_bug = bug;
-}
-template <storage::Planted bug>
-void in_storage() {
-    storage::planted_bug = bug;
+template <auto bug>
+void plant() {
+    base::planted_bug<std::remove_const_t<decltype(bug)>> = bug;
 }
 
 void plant_nothing() {
-    raft::planted_bug = raft::Planted::none;
-    shard::planted_bug = shard::Planted::none;
-    storage::planted_bug = storage::Planted::none;
+    plant<raft::Planted::none>();
+    plant<shard::Planted::none>();
+    plant<storage::Planted::none>();
 }
 
 const Bug bugs[] = {
-    {"vote_unpersisted", 2, in_raft<raft::Planted::vote_unpersisted>},
-    {"campaign_unpersisted", 2, in_raft<raft::Planted::campaign_unpersisted>},
-    {"vote_twice", 2, in_raft<raft::Planted::vote_twice>},
-    {"vote_forgotten", 2, in_raft<raft::Planted::vote_forgotten>},
-    {"short_log_elected", 32, in_raft<raft::Planted::short_log_elected>},
-    {"stale_vote_counted", 481, in_raft<raft::Planted::stale_vote_counted>},
-    {"minority_elects", 1, in_raft<raft::Planted::minority_elects>},
-    {"ack_unpersisted", 1, in_raft<raft::Planted::ack_unpersisted>},
-    {"undurable_counted", 1, in_raft<raft::Planted::undurable_counted>},
-    {"self_ack", 1, in_raft<raft::Planted::self_ack>},
-    {"old_term_commit", 3, in_raft<raft::Planted::old_term_commit>},
-    {"previous_unchecked", 27, in_raft<raft::Planted::previous_unchecked>},
-    {"cut_on_repeat", 2, in_raft<raft::Planted::cut_on_repeat>},
-    {"commit_unverified", 291, in_raft<raft::Planted::commit_unverified>},
-    {"reads_before_noop", 76, in_raft<raft::Planted::reads_before_noop>},
-    {"never_asked_again", 3, in_raft<raft::Planted::never_asked_again>},
-    {"refused_term_ignored", 1326, in_raft<raft::Planted::refused_term_ignored>},
-    {"vote_before_sync", 37, in_shard<shard::Planted::vote_before_sync>},
-    {"hint_ahead", 16, in_shard<shard::Planted::hint_ahead>},
-    {"ticket_by_index", 164, in_shard<shard::Planted::ticket_by_index>},
-    {"reads_unconfirmed", 1, in_shard<shard::Planted::reads_unconfirmed>},
-    {"bodies_shifted", 2, in_shard<shard::Planted::bodies_shifted>},
-    {"lost_acknowledged", 124, in_shard<shard::Planted::lost_acknowledged>},
-    {"applied_early", 2, in_shard<shard::Planted::applied_early>},
-    {"entry_skipped", 2, in_shard<shard::Planted::entry_skipped>},
-    {"producer_forgotten", 1, in_shard<shard::Planted::producer_forgotten>},
-    {"wrong_group", 1, in_shard<shard::Planted::wrong_group>},
-    {"silence_unnoticed", 42, in_shard<shard::Planted::silence_unnoticed>},
-    {"reads_unapplied", 1, in_shard<shard::Planted::reads_unapplied>},
-    {"forward_resent", 2, in_shard<shard::Planted::forward_resent>},
-    {"forward_twice", 2, in_shard<shard::Planted::forward_twice>},
-    {"submitted_rerouted", 11, in_shard<shard::Planted::submitted_rerouted>},
-    {"unknown_as_refused", 2, in_shard<shard::Planted::unknown_as_refused>},
-    {"refused_reads_served", 1, in_shard<shard::Planted::refused_reads_served>},
-    {"install_without_restart", 15, in_shard<shard::Planted::install_without_restart>},
-    {"live_not_told", 18, in_shard<shard::Planted::live_not_told>},
-    {"gap_too_short", 15, in_shard<shard::Planted::gap_too_short>},
-    {"other_incarnation", 65, in_shard<shard::Planted::other_incarnation>},
-    {"piece_twice", 36, in_shard<shard::Planted::piece_twice>},
-    {"reads_not_asked_anew", 4934, in_shard<shard::Planted::reads_not_asked_anew>},
-    {"ack_before_sync", 1, in_storage<storage::Planted::ack_before_sync>},
-    {"checksum_ignored", 56, in_storage<storage::Planted::checksum_ignored>},
-    {"truncate_forgotten", 37, in_storage<storage::Planted::truncate_forgotten>},
+    {"vote_unpersisted", 2, plant<raft::Planted::vote_unpersisted>},
+    {"campaign_unpersisted", 2, plant<raft::Planted::campaign_unpersisted>},
+    {"vote_twice", 2, plant<raft::Planted::vote_twice>},
+    {"vote_forgotten", 2, plant<raft::Planted::vote_forgotten>},
+    {"short_log_elected", 32, plant<raft::Planted::short_log_elected>},
+    {"stale_vote_counted", 481, plant<raft::Planted::stale_vote_counted>},
+    {"minority_elects", 1, plant<raft::Planted::minority_elects>},
+    {"ack_unpersisted", 1, plant<raft::Planted::ack_unpersisted>},
+    {"undurable_counted", 1, plant<raft::Planted::undurable_counted>},
+    {"self_ack", 1, plant<raft::Planted::self_ack>},
+    {"old_term_commit", 3, plant<raft::Planted::old_term_commit>},
+    {"previous_unchecked", 27, plant<raft::Planted::previous_unchecked>},
+    {"cut_on_repeat", 2, plant<raft::Planted::cut_on_repeat>},
+    {"commit_unverified", 291, plant<raft::Planted::commit_unverified>},
+    {"reads_before_noop", 76, plant<raft::Planted::reads_before_noop>},
+    {"never_asked_again", 3, plant<raft::Planted::never_asked_again>},
+    {"refused_term_ignored", 1326, plant<raft::Planted::refused_term_ignored>},
+    {"vote_before_sync", 37, plant<shard::Planted::vote_before_sync>},
+    {"hint_ahead", 16, plant<shard::Planted::hint_ahead>},
+    {"ticket_by_index", 164, plant<shard::Planted::ticket_by_index>},
+    {"reads_unconfirmed", 1, plant<shard::Planted::reads_unconfirmed>},
+    {"bodies_shifted", 2, plant<shard::Planted::bodies_shifted>},
+    {"lost_acknowledged", 124, plant<shard::Planted::lost_acknowledged>},
+    {"applied_early", 2, plant<shard::Planted::applied_early>},
+    {"entry_skipped", 2, plant<shard::Planted::entry_skipped>},
+    {"producer_forgotten", 1, plant<shard::Planted::producer_forgotten>},
+    {"wrong_group", 1, plant<shard::Planted::wrong_group>},
+    {"silence_unnoticed", 42, plant<shard::Planted::silence_unnoticed>},
+    {"reads_unapplied", 1, plant<shard::Planted::reads_unapplied>},
+    {"forward_resent", 2, plant<shard::Planted::forward_resent>},
+    {"forward_twice", 2, plant<shard::Planted::forward_twice>},
+    {"submitted_rerouted", 11, plant<shard::Planted::submitted_rerouted>},
+    {"unknown_as_refused", 2, plant<shard::Planted::unknown_as_refused>},
+    {"refused_reads_served", 1, plant<shard::Planted::refused_reads_served>},
+    {"install_without_restart", 15, plant<shard::Planted::install_without_restart>},
+    {"live_not_told", 18, plant<shard::Planted::live_not_told>},
+    {"gap_too_short", 15, plant<shard::Planted::gap_too_short>},
+    {"other_incarnation", 65, plant<shard::Planted::other_incarnation>},
+    {"piece_twice", 36, plant<shard::Planted::piece_twice>},
+    {"reads_not_asked_anew", 4934, plant<shard::Planted::reads_not_asked_anew>},
+    {"ack_before_sync", 1, plant<storage::Planted::ack_before_sync>},
+    {"checksum_ignored", 56, plant<storage::Planted::checksum_ignored>},
+    {"truncate_forgotten", 37, plant<storage::Planted::truncate_forgotten>},
 };
 
 struct Finding {
@@ -160,7 +153,7 @@ TEST_CASE("a failing life becomes a smaller one that fails in the same way") {
     if (std::getenv("URSULA_PLANTED") != nullptr) {
         return;
     }
-    in_raft<raft::Planted::ack_unpersisted>();
+    plant<raft::Planted::ack_unpersisted>();
     const Swarm swarm = draw_swarm(1);
     const std::string failure = run_apart(swarm).failure;
     REQUIRE(!failure.empty());
