@@ -5,6 +5,7 @@
 
 #include "base/verify.h"
 #include "raft/group.h"
+#include "raft/planted.h"
 
 namespace ursula::raft {
 
@@ -19,7 +20,8 @@ void Group::on(const ChangeMembership& change, Now now, Effects& effects) {
         effects.refused_submits.push_back({change.ticket, SubmitRefusal::too_many_members});
         return;
     }
-    append_membership(next, change.ticket, now, effects);
+    append_membership(planted(Planted::change_unguarded) ? change.target : next, change.ticket, now,
+                      effects);
 }
 
 bool Group::refuses_change(const ChangeMembership& change, SubmitRefusal& why) const {
@@ -36,8 +38,9 @@ bool Group::refuses_change(const ChangeMembership& change, SubmitRefusal& why) c
     // Two uncommitted changes could have disjoint majorities, and so could one of this term and one
     // that an earlier leader left uncommitted (the error of 2015 in 4.1).
     const MembershipAt& current = memberships_.back();
-    if (log_.committed() < term_start_ || current.index > log_.committed() ||
-        current.membership.joint()) {
+    if ((log_.committed() < term_start_ || current.index > log_.committed() ||
+         current.membership.joint()) &&
+        !planted(Planted::change_unguarded)) {
         return refuse(SubmitRefusal::change_in_flight);
     }
     VERIFY(!change.target.joint());
@@ -75,12 +78,30 @@ void Group::append_membership(const Membership& membership, SubmitTicket ticket,
     adopt_membership(now, effects);
 }
 
+// 4.1: a server uses the newest configuration of its log, committed or not.
+const MembershipAt& Group::in_force() const {
+    if (planted(Planted::late_membership)) {
+        for (std::size_t i = memberships_.size() - 1; i > 0; --i) {
+            if (memberships_[i].index <= log_.committed()) {
+                return memberships_[i];
+            }
+        }
+        return memberships_.front();
+    }
+    return memberships_.back();
+}
+
 // memberships_.back() is another one now: what is known of those who stay is kept.
 void Group::adopt_membership(Now now, Effects& effects) {
     std::vector<Peer> before = std::move(peers_);
     peers_.clear();
     self_at_ = nobody;
-    for (const Member& member : memberships_.back().membership.members()) {
+    for (const Peer& peer : before) {
+        if (in_force().membership.find(peer.id) == nullptr) {
+            numbers_gone_ = std::max(numbers_gone_, peer.number);
+        }
+    }
+    for (const Member& member : in_force().membership.members()) {
         const auto known = std::find_if(before.begin(), before.end(), [&member](const Peer& peer) {
             return peer.id == member.id;
         });
@@ -90,16 +111,25 @@ void Group::adopt_membership(Now now, Effects& effects) {
         } else {
             peer.id = member.id;
         }
-        peer.voter = member.voter;
+        peer.voter = member.voter || (planted(Planted::learner_counted) && member.learner);
         peer.outgoing = member.outgoing;
         if (known == before.end() && role_ == Role::leader) {
             start_sending_to(peer);
+            // Answers to an earlier membership of the node in this term may still be on their way.
+            peer.number = numbers_gone_;
+            peer.fresh_from = numbers_gone_ + 1;
+            peer.match_number = numbers_gone_;
         }
         if (member.id == self_) {
             self_at_ = peers_.size();
             peer.complete = complete_;
         }
         peers_.push_back(std::move(peer));
+    }
+    for (const Peer& peer : before) {
+        if (planted(Planted::removed_counted) && peer.voter && find_peer(peer.id) == nullptr) {
+            peers_.push_back(peer);
+        }
     }
     effects.membership_change = memberships_.back();
     if (role_ == Role::leader) {
@@ -125,6 +155,9 @@ void Group::adopt_membership(Now now, Effects& effects) {
 
 // After a commit: a joint membership is left, and a leader that is no voter any more goes (4.2.2).
 void Group::follow_up_change(Now now, Effects& effects) {
+    if (planted(Planted::late_membership)) {
+        adopt_membership(now, effects);
+    }
     if (memberships_.back().index > log_.committed()) {
         return;
     }

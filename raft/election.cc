@@ -135,6 +135,7 @@ void Group::lead(Now now, Effects& effects) {
     become(Role::leader, self_, effects);
     round_ = ReadContext{};
     round_open_ = false;
+    numbers_gone_ = 0;
     for (Peer& peer : peers_) {
         start_sending_to(peer);
     }

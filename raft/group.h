@@ -196,6 +196,7 @@ class Group {
                            Effects& effects);
     void adopt_membership(Now now, Effects& effects);
     void follow_up_change(Now now, Effects& effects);
+    const MembershipAt& in_force() const;
 
     // transfer.cc
     void on(const Transfer& transfer, Now now, Effects& effects);
@@ -242,6 +243,7 @@ class Group {
     LogIndex term_start_;  // index of the noop that opened its term
     ReadContext round_;    // of confirmation, the newest begun in this term
     bool round_open_ = false;
+    std::uint64_t numbers_gone_ = 0;  // the highest Peer::number of members that went in this term
     NodeId transfer_to_;
     bool transfer_told_ = false;  // TimeoutNow is sent
     Instant transfer_until_ = Instant::never();

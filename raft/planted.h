@@ -26,6 +26,10 @@ enum class Planted : std::uint8_t {
     commit_unverified,     // a follower commits what it has not compared with the leader's log
     reads_before_noop,     // reads are answered before the term's own entry is committed (R8)
     never_asked_again,     // what got lost is not sent again
+    late_membership,       // a membership is in force once it is committed, not before (4.1)
+    learner_counted,       // a learner counts for commits and elections (4.2.1)
+    removed_counted,       // voters that were removed still count
+    change_unguarded,  // changes go without joint consensus and without waiting for the last one
     refused_term_ignored,  // who is told of a later term does not enter it
 };
 

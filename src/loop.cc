@@ -156,7 +156,7 @@ base::Result<void> Loop::start() {
         }
         tls_ = std::move(*tls);
     }
-    if (!options_.peers.members.empty()) {
+    if (options_.peers.cluster != 0) {
         peers_ = std::make_unique<Peers>(options_.peers, *ring_, tls_.get(), now_.mono);
         below.peer_net = peers_.get();
     }
@@ -707,6 +707,10 @@ void Loop::log_events() {
                 break;
             case shard::ShardEvent::Kind::data_damaged:
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
+                break;
+            case shard::ShardEvent::Kind::member_is_stranger:
+                base::log(base::Event::member_is_stranger,
+                          {{"shard", self_}, {"what", event.text}});
                 break;
         }
     }

@@ -78,7 +78,7 @@ struct LoopOptions {
     int data_directory = -1;  // for its free space; -1: in memory
 
     // Of a node that is one of several.
-    PeersOptions peers;         // no members: alone
+    PeersOptions peers;         // no cluster: alone
     net::TlsFiles tls;          // empty: peers prove nothing
     int cluster_listener = -1;  // of the one loop that accepts for all
     Standing standing;          // what that loop answers to other nodes' control connections

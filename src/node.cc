@@ -414,9 +414,11 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     below.table_key = key;
     if (config.clustered()) {
         for (const storage::ClusterMember& member : layout.node.cluster.members) {
-            below.members.push_back({member.id, member.shards});
+            below.founders.push_back(
+                {member.id, member.shards, member.incarnation, member.address, member.client});
         }
         below.cluster = layout.node.cluster.id;
+        below.incarnation = layout.node.incarnation();
         below.boot = layout.boot;
         below.spread_leaders = true;
         PeersOptions& peers = options.peers;
@@ -427,7 +429,6 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
         peers.cluster = layout.node.cluster.id;
         peers.incarnation = layout.node.incarnation();
         peers.boot = layout.boot;
-        peers.members = layout.node.cluster.members;
         peers.random_seed = random_number();
     }
     if (config.in_memory()) {

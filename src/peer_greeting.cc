@@ -36,14 +36,6 @@ std::string open(base::Bytes block) {
     return {};
 }
 
-const storage::ClusterMember* find_member(const std::vector<storage::ClusterMember>& members,
-                                          base::NodeId id) {
-    const auto found =
-        std::find_if(members.begin(), members.end(),
-                     [id](const storage::ClusterMember& member) { return member.id == id; });
-    return found == members.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 std::string cluster_name(std::uint64_t id) {
@@ -142,7 +134,7 @@ std::string decode_refusal(base::Bytes block) {
 }
 
 std::string check_hello(const Hello& theirs, const Hello& ours,
-                        const std::vector<storage::ClusterMember>& members) {
+                        const std::vector<shard::MemberInfo>& members) {
     const std::uint32_t node = theirs.node.value;
     if (theirs.cluster != ours.cluster) {
         return fmt::format("node {} is of {} and node {} of {}: they are not peers", node,
@@ -155,26 +147,21 @@ std::string check_hello(const Hello& theirs, const Hello& ours,
             "data directory, or with its cluster.node_id",
             cluster_name(ours.cluster), node);
     }
-    const storage::ClusterMember* member = find_member(members, theirs.node);
-    if (member == nullptr) {
-        return fmt::format("node {} is not a member of {}", node, cluster_name(ours.cluster));
-    }
-    if (theirs.incarnation != member->incarnation) {
-        return fmt::format(
-            "node {} has another data directory than the one {} knows: a node that lost its data "
-            "is not counted; put the old directory back, or have it replaced: ursulactl cluster "
-            "replace {}",
-            node, cluster_name(ours.cluster), node);
-    }
     if (theirs.groups != ours.groups) {
         return fmt::format(
             "node {} has {} groups and node {} has {}: {} is damaged on one of "
             "them",
             node, theirs.groups, ours.node.value, ours.groups, cluster_name(ours.cluster));
     }
-    if (theirs.shards != member->shards || theirs.shard.value >= theirs.shards) {
+    const auto member =
+        std::find_if(members.begin(), members.end(), [&theirs](const shard::MemberInfo& one) {
+            return one.node == theirs.node && one.incarnation == theirs.incarnation;
+        });
+    const std::uint32_t known = member == members.end() ? theirs.shards : member->shards;
+    if (theirs.shards != known || theirs.shards > base::limits::shards_max ||
+        theirs.shard.value >= theirs.shards || theirs.node == base::NodeId{}) {
         return fmt::format("node {} has {} shards where {} knows {}", node, theirs.shards,
-                           cluster_name(ours.cluster), member->shards);
+                           cluster_name(ours.cluster), known);
     }
     if (theirs.to_node != ours.node || theirs.to_shard != ours.shard) {
         return fmt::format(

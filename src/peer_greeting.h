@@ -19,6 +19,7 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "net/peer_wire.h"
+#include "shard/member_info.h"
 #include "storage/node_file.h"
 
 namespace ursula {
@@ -77,9 +78,11 @@ std::string decode_standing(base::Bytes block, Standing& out);
 std::string decode_refusal(base::Bytes block);
 
 // Empty when a connection with this greeting is a link between the two; else why not. `ours` is
-// what this side says to it; `members` are this node's.
+// what this side says to it; `members` are those this node knows. Another one of the same cluster
+// is heard too, and so is other storage than the member's: whoever is behind does not know the
+// newest members, and what anybody's word counts is for the groups to say (shard_peers.cc).
 std::string check_hello(const Hello& theirs, const Hello& ours,
-                        const std::vector<storage::ClusterMember>& members);
+                        const std::vector<shard::MemberInfo>& members);
 
 // The refusal of who says it is this node, and has another one's certificate.
 std::string not_proved(base::NodeId node);

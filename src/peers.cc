@@ -19,6 +19,8 @@ constexpr base::Duration greeting_max = base::milliseconds(limits::peer_greeting
 constexpr base::Duration connect_max = base::milliseconds(700);
 constexpr base::Duration retry_first = base::milliseconds(limits::peer_retry_first_ms);
 constexpr base::Duration retry_last = base::milliseconds(limits::peer_retry_last_ms);
+// Without a link for so long the node with the lower id dials too.
+constexpr base::Duration help_after = base::seconds(3);
 // A state that lasts is repeated in the log this often; refusals of strangers are a line each.
 constexpr base::Duration say_again = base::seconds(60);
 constexpr base::Duration refusal_pause = base::seconds(1);
@@ -42,28 +44,57 @@ bool share_groups(std::uint32_t groups, base::ShardId a, std::uint32_t a_shards,
 }  // namespace
 
 Peers::Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls, base::Instant now)
-    : options_(options), ring_(ring), tls_(tls), random_(options.random_seed), now_(now) {
-    for (const storage::ClusterMember& member : options_.members) {
-        const auto parsed = net::parse_listen_address(member.address);
-        const auto address = parsed ? net::peer_address(parsed->host, parsed->port)
-                                    : base::Result<net::PeerAddress>(net::PeerAddress{});
-        for (std::uint32_t i = 0; member.id != options_.node && i < member.shards; ++i) {
-            const base::ShardId shard(i);
-            if (!address || !share_groups(options_.groups, options_.shard, options_.shards, shard,
-                                          member.shards)) {
-                continue;
-            }
-            Link link;
-            link.peer = {member.id, shard};
-            link.address = *address;
-            link.where = member.address;
-            link.dials = options_.node > member.id;
-            link.again = now;
-            link.pause = retry_first;
-            links_.push_back(std::move(link));
+    : options_(options), ring_(ring), tls_(tls), random_(options.random_seed), now_(now) {}
+
+// --- who there is ---
+
+void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
+    std::erase_if(members_,
+                  [node](const shard::MemberInfo& member) { return member.node == node; });
+    members_.insert(members_.end(), infos.begin(), infos.end());
+    for (Link& link : links_) {
+        if (link.peer.node == node) {
+            link.named = false;
+            link.dials = false;
+        }
+    }
+    if (!infos.empty()) {
+        name_links(infos.back());
+    }
+    // Who is connected goes on to be heard; begin_turn forgets those who are not.
+    for (Link& link : links_) {
+        if (!link.named && !link.up && link.socket != nullptr) {
+            retire(std::move(link.socket));
         }
     }
     counters_.links_in_all = static_cast<std::uint32_t>(links_.size());
+}
+
+void Peers::name_links(const shard::MemberInfo& member) {
+    const auto parsed = net::parse_listen_address(member.address);
+    const auto address = parsed ? net::peer_address(parsed->host, parsed->port)
+                                : base::Result<net::PeerAddress>(net::PeerAddress{});
+    for (std::uint32_t i = 0; i < member.shards; ++i) {
+        const shard::PeerShard peer{member.node, base::ShardId(i)};
+        if (!share_groups(options_.groups, options_.shard, options_.shards, peer.shard,
+                          member.shards)) {
+            continue;
+        }
+        Link* link = find(peer);
+        if (link == nullptr) {
+            links_.emplace_back();
+            link = &links_.back();
+            link->peer = peer;
+        }
+        if (link->where != member.address && parsed && address) {
+            link->where = member.address;
+            link->address = *address;
+            link->pause = retry_first;
+            link->again = comes_first(*link) ? now_ : now_ + help_after;
+        }
+        link->named = true;
+        link->dials = parsed && address;
+    }
 }
 
 Peers::Link* Peers::find(shard::PeerShard peer) {
@@ -135,7 +166,9 @@ void Peers::begin_turn(base::Instant now) {
     for (Link& link : links_) {
         look_at(link);
     }
+    std::erase_if(links_, [](const Link& link) { return !link.named && link.socket == nullptr; });
     std::erase_if(strangers_, [this](Stranger& stranger) { return look_at(stranger); });
+    counters_.links_in_all = static_cast<std::uint32_t>(links_.size());
 }
 
 void Peers::flush() {
@@ -271,7 +304,7 @@ void Peers::greet(Link& link) {
     Hello theirs;
     std::string why = decode_hello(block, theirs);
     if (why.empty()) {
-        why = check_hello(theirs, own_hello(link.peer), options_.members);
+        why = check_hello(theirs, own_hello(link.peer), members_);
     }
     if (why.empty() && !link.socket->proves(theirs.node.value)) {
         why = not_proved(theirs.node);
@@ -344,6 +377,7 @@ void Peers::end(Link& link, const std::string& why) {
     link.again = now_ + link.pause +
                  base::Duration{
                      static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(quarter)))};
+    link.again = comes_first(link) ? link.again : link.again + help_after;
     link.pause = std::min(link.pause * 2, retry_last);
     if (why != link.said || now_ - link.said_at >= say_again) {
         link.said = why;
@@ -382,14 +416,16 @@ bool Peers::look_at(Stranger& stranger) {
     const shard::PeerShard peer{theirs.node, theirs.shard};
     Link* link = nullptr;
     if (why.empty()) {
-        why = check_hello(theirs, own_hello(peer), options_.members);
+        why = check_hello(theirs, own_hello(peer), members_);
         if (why.empty() && !socket.proves(theirs.node.value)) {
             why = not_proved(theirs.node);
         }
         link = find(peer);
-        if (why.empty() && (link == nullptr || link->dials)) {
-            why = link == nullptr ? "the two shards share no group"
-                                  : "of two nodes the one with the higher id dials";
+        if (why.empty() && !share_groups(options_.groups, options_.shard, options_.shards,
+                                         theirs.shard, theirs.shards)) {
+            why = "the two shards share no group";
+        } else if (why.empty() && link != nullptr && link->up && comes_first(*link)) {
+            why = "of two nodes the one with the higher id dials";
         }
     }
     if (!why.empty()) {
@@ -397,6 +433,14 @@ bool Peers::look_at(Stranger& stranger) {
         refuse(socket, why);
         ending_.push_back(std::move(stranger.socket));
         return true;
+    }
+    if (link == nullptr) {
+        links_.emplace_back();
+        link = &links_.back();
+        link->peer = peer;
+        link->where = socket.peer_name();
+        link->again = now_;
+        link->pause = retry_first;
     }
     // A connection that it has given up may look alive here for a while: the newer one counts.
     if (link->socket != nullptr) {

@@ -1,5 +1,7 @@
 // Peers: the links of one loop to the shards of other nodes that have groups of its shard; what a
-// shard sees of the network (shard/peer_net.h). Of each pair the node with the higher id dials.
+// shard sees of the network (shard/peer_net.h). The shard says who the other nodes are; of each
+// pair the one with the higher id dials. The other one helps when nothing comes for a while: who is
+// behind does not know the newest members, nor where they are now, and they come to it.
 //
 // A connection is a link once both have sent their Hello and found the other's right. Its frames
 // are whole, but nothing more is known of them here.
@@ -15,7 +17,6 @@
 #include "net/peer_socket.h"
 #include "peer_greeting.h"
 #include "shard/peer_net.h"
-#include "storage/node_file.h"
 
 namespace ursula {
 
@@ -24,10 +25,9 @@ struct PeersOptions {
     base::ShardId shard;
     std::uint32_t shards = 1;
     std::uint32_t groups = 1;
-    std::uint64_t cluster = 0;
+    std::uint64_t cluster = 0;  // 0: the node is alone
     std::uint64_t incarnation = 0;
     std::uint64_t boot = 0;
-    std::vector<storage::ClusterMember> members;  // this node among them
     std::uint64_t random_seed = 0;
 };
 
@@ -47,6 +47,7 @@ class Peers final : public shard::PeerNet {
     Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls, base::Instant now);
 
     // --- the shard's view ---
+    void know(base::NodeId node, std::span<const shard::MemberInfo> infos) override;
     void take(std::vector<shard::ReceivedFrame>& frames,
               std::vector<shard::LinkEvent>& events) override;
     bool takes(shard::PeerShard to) const override;
@@ -69,8 +70,9 @@ class Peers final : public shard::PeerNet {
     struct Link {
         shard::PeerShard peer;
         net::PeerAddress address;
-        std::string where;  // the address as the members' list has it
-        bool dials = false;
+        std::string where;   // the address as the members' list has it
+        bool named = false;  // a member; else it came by itself, and goes with its connection
+        bool dials = false;  // its address is known
         bool up = false;
         Socket socket;           // up, or being dialled
         bool reached = false;    // dialled: the connection is there
@@ -87,6 +89,8 @@ class Peers final : public shard::PeerNet {
         base::Instant until;
     };
 
+    void name_links(const shard::MemberInfo& member);
+    bool comes_first(const Link& link) const { return options_.node > link.peer.node; }
     Hello own_hello(shard::PeerShard to) const;
     Link* find(shard::PeerShard peer);
     const Link* find(shard::PeerShard peer) const;
@@ -106,6 +110,7 @@ class Peers final : public shard::PeerNet {
     net::TlsContext* tls_;
     base::Random random_;
     base::Instant now_;
+    std::vector<shard::MemberInfo> members_;  // as the shard said
     std::vector<Link> links_;
     std::vector<Stranger> strangers_;  // greeted by nobody yet
     std::vector<Socket> ending_;       // until the kernel let go of them

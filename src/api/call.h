@@ -118,6 +118,22 @@ struct SealBucketCall {
     bool seal = true;
 };
 
+// One step of a change of a group's members (raft thesis 4), to its leader: add_learner makes the
+// node receive the log, promote makes a learner that has caught up a voter, remove takes any member
+// out. Answered when it is committed. Asking again for what is so already is answered at once.
+struct ChangeMemberCall {
+    enum class Step : std::uint8_t { add_learner, promote, remove };
+    base::GroupId group;
+    Step step = Step::add_learner;
+    base::NodeId node;
+    // Of the node's storage. add_learner: not 0. promote, remove: 0 means the member, whichever.
+    std::uint64_t incarnation = 0;
+    // add_learner only. Given again for a member they replace what was known, but for `shards`.
+    std::uint32_t shards = 0;
+    std::string_view address;
+    std::string_view client;
+};
+
 // An operator's look at this shard's replicas (api/inspect.h): all of them, one, or a stream's.
 struct InspectCall {
     enum class What : std::uint8_t { groups, group, stream };
@@ -134,7 +150,7 @@ struct TransferCall {
 using Verb =
     std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
                  CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
-                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall>;
+                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall, ChangeMemberCall>;
 
 struct Call {
     CallId id;

@@ -32,7 +32,15 @@ enum class Refusal : std::uint8_t {
     data_damaged,    // 500: bytes on disk fail their checksum; never served
     read_failed,     // 500
     not_leader,      // 503: another node takes writes of this group; numbers: it, 0 unknown
-    no_leader,       // 503: no leader of this group is known, or none that can be reached
+    // of ChangeMemberCall
+    member_invalid,           // no such member can be: a bound, or the node belongs to no cluster
+    member_unknown,           // promote: the node is no member
+    member_other_storage,     // the member's storage has another incarnation; numbers: that
+    member_not_caught_up,     // promote; numbers: entries it lacks
+    member_change_under_way,  // another change, or a hand-over of leadership: ask again
+    member_quorum,            // no majority of the voters that would be is up and complete
+    members_too_many,
+    no_leader,  // 503: no leader of this group is known, or none that can be reached
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,

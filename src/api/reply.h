@@ -96,9 +96,14 @@ struct ListReply {  // names separated by '\n', sorted; more = count_max cut it
     bool more = false;
 };
 
-using Answer =
-    std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply,
-                 Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply>;
+struct ChangeMemberReply {
+    bool changed = false;  // false: it was so already
+    base::LogIndex index;  // of the membership in force
+};
+
+using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
+                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
+                            TransferReply, ChangeMemberReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

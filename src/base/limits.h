@@ -130,6 +130,11 @@ constexpr std::int64_t fetch_pinned_ms = 10'000;
 // Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
 // them be lost.
 constexpr std::int64_t beat_interval_ms = 100;
+// A node that no membership names is forgotten when nothing was heard of it for so long: time
+// enough for a follower that is behind to learn that its leader is a member.
+constexpr std::int64_t stranger_link_ms = 10'000;
+// Links that one shard keeps to nodes no membership names; frames of further ones are refused.
+constexpr std::size_t stranger_links_max = 64;
 // A write or a read waits this long for a leader to appear, and a tail for one to be heard of
 // again: a silence that is noticed, an election that needs a second try.
 constexpr std::int64_t leader_wait_ms = 2'000;

@@ -51,6 +51,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "A node lost entries that it had acknowledged; remove it and add it again.")             \
     EVENT(data_damaged, "data.damaged", error,                                                     \
           "Stored bytes failed their checksum and were not served; check the disk.")               \
+    EVENT(member_is_stranger, "member.is_stranger", error,                                         \
+          "This node's storage is not that of the member of its id; remove it and add it again.")  \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
           "One turn of a core took long enough for clients to notice.")                            \
     EVENT(connections_limit, "connections.limit", warning,                                         \

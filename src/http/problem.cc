@@ -160,6 +160,29 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
         case api::Refusal::not_leader:
             return {503, "not_leader", "Another node leads this stream's group",
                     "nothing was stored; try again, or ask that node", true};
+        case api::Refusal::member_invalid:
+            return {400, "member_invalid", "Such a node cannot be a member of this cluster",
+                    "it needs an id, a shard count, a storage incarnation and an address", false};
+        case api::Refusal::member_unknown:
+            return {404, "member_unknown", "The node is no member of the group", "add it first",
+                    false};
+        case api::Refusal::member_other_storage:
+            return {409, "member_other_storage",
+                    "The member of that id has other storage than the one named",
+                    "an emptied node is another member: remove the old one first", false};
+        case api::Refusal::member_not_caught_up:
+            return {409, "member_not_caught_up", "The learner has not caught up yet",
+                    "ask again when it has", true};
+        case api::Refusal::member_change_under_way:
+            return {409, "member_change_under_way",
+                    "Another change of the members, or of the leader, is under way",
+                    "ask again when it is over", true};
+        case api::Refusal::member_quorum:
+            return {409, "member_quorum", "Too few of the voters that would be are up and complete",
+                    "bring them up first, or change the members in another order", false};
+        case api::Refusal::members_too_many:
+            return {409, "members_too_many", "The group would have too many members",
+                    "remove one first", false};
         case api::Refusal::no_leader:
             return {503, "no_leader", "No leader of this stream's group can be reached now",
                     "nothing was stored; try again in a second, here or at another node", true};

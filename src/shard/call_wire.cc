@@ -17,9 +17,20 @@ enum class CallKind : std::uint8_t {
     remove,
     create_bucket,
     remove_bucket,
-    seal_bucket
+    seal_bucket,
+    change_member
 };
-enum class AnswerKind : std::uint8_t { refused = 1, create, append, remove, bucket, seal };
+enum class AnswerKind : std::uint8_t {
+    refused = 1,
+    create,
+    append,
+    remove,
+    bucket,
+    seal,
+    change_member
+};
+// Where a ChangeMemberCall's step is in `seq`, above its shards.
+constexpr unsigned step_bit = 32;
 
 // All kinds of calls as one set of fields.
 struct CallFields {
@@ -65,14 +76,35 @@ CallFields fields_of(const api::Verb& verb) {
         fields.close = seal->seal;
         fields.name = seal->bucket;
         fields.number = seal->bucket_id;
+    } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
+        fields.kind = CallKind::change_member;
+        fields.name = change->address;
+        fields.content_type = change->client;
+        fields.number = change->incarnation;
+        fields.producer.epoch = change->node.value;
+        fields.producer.seq = static_cast<std::uint64_t>(change->step) << step_bit | change->shards;
     } else {
         VERIFY(false);
     }
     return fields;
 }
 
+bool acceptable_change(const CallFields& fields) {
+    const api::Producer& producer = fields.producer;
+    return !fields.close && !fields.has_content_type && !producer.present && producer.id.empty() &&
+           producer.epoch <= UINT32_MAX &&
+           producer.seq >> step_bit <=
+               static_cast<std::uint64_t>(api::ChangeMemberCall::Step::remove) &&
+           fields.name.size() <= limits::member_address_bytes_max &&
+           fields.content_type.size() <= limits::member_url_bytes_max &&
+           fields.stream_seq.empty() && fields.body.empty();
+}
+
 // What the front of any node lets through, so that nothing behind it meets more.
 bool acceptable(const CallFields& fields) {
+    if (fields.kind == CallKind::change_member) {
+        return acceptable_change(fields);
+    }
     const bool stream = fields.kind == CallKind::create || fields.kind == CallKind::append ||
                         fields.kind == CallKind::remove;
     const bool creates = fields.kind == CallKind::create;
@@ -123,6 +155,19 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
         case CallKind::seal_bucket:
             verb = api::SealBucketCall{group, fields.name, fields.number, fields.close};
             return;
+        case CallKind::change_member: {
+            const auto step =
+                static_cast<api::ChangeMemberCall::Step>(fields.producer.seq >> step_bit);
+            verb = api::ChangeMemberCall{
+                group,
+                step,
+                base::NodeId(static_cast<std::uint32_t>(fields.producer.epoch)),
+                fields.number,
+                static_cast<std::uint32_t>(fields.producer.seq),
+                fields.name,
+                fields.content_type};
+            return;
+        }
     }
 }
 
@@ -166,6 +211,10 @@ AnswerFields fields_of(const api::Answer& answer) {
     } else if (const auto* seal = std::get_if<api::SealReply>(&answer)) {
         fields.kind = AnswerKind::seal;
         fields.flags[2] = seal->empty;
+    } else if (const auto* change = std::get_if<api::ChangeMemberReply>(&answer)) {
+        fields.kind = AnswerKind::change_member;
+        fields.flags[1] = change->changed;
+        fields.numbers[0] = change->index.value;
     } else {
         VERIFY(false);
     }
@@ -208,6 +257,8 @@ api::Answer answer_of(const AnswerFields& fields) {
             return api::BucketReply{fields.flags[1], fields.numbers[0]};
         case AnswerKind::seal:
             return api::SealReply{fields.flags[2]};
+        case AnswerKind::change_member:
+            return api::ChangeMemberReply{fields.flags[1], base::LogIndex(fields.numbers[0])};
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }
@@ -225,6 +276,7 @@ constexpr AnswerShape answer_shapes[] = {
     {{false, false, false}, 0, 0},
     {{false, true, false}, 1, 0},
     {{false, false, true}, 0, 0},
+    {{false, true, false}, 1, 0},
 };
 
 bool acceptable(const AnswerFields& fields) {
@@ -267,6 +319,9 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     if (const auto* seal = std::get_if<api::SealBucketCall>(&verb)) {
         return &seal->group;
     }
+    if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
+        return &change->group;
+    }
     const bool bucket = std::holds_alternative<api::CreateBucketCall>(verb) ||
                         std::holds_alternative<api::RemoveBucketCall>(verb);
     return bucket ? &api::bucket_group : nullptr;
@@ -305,7 +360,7 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(CallKind::seal_bucket) || flags > 7 || zero != 0) {
+        kind > static_cast<std::uint8_t>(CallKind::change_member) || flags > 7 || zero != 0) {
         return false;
     }
     fields.kind = static_cast<CallKind>(kind);
@@ -358,7 +413,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(AnswerKind::seal) || flags > 7) {
+        kind > static_cast<std::uint8_t>(AnswerKind::change_member) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

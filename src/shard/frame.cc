@@ -221,7 +221,6 @@ void read_data(Fields& in, FrameItem& item) {
     data.created = in.index();
     const std::uint32_t count = in.u32();
     const std::uint32_t size = in.u32();
-    data.membership = in.membership();
     if (count > in.left() / sizeof(std::uint32_t)) {
         in.refuse();
         return;
@@ -432,7 +431,6 @@ void FrameWriter::add_data(base::GroupId group, const FetchData& data,
     put(data.created.value);
     put(static_cast<std::uint32_t>(pieces.size()));
     put(static_cast<std::uint32_t>(size));
-    put(data.membership);
     for (const std::uint32_t piece : pieces) {
         put(piece);
     }
@@ -461,10 +459,11 @@ base::Bytes FrameWriter::finish(const FrameHeader& header) {
         out.put(end.shard.value);
     }
     out.put(items_);
-    out.put(std::uint32_t{0});
+    out.put(header.shards);
     out.put(header.boot);
     out.put(header.to_boot);
     out.put(header.sequence);
+    out.put(header.incarnation);
     base::store(bytes_.data() + 4, base::crc32c(base::Bytes(bytes_).subspan(crc_from)));
     return bytes_;
 }
@@ -492,12 +491,15 @@ bool FrameReader::open(base::Bytes frame) {
         end->shard = base::ShardId(in.get<std::uint32_t>());
     }
     items_left_ = in.get<std::uint32_t>();
-    if (in.get<std::uint32_t>() != 0) {
-        return false;
-    }
+    header_.shards = in.get<std::uint32_t>();
     header_.boot = in.get<std::uint64_t>();
     header_.to_boot = in.get<std::uint64_t>();
     header_.sequence = in.get<std::uint64_t>();
+    header_.incarnation = in.get<std::uint64_t>();
+    if (header_.shards == 0 || header_.shards > base::limits::shards_max ||
+        header_.from.shard.value >= header_.shards) {
+        return false;
+    }
     left_ = frame.subspan(frame_header_bytes);
     ok_ = true;
     return true;

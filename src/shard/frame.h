@@ -10,12 +10,13 @@
 //     from            24     8   node, shard
 //     to              32     8   node, shard
 //     items           40     4   how many
-//     zero            44     4
+//     shards          44     4   how many the sender has
 //     boot            48     8   random, of this life of the sender
 //     to boot         56     8   the receiver's life as the sender knows it, 0 not yet; a frame to
 //                                an earlier life is refused
 //     sequence        64     8   rises with each frame of this life to this peer, from 1
-//     items           72
+//     incarnation     72     8   of the sender's storage
+//     items           80
 //
 //   item header      at  size
 //     kind             0     1   1 + index in raft::MessageBody; 64: a beat; 66, 67: a fetch; 72,
@@ -50,7 +51,7 @@
 //     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
 //                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
 //     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
-//                        u64 index, u64 at, u64 created index, u32 pieces, u32 bytes, membership,
+//                        u64 index, u64 at, u64 created index, u32 pieces, u32 bytes,
 //                        pieces x u32 size (top bit: the append goes on), bytes (FetchData)
 //     72 call            u64 number, rising with each call of the sender's life to this peer, from
 //                        1 and below 2^48; the call (shard/call_wire.h)
@@ -72,7 +73,7 @@ namespace ursula::shard {
 
 constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
 constexpr std::uint32_t frame_version = 1;
-constexpr std::size_t frame_header_bytes = 72;
+constexpr std::size_t frame_header_bytes = 80;
 constexpr std::size_t item_header_bytes = 24;
 constexpr std::uint64_t call_number_end = std::uint64_t{1} << 48;
 
@@ -83,6 +84,8 @@ struct FrameHeader {
     std::uint64_t boot = 0;
     std::uint64_t to_boot = 0;
     std::uint64_t sequence = 0;
+    std::uint32_t shards = 1;
+    std::uint64_t incarnation = 0;
     bool operator==(const FrameHeader&) const = default;
 };
 
@@ -133,7 +136,6 @@ struct FetchData {
     std::uint64_t at = 0;
     base::LogIndex created;
     std::uint32_t ordinal = 0;
-    raft::MembershipAt membership;  // image: as of `id`
     bool operator==(const FetchData&) const = default;
 };
 

@@ -280,6 +280,18 @@ void fields(Io& io, T& message) {
     io.number(seal);
 }
 
+template <class Io, Like<api::ChangeMemberCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, step, node, incarnation, shards, address, client] = message;
+    io.number(group);
+    io.number(step);
+    io.number(node);
+    io.number(incarnation);
+    io.number(shards);
+    io.text(address);
+    io.text(client);
+}
+
 template <class Io, Like<api::InspectCall> T>
 void fields(Io& io, T& message) {
     auto& [what, key] = message;
@@ -390,6 +402,13 @@ void fields(Io& io, T& message) {
     auto& [names, more] = message;
     io.long_text(names);
     io.number(more);
+}
+
+template <class Io, Like<api::ChangeMemberReply> T>
+void fields(Io& io, T& message) {
+    auto& [changed, index] = message;
+    io.number(changed);
+    io.number(index);
 }
 
 template <class Io, Like<api::InspectReply> T>

@@ -45,10 +45,14 @@ struct WaitingEntries {
 
 struct PeerLink {
     PeerShard peer;
-    std::uint32_t shards = 1;  // of that node
+    std::uint32_t shards = 1;  // of that node; 0: a place that is free (drop_link)
+    bool named = false;        // by a membership of a group that both share
 
+    bool is_free() const { return shards == 0; }
     // Whether the group lives in that shard.
-    bool has(base::GroupId group) const { return group.value % shards == peer.shard.value; }
+    bool has(base::GroupId group) const {
+        return shards != 0 && group.value % shards == peer.shard.value;
+    }
 
     // Sending.
     FrameWriter frame;
@@ -64,6 +68,7 @@ struct PeerLink {
     std::uint32_t write_age_ms = 0;
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
+    std::uint64_t incarnation = 0;  // of its storage in that life; 0: not heard of yet
 
     // Forwarding, to it.
     std::uint64_t call_number = 0;  // of the newest call

@@ -8,10 +8,12 @@
 // is the implementation's to prove (TLS); that a frame is whole is checked by its reader.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "shard/member_info.h"
 
 namespace ursula::shard {
 
@@ -36,6 +38,12 @@ struct LinkEvent {
 class PeerNet {
   public:
     virtual ~PeerNet() = default;
+    // Who that node is, by the memberships of this shard's groups: one info, or several while
+    // groups name it by different incarnations or addresses, the newest last. Empty: nobody names
+    // it any more. Replaces what was said of the node before; `infos` is copied. A node that nobody
+    // names may still come and be heard: a follower that is behind does not know the newest
+    // members.
+    virtual void know(base::NodeId node, std::span<const MemberInfo> infos) = 0;
     // Appends what came since the last call, in order of arrival; events come before the frames of
     // their connection.
     virtual void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& events) = 0;

@@ -22,6 +22,7 @@ enum class Planted : std::uint8_t {
     wrong_group,         // an item in a thousand goes to the next group (R16)
     silence_unnoticed,   // a node that falls silent is not taken for down
     reads_unapplied,     // a read is served when it is confirmed, applied or not (R9)
+    amnesiac_counts,     // a node whose storage is another one is the member of its old id (R11)
     // Of forwarded writes:
     forward_resent,        // one is sent again after its connection began anew
     forward_twice,         // one in a doubled frame is done twice

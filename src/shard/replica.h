@@ -15,6 +15,7 @@
 #include "raft/group.h"
 #include "shard/entry_places.h"
 #include "shard/forward.h"
+#include "shard/member_info.h"
 #include "shard/pending.h"
 #include "shard/snapshot_fetch.h"
 #include "storage/recovery.h"
@@ -91,6 +92,14 @@ class RecoveredEntries {
     std::vector<storage::Location> pieces_;
 };
 
+// An operator's change of the members whose entry is written but not applied.
+struct PendingChange {
+    base::LogIndex index;  // of that entry
+    bool changed = true;   // false: it was under way already
+    api::CallId call;
+    base::ShardId from;
+};
+
 struct Replica {
     Replica(base::GroupId id, base::NodeId self, base::HashKey key, stream::Local& local)
         : group(id, self), machine(id, key, local) {}
@@ -122,7 +131,12 @@ struct Replica {
     std::vector<raft::TermRun> boot_terms;
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 
-    // Only with several members.
+    // Every membership that the log may still fall back to, by rising index; the last is in force.
+    std::vector<MemberTable> tables;
+    std::vector<PendingChange> changes;  // oldest first
+    bool stranger = false;  // the membership in force names other storage by this node's id
+
+    // Only of a cluster's.
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
     base::NodeId handed_by;            // who asked this node to lead, last; until its next life

@@ -175,6 +175,8 @@ void Shard::carry_out(Replica& replica) {
     for (const raft::EntryToWrite& entry : effects.entries_to_write) {
         if (entry.kind == raft::EntryKind::noop) {
             write_noop(replica, entry);
+        } else if (entry.kind == raft::EntryKind::membership) {
+            write_membership(replica, entry);
         }
     }
     if (effects.entries_to_accept) {
@@ -215,6 +217,9 @@ void Shard::carry_out(Replica& replica) {
     if (effects.role_change && effects.role_change->role == raft::Role::leader) {
         ++counters_.elections;
         replica.sent.assign(links_.size(), base::LogIndex{});
+    }
+    if (effects.membership_change) {
+        look_at_membership(replica);
     }
     if (planted(Planted::submitted_rerouted) && effects.role_change &&
         effects.role_change->role != raft::Role::leader) {

@@ -8,7 +8,8 @@
 // · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
 // snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
 // shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
-// leads · bucket_removal.cc · shard_inspect.cc for operators.
+// leads · shard_links.cc which links there are · shard_members.cc memberships ·
+// bucket_removal.cc · shard_inspect.cc for operators.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +39,6 @@
 
 namespace ursula::shard {
 
-// A node of the cluster; its number of shards never changes.
-struct MemberNode {
-    base::NodeId node;
-    std::uint32_t shards = 1;
-};
-
 struct ShardOptions {
     base::ShardId id;
     std::uint32_t shards = 1;
@@ -67,12 +62,16 @@ struct ShardOptions {
     std::uint32_t reserve_percent = 0;
     base::Histogram* sync_duration = nullptr;  // storage::WalOptions::sync_duration
 
-    // Of a node that is not alone: all voters, this node among them, and the way to the others,
-    // which outlives the shard. Their groups are as many as ours.
-    std::vector<MemberNode> members;
+    // Of a cluster's node: the way to the others, which outlives the shard; null: the node is alone
+    // for ever. Their groups are as many as ours.
     PeerNet* peer_net = nullptr;
-    std::uint64_t cluster = 0;    // frames of another cluster are refused
-    std::uint64_t boot = 0;       // random, not 0, and never given to another start of any node
+    // The cluster's first members, by rising id, as long as no group's log says otherwise; empty in
+    // a node that was added later: it does not vote before a leader tells it who does.
+    std::vector<MemberInfo> founders;
+    std::uint64_t incarnation = 0;  // of this node's storage
+    std::uint64_t cluster = 0;      // frames of another cluster are refused
+    std::uint64_t boot = 0;         // random, not 0, and never given to another start of any node
+    std::int64_t stranger_link_ms = base::limits::stranger_link_ms;  // shorter only in tests
     bool spread_leaders = false;  // hand groups over until each is led by its preferred member
 };
 
@@ -102,6 +101,7 @@ struct ShardCounters {
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
     std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
+    std::uint64_t items_unheard = 0;    // of other storage than the member's of that id
     std::uint64_t forwards_sent = 0;    // writes passed on to their group's leader
     std::uint64_t forwards_taken = 0;   // those of other nodes
     std::uint64_t forwards_again = 0;   // sent, refused by who did not lead, kept to be sent again
@@ -125,7 +125,8 @@ struct ShardEvent {
         follower_reverted,
         disk_full,
         disk_ok_again,
-        data_damaged
+        data_damaged,
+        member_is_stranger  // a group names other storage by this node's id
     };
     Kind kind;
     std::string text;
@@ -209,19 +210,48 @@ class Shard {
     void reply(base::ShardId to, api::CallId call, api::Answer&& answer);
 
     // shard_peers.cc
-    bool has_peers() const { return !links_.empty(); }
-    void begin_links();
-    PeerLink* find_link(PeerShard peer);
-    PeerLink* find_link(base::NodeId node, base::GroupId group);
     void take_frames();
     void take_frame(const ReceivedFrame& frame);
+    bool take_item(PeerLink& link, const FrameHeader& header);
     void take_beat(PeerLink& link, const FrameItem& beat);
     void meet(PeerLink& link, std::uint64_t boot);
     void watch_links();
-    void tell_groups(const PeerLink& link, bool up);
+    void tell_groups(const PeerLink& link);
     void accept_entries(Replica& replica);
     void cut_log(Replica& replica, base::LogIndex from);
     base::Instant links_deadline() const;
+
+    // shard_links.cc
+    bool has_peers() const { return options_.peer_net != nullptr; }
+    void begin_links();
+    void settle_links();
+    void tell_group(Replica& replica);
+    void tell_net();
+    void add_links(const MemberInfo& info);
+    PeerLink& add_link(PeerShard peer, std::uint32_t shards);
+    void drop_link(std::size_t at);
+    bool shares_groups(const PeerLink& link) const;
+    PeerLink* find_link(PeerShard peer, std::uint32_t shards);
+    PeerLink* find_link(base::NodeId node, const Replica& replica);
+    PeerLink* welcome(const FrameHeader& header);
+    static bool concerns(const PeerLink& link, const Replica& replica);
+    static bool is_well(const PeerLink& link, const Replica& replica);
+
+    // shard_members.cc
+    void found(Replica& replica);
+    raft::Membership as_seen_here(const MemberTable& table) const;
+    std::vector<raft::MembershipAt> memberships_of(const Replica& replica) const;
+    bool read_membership(FrameItem& item, MemberTable& table) const;
+    void write_membership(Replica& replica, const raft::EntryToWrite& entry);
+    void adopt(Replica& replica, MemberTable&& table);
+    void cut_tables(Replica& replica, base::LogIndex from);
+    void recover_membership(Replica& replica, const storage::RecoveredEntry& entry);
+    void apply_membership(Replica& replica, base::LogIndex index, base::Bytes body);
+    raft::MembershipAt restore_membership(Replica& replica);
+    void look_at_membership(Replica& replica);
+    void take_change(const api::Call& call, const api::ChangeMemberCall& change);
+    void change_members(Replica& replica, const api::Call& call,
+                        const api::ChangeMemberCall& change);
 
     // shard_send.cc
     void want_turn_end(Replica& replica);
@@ -402,7 +432,14 @@ class Shard {
 
     const ShardOptions options_;
     storage::Disk& disk_;
-    std::vector<PeerLink> links_;  // to the other members' shards; empty in a node of one
+    std::vector<PeerLink> links_;  // to other nodes' shards, those with which groups are shared
+    bool links_due_ = false;       // a membership changed since settle_links()
+    base::Instant strangers_due_ = base::Instant::never();  // when a link may have to go
+    std::uint64_t dropped_sequence_ = 0;                    // new links' numbers go on from these
+    std::uint64_t dropped_call_number_ = 0;
+    std::vector<MemberInfo> told_;         // to the net, by rising node
+    MemberTable item_table_;               // of the membership among item_'s entries
+    const MemberInfo* joining_ = nullptr;  // while an operator's change is stepped: what it brings
     std::vector<std::unique_ptr<LogFetch>> fetches_;
     std::vector<Replica*> turn_ends_;  // raft::TurnEnd is due
     std::vector<Replica*> keeping_;    // hold applied entries for followers

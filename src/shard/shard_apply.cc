@@ -13,6 +13,22 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
+namespace {
+
+// What a held entry carries. The group knows which ones set a membership.
+raft::EntryKind kind_of(const raft::Group& group, base::LogIndex index, base::Bytes body) {
+    if (body.size() == commit_hint_bytes) {
+        return raft::EntryKind::noop;
+    }
+    const std::span<const raft::MembershipAt> all = group.memberships();
+    const bool is_membership = std::any_of(all.begin(), all.end(), [index](const auto& membership) {
+        return membership.index == index;
+    });
+    return is_membership ? raft::EntryKind::membership : raft::EntryKind::command;
+}
+
+}  // namespace
+
 void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     if (planted(Planted::applied_early)) {
         committed = std::max(committed, replica.group.log().persisted());
@@ -32,8 +48,7 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
         const base::Term term = replica.group.log().term_at(index);
         const base::Bytes body = wal_->body(replica.id(), index);
         VERIFY(!body.empty());
-        const raft::EntryKind kind =
-            body.size() == commit_hint_bytes ? raft::EntryKind::noop : raft::EntryKind::command;
+        const raft::EntryKind kind = kind_of(replica.group, index, body);
         locations_.clear();
         if (disk_.keeps_data() && (kind == raft::EntryKind::command || has_peers())) {
             wal_->locate(replica.id(), index, 0, body.size(), locations_);
@@ -73,6 +88,11 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
          (planted(Planted::ticket_by_index) && replica.entries.front().id.index == id.index));
     if (kind == raft::EntryKind::noop) {
         replica.machine.enter(id, 0);
+        return;
+    }
+    if (kind == raft::EntryKind::membership) {
+        replica.machine.enter(id, 0);
+        apply_membership(replica, id.index, commands_of(body));
         return;
     }
     stream::EntryReader reader(commands_of(body));

@@ -28,7 +28,7 @@ constexpr std::uint32_t write_age_ms_max = 100;
 // most of them, the groups go round the voters, and each shard begins with another one.
 base::NodeId Shard::preferred_leader(const Replica& replica) const {
     std::uint32_t shards = 1;
-    for (const MemberNode& member : options_.members) {
+    for (const MemberInfo& member : replica.tables.back().infos) {
         shards = std::max(shards, member.shards);
     }
     const raft::Membership& membership = replica.group.membership().membership;
@@ -78,7 +78,8 @@ void Shard::balance() {
         return;
     }
     const bool well = std::all_of(links_.begin(), links_.end(), [](const PeerLink& link) {
-        return !link.down && link.boot != 0 && link.write_age_ms <= write_age_ms_max;
+        return !link.named ||
+               (!link.down && link.boot != 0 && link.write_age_ms <= write_age_ms_max);
     });
     if (!well) {
         calm_since_ = now_.mono;

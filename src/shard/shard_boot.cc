@@ -32,6 +32,9 @@ class Shard::BootSink final : public storage::RecoverySink {
         if (shard_.has_peers()) {
             replica.places.push(entry.id.index, kind, entry.body, entry.pieces);
         }
+        if (kind == raft::EntryKind::membership) {
+            shard_.recover_membership(replica, entry);
+        }
         waiting.push(entry.id, kind, entry.body, entry.pieces);
     }
 
@@ -42,6 +45,7 @@ class Shard::BootSink final : public storage::RecoverySink {
         }
         VERIFY(replica.machine.applied().index < from);  // never below what was committed
         replica.places.cut(from);
+        shard_.cut_tables(replica, from);
         while (!replica.boot_terms.empty() && replica.boot_terms.back().first >= from) {
             replica.boot_terms.pop_back();
         }
@@ -55,7 +59,9 @@ class Shard::BootSink final : public storage::RecoverySink {
 base::Result<BootReport> Shard::start(base::Now now) {
     now_ = now;
     BootReport report;
-    begin_links();
+    for (auto& replica : replicas_) {
+        found(*replica);
+    }
     TRY(load_snapshots(report));
     storage::RecoveredLog recovered;
     if (disk_.keeps_data()) {
@@ -95,16 +101,8 @@ base::Result<BootReport> Shard::start(base::Now now) {
         return tl::unexpected(std::move(wal.error()));
     }
     wal_ = std::move(*wal);
-    std::vector<base::NodeId> voters;
-    for (const MemberNode& member : options_.members) {
-        voters.push_back(member.node);
-    }
-    if (voters.empty()) {
-        voters.push_back(options_.node);
-    }
-    const raft::MembershipAt memberships[] = {
-        {base::LogIndex{}, raft::Membership::of_voters(voters)}};
     for (auto& replica : replicas_) {
+        const std::vector<raft::MembershipAt> memberships = memberships_of(*replica);
         const storage::BootState& boot = boots[replica->id().value];
         raft::Start start;
         start.hard_state = {boot.term, boot.vote};
@@ -126,6 +124,7 @@ base::Result<BootReport> Shard::start(base::Now now) {
             replica->boot_live.clear();
         }
     }
+    begin_links();
     // What was applied while reading is no news to anybody.
     counters_ = {};
     snapshot_again_ = now.mono;
@@ -175,6 +174,7 @@ base::Result<void> Shard::load_snapshots(BootReport& report) {
         TRY(locations.feed(loaded->locations));
         TRY(locations.finish());
         VERIFY(replica->machine.applied() == loaded->id);
+        restore_membership(*replica);
         replica->image_bytes = loaded->image.size();
         stream::SegmentLoad named;
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;

@@ -30,7 +30,7 @@ void Shard::begin_fetch(Replica& replica, const raft::FetchSnapshot& wanted) {
     const auto under_way = std::count_if(replicas_.begin(), replicas_.end(),
                                          [](const auto& one) { return one->fetch != nullptr; });
     if (under_way >= static_cast<std::ptrdiff_t>(limits::fetches_max) ||
-        find_link(wanted.from, replica.id()) == nullptr) {
+        find_link(wanted.from, replica) == nullptr) {
         replica.group.step(raft::SnapshotFailed{}, now_, replica.effects);
         carry_out(replica);
         return;
@@ -54,7 +54,7 @@ void Shard::ask(Replica& replica, FetchAsk::What what, const SnapshotFetch::Ask*
                 bool again) {
     SnapshotFetch& fetch = *replica.fetch;
     fetch.asked = now_.mono;
-    PeerLink* link = find_link(fetch.from, replica.id());
+    PeerLink* link = find_link(fetch.from, replica);
     if (link == nullptr) {
         return;
     }
@@ -139,7 +139,7 @@ void Shard::run_fetch(Replica& replica) {
         }
         return;
     }
-    const PeerLink* link = find_link(fetch.from, replica.id());
+    const PeerLink* link = find_link(fetch.from, replica);
     if (link == nullptr || link->down || now_.mono - fetch.heard >= silence) {
         give_up_fetch(replica);
         return;
@@ -280,11 +280,10 @@ void Shard::take_image(Replica& replica, const FrameItem& item) {
         return;
     }
     if (fetch.image.index.value == 0) {
-        if (data.id.index < fetch.offered.index || data.membership.index > data.id.index) {
+        if (data.id.index < fetch.offered.index) {
             return;
         }
         fetch.image = data.id;
-        fetch.membership = data.membership;
     }
     fetch.heard = now_.mono;
     fetch.image_bytes += item.bytes.size();
@@ -481,7 +480,6 @@ void Shard::end_install(Replica& replica, const storage::SnapshotStore::Finished
 void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& live) {
     SnapshotFetch& fetch = *replica.fetch;
     const base::EntryId id = fetch.image;
-    const raft::MembershipAt membership = fetch.membership;
     stop_serving(replica);
     move_watches(replica, *fetch.machine);
     // Whoever asked for an entry of the old log does not learn its outcome here.
@@ -492,6 +490,7 @@ void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& liv
     replica.recovered.clear();
     replica.places.clear();
     replica.machine.swap(*fetch.machine);
+    const raft::MembershipAt membership = restore_membership(replica);
     replica.snapshot = id.index;
     if (!planted(Planted::install_without_restart)) {
         wal_->stage_restart(replica.id(), id);

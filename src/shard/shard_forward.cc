@@ -84,7 +84,7 @@ bool Shard::is_full(const PeerLink& link, std::size_t bytes) {
 
 // Null: no leader is known, or it cannot be reached now.
 PeerLink* Shard::link_to_leader(const Replica& replica) {
-    PeerLink* link = find_link(replica.group.leader(), replica.id());
+    PeerLink* link = find_link(replica.group.leader(), replica);
     return link != nullptr && link->boot != 0 && !link->down ? link : nullptr;
 }
 

@@ -86,6 +86,9 @@ void Shard::inspect(const api::Call& call, const api::InspectCall& what) {
         }
     }
     for (const PeerLink& link : links_) {
+        if (!link.named) {
+            continue;
+        }
         const auto known = std::find_if(
             out.peers.begin(), out.peers.end(),
             [&link](const api::PeerView& peer) { return peer.node == link.peer.node; });

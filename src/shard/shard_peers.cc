@@ -13,65 +13,34 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
-void Shard::begin_links() {
-    for (const MemberNode& member : options_.members) {
-        for (std::uint32_t shard = 0; member.node != options_.node && shard < member.shards;
-             ++shard) {
-            PeerLink link;
-            link.peer = {member.node, base::ShardId(shard)};
-            link.shards = member.shards;
-            link.heard = now_.mono;
-            const bool shared =
-                std::any_of(replicas_.begin(), replicas_.end(),
-                            [&link](const auto& replica) { return link.has(replica->id()); });
-            if (shared) {
-                links_.push_back(std::move(link));
-            }
-        }
-    }
-    VERIFY(links_.empty() ||
-           (options_.peer_net != nullptr && options_.boot != 0 && disk_.keeps_data()));
-    for (auto& replica : replicas_) {
-        replica->sent.assign(links_.size(), base::LogIndex{});
-        replica->heard_leader = now_.mono;
-    }
-    next_beat_ = now_.mono;
-    balance_at_ = calm_since_ = now_.mono;
-    hand_again_.assign(replicas_.size(), now_.mono);
+namespace {
+
+// Whether a majority is made of such messages.
+bool counts(const raft::MessageBody& body) {
+    return std::holds_alternative<raft::PreVoted>(body) ||
+           std::holds_alternative<raft::Voted>(body) ||
+           std::holds_alternative<raft::Replicated>(body) ||
+           std::holds_alternative<raft::HeartbeatSeen>(body) ||
+           std::holds_alternative<raft::SnapshotStatus>(body);
 }
 
-PeerLink* Shard::find_link(PeerShard peer) {
-    for (PeerLink& link : links_) {
-        if (link.peer == peer) {
-            return &link;
-        }
-    }
-    return nullptr;
-}
-
-PeerLink* Shard::find_link(base::NodeId node, base::GroupId group) {
-    for (PeerLink& link : links_) {
-        if (link.peer.node == node && link.has(group)) {
-            return &link;
-        }
-    }
-    return nullptr;
-}
+}  // namespace
 
 void Shard::take_frames() {
     frames_.clear();
     link_events_.clear();
     options_.peer_net->take(frames_, link_events_);
     for (const LinkEvent& event : link_events_) {
-        PeerLink* link = find_link(event.peer);
-        if (link == nullptr) {
-            continue;
-        }
-        lose_forwards(*link);
-        if (!event.up) {
-            link->heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
-        } else if (!link->down) {
-            tell_groups(*link, true);
+        for (PeerLink& link : links_) {
+            if (link.peer != event.peer) {
+                continue;
+            }
+            lose_forwards(link);
+            if (!event.up) {
+                link.heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
+            } else if (!link.down) {
+                tell_groups(link);
+            }
         }
     }
     for (const ReceivedFrame& frame : frames_) {
@@ -82,8 +51,7 @@ void Shard::take_frames() {
 
 void Shard::take_frame(const ReceivedFrame& frame) {
     FrameReader reader;
-    PeerLink* link = find_link(frame.from);
-    if (link == nullptr || !reader.open(frame.bytes)) {
+    if (!reader.open(frame.bytes)) {
         ++counters_.frames_refused;
         return;
     }
@@ -94,14 +62,20 @@ void Shard::take_frame(const ReceivedFrame& frame) {
         ++counters_.frames_refused;
         return;
     }
+    PeerLink* link = welcome(header);
+    if (link == nullptr) {
+        ++counters_.frames_refused;
+        return;
+    }
     ++counters_.frames_taken;
     if (header.boot != link->boot) {
+        link->incarnation = header.incarnation;
         meet(*link, header.boot);
     }
     link->heard = now_.mono;
     if (link->down && link->write_age_ms < raft::limits::election_timeout.ms()) {
         link->down = false;
-        tell_groups(*link, true);
+        tell_groups(*link);
     }
     // A beat that was overtaken says nothing about now.
     const bool newest = header.sequence > link->heard_sequence;
@@ -116,36 +90,55 @@ void Shard::take_frame(const ReceivedFrame& frame) {
         if (planted(Planted::wrong_group) && counters_.frames_taken % 1000 == 0) {
             item_.group = base::GroupId(item_.group.value + options_.shards);
         }
-        const std::uint32_t group = item_.group.value;
-        if (group >= options_.groups || group % options_.shards != options_.id.value ||
-            !link->has(item_.group)) {
+        if (!take_item(*link, header)) {
             ++counters_.frames_refused;
             return;
         }
-        if (item_.kind == FrameItem::Kind::call) {
-            take_call(*link, header, item_);
-            continue;
-        }
-        if (item_.kind == FrameItem::Kind::answer) {
-            take_answer(*link, item_);
-            continue;
-        }
-        Replica& replica = this->replica(item_.group);
-        if (item_.kind == FrameItem::Kind::fetch_ask) {
-            on_fetch_ask(*link, replica, item_.ask);
-            continue;
-        }
-        if (item_.kind == FrameItem::Kind::fetch_data) {
-            on_fetch_data(replica, item_);
-            continue;
-        }
-        if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {
-            replica.handed_by = item_.message.from;
-        }
-        replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
-        carry_out(replica);
     }
     counters_.frames_refused += reader.ok() ? 0 : 1;
+}
+
+// What one node says of one group. False: it cannot be true, and neither the rest.
+bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
+    const std::uint32_t group = item_.group.value;
+    if (group >= options_.groups || group % options_.shards != options_.id.value ||
+        !link.has(item_.group) ||
+        (item_.kind == FrameItem::Kind::message && !read_membership(item_, item_table_))) {
+        return false;
+    }
+    Replica& replica = this->replica(item_.group);
+    switch (item_.kind) {
+        case FrameItem::Kind::call:
+            take_call(link, header, item_);
+            return true;
+        case FrameItem::Kind::answer:
+            take_answer(link, item_);
+            return true;
+        case FrameItem::Kind::fetch_ask:
+            on_fetch_ask(link, replica, item_.ask);
+            return true;
+        case FrameItem::Kind::fetch_data:
+            on_fetch_data(replica, item_);
+            return true;
+        case FrameItem::Kind::beat:
+        case FrameItem::Kind::message:
+            break;
+    }
+    // Other storage than the member's has no voice, whatever its id (R11). What it asks, and what
+    // it says as a leader, is heard as of any node that this log does not name yet: others voted
+    // for it, and Raft counts nobody it does not know.
+    const MemberInfo* member = replica.tables.back().find(link.peer.node);
+    if (member != nullptr && !member->is(header.incarnation) && counts(item_.message.body) &&
+        !planted(Planted::amnesiac_counts)) {
+        ++counters_.items_unheard;
+        return true;
+    }
+    if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {
+        replica.handed_by = item_.message.from;
+    }
+    replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
+    carry_out(replica);
+    return true;
 }
 
 // The first frame of a new life of the node: what was under way is lost, and it leads nothing that
@@ -177,10 +170,10 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
         if (restarted && replica->group.leader() == node) {
             replica->group.step(raft::LeaderGone{node, replica->group.term()}, now_,
                                 replica->effects);
+            carry_out(*replica);
         }
-        replica->group.step(raft::PeerUp{node}, now_, replica->effects);
-        carry_out(*replica);
     }
+    tell_groups(link);
 }
 
 void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
@@ -209,17 +202,18 @@ void Shard::watch_links() {
         const bool down = silent || link.write_age_ms >= raft::limits::election_timeout.ms();
         if (down != link.down) {
             link.down = down;
-            tell_groups(link, !down);
+            tell_groups(link);
         }
     }
 }
 
-void Shard::tell_groups(const PeerLink& link, bool up) {
+// Whether the node is up, as each group has it among its members.
+void Shard::tell_groups(const PeerLink& link) {
     for (auto& replica : replicas_) {
-        if (!link.has(replica->id())) {
+        if (!concerns(link, *replica)) {
             continue;
         }
-        if (up) {
+        if (is_well(link, *replica)) {
             replica->group.step(raft::PeerUp{link.peer.node}, now_, replica->effects);
         } else {
             replica->group.step(raft::PeerDown{link.peer.node}, now_, replica->effects);
@@ -232,7 +226,13 @@ base::Instant Shard::links_deadline() const {
     if (!has_peers()) {
         return base::Instant::never();
     }
-    base::Instant at = send_more_ ? now_.mono : next_beat_;
+    if (links_due_) {
+        return now_.mono;
+    }
+    if (links_.empty()) {
+        return base::Instant::never();
+    }
+    base::Instant at = std::min(send_more_ ? now_.mono : next_beat_, strangers_due_);
     for (const PeerLink& link : links_) {
         if (!link.down) {
             at = std::min(at, link.heard + raft::limits::election_timeout);
@@ -259,6 +259,9 @@ void Shard::accept_entries(Replica& replica) {
         base::copy_bytes(body.data(), entry.body);
         wal_->finish_entry();
     }
+    if (message.membership && message.membership->index >= accepted.first) {
+        adopt(replica, std::move(item_table_));
+    }
     counters_.entries += accepted.last.value - accepted.first.value + 1;
 }
 
@@ -270,6 +273,7 @@ void Shard::cut_log(Replica& replica, base::LogIndex from) {
         replica.recovered.pop_last();
     }
     replica.places.cut(from);
+    cut_tables(replica, from);
     if (planted(Planted::ticket_by_index)) {
         return;
     }

@@ -41,7 +41,10 @@ raft::Replicate take_front(raft::Replicate& rest, base::EntryId cut) {
     return front;
 }
 
-raft::EntryKind kind_of(base::Bytes body) {
+raft::EntryKind kind_of(const raft::Replicate& message, base::LogIndex index, base::Bytes body) {
+    if (message.membership && message.membership->index == index) {
+        return raft::EntryKind::membership;
+    }
     return body.size() == commit_hint_bytes ? raft::EntryKind::noop : raft::EntryKind::command;
 }
 
@@ -55,7 +58,7 @@ void Shard::want_turn_end(Replica& replica) {
 }
 
 void Shard::send(Replica& replica, const raft::Message& message) {
-    PeerLink* link = find_link(message.to, replica.id());
+    PeerLink* link = find_link(message.to, replica);
     if (link == nullptr) {
         return;
     }
@@ -141,7 +144,7 @@ void Shard::add_entries(std::size_t at, WaitingEntries& waiting, std::size_t cou
     frame.add_replicate(replica.id(), waiting.term, part);
     for (base::LogIndex index = part.prev.index.next(); index <= last; index = index.next()) {
         const base::Bytes body = wal_->body(replica.id(), index);
-        frame.add_entry(kind_of(body), body);
+        frame.add_entry(kind_of(part, index, body), body);
     }
     replica.sent[at] = std::max(replica.sent[at], last);
 }
@@ -251,6 +254,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
 
 void Shard::end_turn() {
     send_more_ = std::exchange(calls_left_, false);
+    settle_links();
     if (now_.mono >= next_beat_) {
         look_after_disk();
     }
@@ -272,6 +276,7 @@ void Shard::end_turn() {
         carry_out(replica);
     }
     turn_ends_.clear();
+    settle_links();
     serve_fetches();
     send_beats();
     send_frames();
@@ -310,8 +315,10 @@ void Shard::send_beats() {
     }
     const std::int64_t age = oldest_write_age().ms();
     for (PeerLink& link : links_) {
-        link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
-                            led_);
+        if (!link.is_free()) {
+            link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
+                                led_);
+        }
     }
 }
 
@@ -350,8 +357,11 @@ void Shard::send_frames() {
             header.from = {options_.node, options_.id};
             header.to = link.peer;
             header.boot = options_.boot;
-            header.to_boot = link.boot;
+            // Who is silent may be another life by now, one that knows nobody to speak to first.
+            header.to_boot = link.down ? 0 : link.boot;
             header.sequence = ++link.sequence;
+            header.shards = options_.shards;
+            header.incarnation = options_.incarnation;
             options_.peer_net->send(link.peer, link.frame.finish(header));
             ++counters_.frames_sent;
         } else {
@@ -399,7 +409,8 @@ void Shard::release_sent(Replica& replica) {
     base::LogIndex through = applied;
     if (replica.group.is_leader() && kept_bytes_ <= limits::replication_bytes_held_max) {
         for (std::size_t i = 0; i < links_.size(); ++i) {
-            if (!links_[i].down && links_[i].has(replica.id())) {
+            if (links_[i].named && concerns(links_[i], replica) && is_well(links_[i], replica) &&
+                replica.tables.back().find(links_[i].peer.node) != nullptr) {
                 through = std::min(through, replica.sent[i]);
             }
         }

@@ -78,11 +78,6 @@ ServedFetch* Shard::begin_serving(PeerLink& link, Replica& replica, const FetchA
     served->to = link.peer.node;
     served->number = ask.fetch;
     served->image = replica.machine.applied();
-    for (const raft::MembershipAt& membership : replica.group.memberships()) {
-        if (membership.index <= served->image.index) {
-            served->membership = membership;
-        }
-    }
     served->writer = std::make_unique<stream::ImageWriter>(replica.machine, false);
     served->asked = now_.mono;
     replica.served.push_back(std::move(served));
@@ -128,7 +123,7 @@ void Shard::serve_fetches() {
 }
 
 void Shard::send_image(Replica& replica, ServedFetch& served) {
-    PeerLink* link = find_link(served.to, replica.id());
+    PeerLink* link = find_link(served.to, replica);
     if (link == nullptr || served.end_sent || !options_.peer_net->takes(link->peer)) {
         return;
     }
@@ -153,7 +148,6 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
         data.what = FetchData::What::image;
         data.id = served.image;
         data.at = served.sent;
-        data.membership = served.membership;
         data.last = served.writer == nullptr && served.sent + size == end;
         link->frame.add_data(replica.id(), data, {}, size);
         link->frame.add_bytes(base::Bytes(served.bytes).subspan(at, size));
@@ -272,6 +266,7 @@ void Shard::answer_ask(PeerLink& link, WaitingAsk& waiting) {
     auto read = std::make_unique<ByteRead>();
     read->number = call_of_read | next_internal_++;
     read->to = link.peer;
+    read->to_shards = link.shards;
     read->answer = std::move(answer);
     api::Reply reply{api::CallId(read->number), internal, api::ReadReply{}};
     if (disk_reads_.start(*wal_, plan_, std::move(reply))) {
@@ -287,7 +282,7 @@ void Shard::on_bytes_read(api::Reply& reply) {
     const std::unique_ptr<ByteRead> read = std::move(*found);
     byte_reads_.erase(found);
     auto* bytes = std::get_if<api::ReadReply>(&reply.answer);
-    PeerLink* link = find_link(read->to);
+    PeerLink* link = find_link(read->to, read->to_shards);
     if (bytes == nullptr || link == nullptr) {
         return;
     }

@@ -98,6 +98,8 @@ void Shard::take_here(const api::Call& call) {
             seal->seal ? stream::CommandKind::seal_bucket : stream::CommandKind::unseal_bucket;
         command.number = seal->bucket_id;
         take_write(call, {seal->bucket, 0, seal->group}, std::move(command), false);
+    } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&call.verb)) {
+        take_change(call, *change);
     } else if (const auto* look = std::get_if<api::InspectCall>(&call.verb)) {
         inspect(call, *look);
     } else if (const auto* hand_over = std::get_if<api::TransferCall>(&call.verb)) {

@@ -26,7 +26,6 @@
 #include "base/ids.h"
 #include "base/slice.h"
 #include "base/time.h"
-#include "raft/membership.h"
 #include "shard/frame.h"
 #include "stream/image.h"
 #include "stream/machine.h"
@@ -61,9 +60,8 @@ struct SnapshotFetch {
     Step step = Step::image;
     std::unique_ptr<stream::Machine> machine;
     std::unique_ptr<stream::ImageReader> reader;
-    std::uint64_t image_bytes = 0;  // so many have come
-    base::EntryId image;            // index 0: none has
-    raft::MembershipAt membership;
+    std::uint64_t image_bytes = 0;     // so many have come
+    base::EntryId image;               // index 0: none has
     stream::Stream* cursor = nullptr;  // this one and those behind it were not looked at yet
     std::vector<Ask> asks;
     std::deque<Placing> placing;
@@ -76,7 +74,6 @@ struct ServedFetch {
     base::NodeId to;
     std::uint64_t number = 0;
     base::EntryId image;
-    raft::MembershipAt membership;
     std::unique_ptr<stream::ImageWriter> writer;  // null when all of the image is made
     std::vector<std::byte> bytes;                 // of the image, from bytes_at on
     std::uint64_t bytes_at = 0;                   // the follower has what lies before
@@ -106,6 +103,7 @@ struct WaitingAnswer {
 struct ByteRead {
     std::uint64_t number = 0;
     PeerShard to;
+    std::uint32_t to_shards = 0;
     WaitingAnswer answer;
 };
 

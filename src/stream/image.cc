@@ -89,7 +89,7 @@ std::uint64_t chain_items(std::uint64_t hash, base::Bytes items) {
 // Head, buckets and sealed ranges.
 void Machine::put_head(std::vector<std::byte>& out) const {
     ItemWriter head(out, ItemKind::head);
-    head.put(image_version);
+    head.put(membership_.empty() ? image_version_without_membership : image_version);
     head.put(group_.value);
     head.put(applied_.term.value);
     head.put(applied_.index.value);
@@ -99,6 +99,12 @@ void Machine::put_head(std::vector<std::byte>& out) const {
     head.put(static_cast<std::uint64_t>(sealed_.size()));
     head.put(static_cast<std::uint64_t>(streams()));
     head.finish();
+    if (!membership_.empty()) {
+        ItemWriter item(out, ItemKind::membership);
+        item.put(membership_index_.value);
+        item.put_text(base::as_text(membership_));
+        item.finish();
+    }
     for (const auto& [name, bucket] : buckets_) {
         ItemWriter item(out, ItemKind::bucket,
                         bucket.closing ? flag_bucket_closing : std::uint8_t{0});
@@ -275,7 +281,7 @@ void ImageWriter::next_slice(std::size_t bytes_max, std::vector<std::byte>& imag
         started_ = true;
         scratch_.clear();
         ItemWriter head(scratch_, ItemKind::head);
-        head.put(image_version);
+        head.put(location_image_version);
         head.put(machine_.group().value);
         head.put(at_.term.value);
         head.put(at_.index.value);
@@ -343,9 +349,14 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
     if ((kind == ItemKind::head) == headed_) {
         return base::fail("an image does not begin with its head, or has two");
     }
+    if (headed_ && membership_due_ != (kind == ItemKind::membership)) {
+        return base::fail("an image's membership is missing or out of place");
+    }
     switch (kind) {
         case ItemKind::head:
             return head(body);
+        case ItemKind::membership:
+            return membership(body);
         case ItemKind::bucket:
             return bucket(flags, body);
         case ItemKind::sealed:
@@ -365,7 +376,7 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
 base::Result<void> ImageReader::head(base::Bytes body) {
     base::WireReader in(body);
     const auto version = in.get<std::uint32_t>();
-    if (version != image_version) {
+    if (version != image_version && version != image_version_without_membership) {
         return base::fail("an image is of a version that this release does not read");
     }
     if (in.get<std::uint32_t>() != machine_.group_.value) {
@@ -378,10 +389,25 @@ base::Result<void> ImageReader::head(base::Bytes body) {
     buckets_left_ = in.get<std::uint64_t>();
     sealed_left_ = in.get<std::uint64_t>();
     streams_left_ = in.get<std::uint64_t>();
+    membership_due_ = version == image_version;
     headed_ = true;
     if (!in.ok() || in.left() != 0) {
         return base::fail("an image's head has the wrong size");
     }
+    return {};
+}
+
+base::Result<void> ImageReader::membership(base::Bytes body) {
+    base::WireReader in(body);
+    const base::LogIndex index(in.get<std::uint64_t>());
+    const base::Bytes bytes = in.get_bytes(in.left());
+    if (!in.ok() || bytes.empty() || bytes.size() > Machine::membership_bytes_max ||
+        index > machine_.applied_.index || index == base::LogIndex{}) {
+        return base::fail("an image's membership is impossible");
+    }
+    membership_due_ = false;
+    machine_.membership_index_ = index;
+    machine_.membership_.assign(bytes.begin(), bytes.end());
     return {};
 }
 
@@ -484,8 +510,8 @@ base::Result<void> ImageReader::producer(base::Bytes body) {
 base::Result<void> ImageReader::end(base::Bytes body) {
     base::WireReader in(body);
     const auto hash = in.get<std::uint64_t>();
-    if (!in.ok() || in.left() != 0 || !headed_ || buckets_left_ != 0 || sealed_left_ != 0 ||
-        streams_left_ != 0 || producers_left_ != 0) {
+    if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
+        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {
@@ -518,7 +544,7 @@ base::Result<void> LocationReader::item(ItemKind kind, base::Bytes body) {
     }
     if (kind == ItemKind::head) {
         headed_ = true;
-        if (in.get<std::uint32_t>() != image_version) {
+        if (in.get<std::uint32_t>() != location_image_version) {
             return base::fail("a location image is of a version that this release does not read");
         }
         const auto group = in.get<std::uint32_t>();

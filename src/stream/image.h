@@ -94,6 +94,7 @@ class ImageReader {
   private:
     base::Result<void> item(ItemKind kind, std::uint8_t flags, base::Bytes body);
     base::Result<void> head(base::Bytes body);
+    base::Result<void> membership(base::Bytes body);
     base::Result<void> bucket(std::uint8_t flags, base::Bytes body);
     base::Result<void> sealed(base::Bytes body);
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
@@ -103,6 +104,7 @@ class ImageReader {
     Machine& machine_;
     FrameReader frames_;
     bool headed_ = false;
+    bool membership_due_ = false;
     bool ended_ = false;
     std::uint64_t hash_ = 0;
     std::uint64_t buckets_left_ = 0;

@@ -15,6 +15,7 @@
 //   head      u32 version, u32 group, u64 applied term, u64 applied index, i64 group time ms, u64
 //   next bucket id,
 //             u64 buckets, u64 sealed ranges, u64 streams
+//   membership (version 2, exactly one) u64 index of the entry that set it, the shard's bytes
 //   bucket    (by name) u64 id, name; flag 1: closing
 //   sealed    (ascending) u64 first id, u64 last id
 //   stream    (by creation) u64 created index, u32 created ordinal, u32 producers, u64 bucket id,
@@ -44,7 +45,10 @@
 
 namespace ursula::stream {
 
-constexpr std::uint32_t image_version = 1;
+// 2: with a membership. An image without one stays 1, which earlier versions read.
+constexpr std::uint32_t image_version = 2;
+constexpr std::uint32_t image_version_without_membership = 1;
+constexpr std::uint32_t location_image_version = 1;
 
 enum class ItemKind : std::uint8_t {
     head = 1,
@@ -55,6 +59,7 @@ enum class ItemKind : std::uint8_t {
     places = 6,
     pieces = 7,
     end = 8,
+    membership = 9,
 };
 
 constexpr std::size_t frame_head_bytes = 8;

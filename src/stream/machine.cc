@@ -83,12 +83,20 @@ void Machine::swap(Machine& other) {
     buckets_.swap(other.buckets_);
     std::swap(next_bucket_id_, other.next_bucket_id_);
     sealed_.swap(other.sealed_);
+    std::swap(membership_index_, other.membership_index_);
+    membership_.swap(other.membership_);
 }
 
 void Machine::enter(base::EntryId id, std::int64_t time_ms) {
     VERIFY(id.index > applied_.index && id.term >= applied_.term);
     applied_ = id;
     time_ms_ = std::max(time_ms_, time_ms);
+}
+
+void Machine::set_membership(base::Bytes membership) {
+    VERIFY(!membership.empty() && membership.size() <= membership_bytes_max);
+    membership_index_ = applied_.index;
+    membership_.assign(membership.begin(), membership.end());
 }
 
 Stream* Machine::find(std::string_view name, std::uint64_t hash) const {
@@ -582,8 +590,8 @@ StreamExtra& Machine::extra_of(Stream* stream) {
 }
 
 std::size_t Machine::memory_bytes() const {
-    std::size_t bytes =
-        table_.memory_bytes() + content_types_.memory_bytes() + bucket_uses_.memory_bytes();
+    std::size_t bytes = table_.memory_bytes() + content_types_.memory_bytes() +
+                        bucket_uses_.memory_bytes() + membership_.capacity();
     for (const Stream* stream = first_; stream != nullptr; stream = stream->next()) {
         bytes += sizeof(Stream) + stream->name().size() + stream->locations.memory_bytes();
         if (const StreamExtra* extra = stream->extra(); extra != nullptr) {

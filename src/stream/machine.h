@@ -76,6 +76,8 @@ struct Outcome {
 
 class Machine {
   public:
+    // Far more than members_max of the longest infos; an image has it in one item.
+    static constexpr std::size_t membership_bytes_max = 32 * 1024;
     using Buckets = std::map<std::string, Bucket, std::less<>>;
 
     // `key`: the process's table key, the one api::StreamKey::hash is made with. `local` outlives
@@ -91,6 +93,12 @@ class Machine {
 
     // Before an entry's commands, and for entries without any (time_ms 0). Indices grow (VERIFY).
     void enter(base::EntryId id, std::int64_t time_ms);
+
+    // Who belongs to the group, as the entered entry says: bytes that only the shard understands.
+    void set_membership(base::Bytes membership);
+    // Of the newest entry that set one; index 0 and empty while none did.
+    base::LogIndex membership_index() const { return membership_index_; }
+    base::Bytes membership() const { return membership_; }
 
     // What apply would answer now. Pure.
     Outcome decide(const Command& command) const;
@@ -178,6 +186,8 @@ class Machine {
     Local& local_;
     base::EntryId applied_;
     std::int64_t time_ms_ = 0;
+    base::LogIndex membership_index_;
+    std::vector<std::byte> membership_;
 
     PointerTable<Stream> table_;
     Stream* first_ = nullptr;

@@ -27,6 +27,7 @@ pin = false
 max_body = "4MiB"
 shards = {shards}
 drain_timeout = "2s"
+max_body = "4MiB"
 long_poll_timeout = "2s"
 sse_lifetime = "5s"
 sse_heartbeat = "1s"

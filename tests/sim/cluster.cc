@@ -54,6 +54,15 @@ Cluster::Cluster(const Swarm& swarm, bool print)
         node.parts.resize(swarm_.shards[i]);
         node.seen.resize(groups_);
         node.back_at = base::Instant{} + drawn_ms(clocks, 200);
+        node.founder = i + swarm_.spares < nodes_.size();
+        node.member = node.founder;
+        if (!node.founder) {
+            node.back_at = base::Instant::never();
+        }
+    }
+    if (swarm_.has(Fault::members)) {
+        operator_.random = base::Random(mixed(swarm_.seed, 8));
+        operator_.at = base::Instant{} + base::milliseconds(600);
     }
     leaders_.resize(groups_);
     applied_terms_.resize(groups_);
@@ -168,6 +177,7 @@ bool Cluster::step(base::Instant until) {
     for (std::size_t i = 0; i < clients_.size(); ++i) {
         offer(clients_[i].at, What::client, i, 0);
     }
+    offer(operator_.at, What::operate, 0, 0);
     if (faulty_) {
         offer(next_fault_, What::fault, 0, 0);
         offer(uncut_at_, What::uncut, 0, 0);
@@ -205,6 +215,9 @@ void Cluster::happen(What what, std::size_t which, std::size_t part) {
         case What::fault:
             fault();
             break;
+        case What::operate:
+            operate();
+            break;
         case What::uncut:
             end_cuts();
             break;
@@ -235,6 +248,13 @@ void Cluster::turn(Node& node, std::size_t at) {
     plan(node, part);
     for (const api::Reply& reply : replies_) {
         report_.hash = report_.hash * 31 + reply.id.value * 16 + reply.answer.index();
+        if (reply.id == operator_.call) {
+            operator_hears(reply.answer, node.number);
+            if (!node.up) {
+                return;
+            }
+            continue;
+        }
         for (Client& client : clients_) {
             if (client.verb != Verb::none && client.call == reply.id) {
                 exact_->answered(static_cast<std::size_t>(&client - clients_.data()), reply.answer,

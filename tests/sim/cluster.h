@@ -9,11 +9,12 @@
 // convergence, and all of history.h.
 //
 // Files: cluster.cc time · life.cc starts and ends of nodes · clients.cc · faults.cc · healing.cc
-// the end of a life · oracles.cc; swarm.h what a seed decides.
+// the end of a life · operator.cc changes of the members · oracles.cc; swarm.h what a seed decides.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -46,6 +47,7 @@ struct ClusterFigures {
     std::uint64_t crashes = 0;
     std::uint64_t lost_nodes = 0;  // wiped, or refused for damage
     std::uint64_t elections = 0;
+    std::uint64_t changes = 0;         // steps of changes of the members
     std::uint64_t fetches = 0;         // entries read back for a follower
     std::uint64_t forwards = 0;        // writes taken over from other nodes
     std::uint64_t forwards_again = 0;  // refused by who did not lead, and sent again
@@ -102,9 +104,14 @@ class Cluster final : public FrameWitness {
         bool lost = false;      // for good: its directory is gone, or it refused it
         bool rotten = false;    // a bit of its directory has flipped
         bool worn_out = false;  // and a read has found it
-        base::Duration skew;    // of its clock
-        std::int64_t ppm = 0;   // by how much its clock is fast
-        base::Duration wall;    // of its wall clock
+        bool member = true;     // of every group, or on its way to be
+        bool founder = true;
+        bool replacing = false;        // new storage that is not a member of every group yet
+        std::uint64_t generation = 0;  // of its storage
+        std::vector<std::vector<Seen>> former;  // by generation
+        base::Duration skew;                    // of its clock
+        std::int64_t ppm = 0;                   // by how much its clock is fast
+        base::Duration wall;                    // of its wall clock
         base::Instant paused_until{};
         base::Instant back_at = base::Instant::never();  // down: when it starts again
         std::vector<Part> parts;
@@ -130,8 +137,23 @@ class Cluster final : public FrameWitness {
         std::map<std::string, std::uint64_t> next_seq;
     };
 
+    struct Operator {
+        base::Random random{0};
+        base::Instant at = base::Instant::never();  // when it asks next, or gives up waiting
+        Node* node = nullptr;                       // whom its plan is about; null: it has none
+        std::vector<api::ChangeMemberCall::Step> steps;
+        std::size_t step = 0;
+        std::uint32_t group = 0;
+        bool by_group = false;  // all steps of a group, then the next one
+        std::uint64_t tries = 0;
+        std::uint64_t old_incarnation = 0;  // what is removed
+        shard::MemberInfo info;             // the open call looks at it
+        api::CallId call;                   // 0: none is open
+        std::size_t hint = 0;               // whom to ask; 0: anybody
+    };
+
     // What happens next.
-    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow };
+    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow, operate };
 
     bool failed() const { return !history_.failure().empty(); }
     void fail(const std::string& what);
@@ -181,6 +203,24 @@ class Cluster final : public FrameWitness {
     void read_all();
     void idle();
 
+    // operator.cc
+    std::uint64_t incarnation_of(const Node& node) const;
+    shard::MemberInfo info_of(const Node& node) const;
+    void renew(Node& node);
+    void plan_change();
+    // A member of any group.
+    bool is_needed(const Node& node) const { return node.member || operator_.node == &node; }
+    void aim(Node& node);
+    void operate();
+    void operator_hears(const api::Answer& answer, std::size_t from);
+    void retire(Node& node);
+    bool has_members(const Node& node, std::uint32_t group) const;
+    bool by_majority(const raft::Membership& membership,
+                     const std::function<bool(const Node&)>& has) const;
+    std::vector<raft::MembershipAt> memberships_from(std::uint32_t group,
+                                                     base::EntryId entry) const;
+    static bool holds(const raft::IdLog& log, base::EntryId entry);
+
     // clients.cc
     void ask(Client& client);
     void ask_about(Client& client, const std::string& stream);
@@ -223,6 +263,7 @@ class Cluster final : public FrameWitness {
     const std::uint32_t groups_;
     std::vector<Node> nodes_;  // number - 1
     std::unique_ptr<SimNet> net_;
+    Operator operator_;
     std::vector<Client> clients_;
     std::vector<std::string> streams_;
     std::vector<bool> created_;  // by stream: acknowledged

@@ -60,6 +60,8 @@ const Bug bugs[] = {
     {"reads_before_noop", 76, plant<raft::Planted::reads_before_noop>},
     {"never_asked_again", 3, plant<raft::Planted::never_asked_again>},
     {"refused_term_ignored", 1326, plant<raft::Planted::refused_term_ignored>},
+    {"late_membership", 0, plant<raft::Planted::late_membership>},
+    {"learner_counted", 0, plant<raft::Planted::learner_counted>},
     {"vote_before_sync", 37, plant<shard::Planted::vote_before_sync>},
     {"hint_ahead", 16, plant<shard::Planted::hint_ahead>},
     {"ticket_by_index", 164, plant<shard::Planted::ticket_by_index>},

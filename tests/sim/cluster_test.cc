@@ -43,6 +43,7 @@ struct Sum {
         all.crashes += one.crashes;
         all.lost_nodes += one.lost_nodes;
         all.elections += one.elections;
+        all.changes += one.changes;
         all.fetches += one.fetches;
         all.forwards += one.forwards;
         all.forwards_again += one.forwards_again;
@@ -62,13 +63,13 @@ struct Sum {
     void print() const {
         fmt::print(
             "{} seeds: {} events, {} simulated s, {} appends, {} acknowledged, {} without answer, "
-            "{} reads, {} crashes, {} lost nodes, {} elections, {} reads of the log for followers, "
-            "{} writes forwarded, {} of them again, {} frames, {} lost; the slowest healing took "
-            "{} ms (seed {}); {} "
-            "vacuous\n",
+            "{} reads, {} crashes, {} lost nodes, {} elections, {} changes of members, "
+            "{} reads of the log for followers, {} writes forwarded, {} of them again, {} frames, "
+            "{} lost; the slowest healing took {} ms (seed {}); {} vacuous\n",
             seeds, all.events, all.simulated_ms / 1000, all.appends, all.acknowledged, all.unknown,
-            all.reads, all.crashes, all.lost_nodes, all.elections, all.fetches, all.forwards,
-            all.forwards_again, all.frames, all.frames_lost, all.healed_ms, slowest_seed, vacuous);
+            all.reads, all.crashes, all.lost_nodes, all.elections, all.changes, all.fetches,
+            all.forwards, all.forwards_again, all.frames, all.frames_lost, all.healed_ms,
+            slowest_seed, vacuous);
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
             "{} bytes found here, {} streams gone meanwhile\n",
@@ -157,6 +158,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.kept_bytes > 0);
         CHECK(sum.all.forwards > sum.seeds * 50);
         CHECK(sum.all.lost_nodes > 0);
+        CHECK(sum.all.changes > sum.seeds);
     }
     // These are rare.
     if (sum.seeds >= 300) {

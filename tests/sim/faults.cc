@@ -35,7 +35,9 @@ void Cluster::fault() {
         for (Node& one : nodes_) {
             if (one.up && (all || &one == &node)) {
                 crash(one, power);
-                one.back_at = now_ + (long_outage ? base::milliseconds(1500) + a_while : a_while);
+                const base::Duration outage =
+                    long_outage ? base::milliseconds(1500) + a_while : a_while;
+                one.back_at = is_needed(one) ? now_ + outage : base::Instant::never();
             }
         }
     } else if (dice < 10) {
@@ -65,11 +67,11 @@ void Cluster::fault() {
                             a_while.ms()));
             net_->clog(node.number, other, now_ + a_while);
         }
-    } else if (dice == 17 && swarm_.has(Fault::rot) && node.up && may_lose(node)) {
+    } else if (dice == 17 && swarm_.has(Fault::rot) && node.up && node.member && may_lose(node)) {
         crash(node, power);
         node.back_at = now_ + a_while;
         rot(node, random);
-    } else if (dice == 18 && swarm_.has(Fault::wipes) && !node.lost && may_lose(node)) {
+    } else if (dice == 18 && swarm_.has(Fault::wipes) && node.member && may_lose(node)) {
         if (node.up) {
             crash(node, power);
         }
@@ -115,14 +117,6 @@ void Cluster::set_disks(Node& node, base::Duration low, base::Duration high) {
             part.disk->set_latency(low, high);
         }
     }
-}
-
-// At most a minority may be lost: more is beyond what is promised (3.2).
-bool Cluster::may_lose(const Node& node) const {
-    const auto bad = std::count_if(nodes_.begin(), nodes_.end(), [&node](const Node& one) {
-        return &one != &node && (one.lost || one.rotten);
-    });
-    return !node.lost && static_cast<std::size_t>(bad) + 1 <= (nodes_.size() - 1) / 2;
 }
 
 // A bit flips in what was durable for long: later batches of the log say so.

@@ -108,7 +108,8 @@ void Cluster::maybe_crash_fetching(Node& node, const Part& part) {
     const auto pause = static_cast<std::int64_t>(disk_random_.between(1, 800));
     if (victim.up) {
         crash(victim, power);
-        victim.back_at = now_ + base::milliseconds(pause);
+        victim.back_at =
+            is_needed(victim) ? now_ + base::milliseconds(pause) : base::Instant::never();
     }
 }
 

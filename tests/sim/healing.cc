@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "raft/describe.h"
 #include "sim/cluster.h"
 
 namespace ursula::sim {
@@ -16,8 +17,11 @@ void Cluster::heal() {
     end_cuts();
     for (Node& node : nodes_) {
         node.paused_until = now_;
-        if (!node.up && !node.lost) {
+        if (!node.up && !node.lost && is_needed(node)) {
             node.back_at = now_;
+        }
+        if (!is_needed(node)) {
+            retire(node);
         }
         set_disks(node, base::microseconds(50), base::microseconds(400));
         for (std::size_t other = 1; other <= nodes_.size(); ++other) {
@@ -75,17 +79,26 @@ std::string Cluster::why_not_healed() const {
             text += fmt::format(" {} (g{}) takes no append;", streams_[i], group_of(streams_[i]));
         }
     }
+    if (operator_.node != nullptr) {
+        text +=
+            fmt::format(" the operator asks for n{} in g{}, step {} of {};", operator_.node->number,
+                        operator_.group, operator_.step, operator_.steps.size());
+    }
     for (const Node& node : nodes_) {
         if (!node.up) {
-            text += fmt::format(" n{} is {};", node.number, node.lost ? "lost" : "down");
+            text += fmt::format(" n{} is {};", node.number,
+                                node.lost      ? "lost"
+                                : !node.member ? "no member"
+                                               : "down");
             continue;
         }
         for (std::uint32_t group = 0; group < groups_; ++group) {
             const raft::Status status = replica_of(node, group).status();
-            text +=
-                fmt::format(" n{} g{} role {} term {} leader {} last {} applied {};", node.number,
-                            group, static_cast<int>(status.role), status.hard_state.term.value,
-                            status.leader.value, status.last.index.value, status.applied.value);
+            text += fmt::format(
+                " n{} g{} role {} term {} leader {} last {} applied {} members {} of {};",
+                node.number, group, static_cast<int>(status.role), status.hard_state.term.value,
+                status.leader.value, status.last.index.value, status.applied.value,
+                raft::describe(status.membership.membership), status.membership.index.value);
         }
         for (const Part& part : node.parts) {
             const shard::ShardCounters& c = part.shard->counters();
@@ -97,13 +110,17 @@ std::string Cluster::why_not_healed() const {
     return text;
 }
 
-// One leader per group, and every node has applied all of its log.
+// One leader per group, every member has applied all of its log, and the members are those that are
+// to be.
 bool Cluster::agreed() const {
+    if (operator_.node != nullptr) {
+        return false;
+    }
     for (std::uint32_t group = 0; group < groups_; ++group) {
         std::size_t leaders = 0;
         base::EntryId last;
         for (const Node& node : nodes_) {
-            if (node.lost) {
+            if (!node.member || (node.lost && !swarm_.has(Fault::members))) {
                 continue;
             }
             if (!node.up) {
@@ -117,7 +134,10 @@ bool Cluster::agreed() const {
             return false;
         }
         for (const Node& node : nodes_) {
-            if (!node.lost &&
+            if (node.up && node.member && !has_members(node, group)) {
+                return false;
+            }
+            if (!node.lost && node.member &&
                 part_of(node, group).shard->machine(base::GroupId(group)).applied() != last) {
                 return false;
             }
@@ -155,7 +175,7 @@ void Cluster::read_all() {
     Client& reader = clients_.front();
     for (Node& node : nodes_) {
         for (const std::string& stream : streams_) {
-            if (node.lost) {
+            if (node.lost || !node.member) {
                 break;
             }
             std::string content;
@@ -200,7 +220,7 @@ void Cluster::read_all() {
             history_.final_content(stream, content);
             exact_->final_content(stream_at(stream), node.number, content);
         }
-        for (int i = 0; i < 4 && swarm_.snapshots && !node.lost && !failed(); ++i) {
+        for (int i = 0; i < 4 && swarm_.snapshots && node.up && !failed(); ++i) {
             ask_to_read_fleeting(reader, node, fmt::format("v1/f{}", i));
             reader.at = base::Instant::never();
             const base::Instant end = now_ + base::seconds(5);

@@ -21,16 +21,19 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
         options.fetch_piece_bytes = swarm_.tiny ? 700 : 3000;
         options.fetch_window_bytes = swarm_.tiny ? 2000 : 20'000;
     }
-    options.salt = node.number * 16 + part + 1;
+    options.salt = (node.generation * 64 + node.number) * 16 + part + 1;
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = swarm_.tiny ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = swarm_.tiny ? 1500 : 4 << 10;
-    if (nodes_.size() > 1) {
-        for (const Node& member : nodes_) {
-            options.members.push_back({base::NodeId(static_cast<std::uint32_t>(member.number)),
-                                       static_cast<std::uint32_t>(member.parts.size())});
+    options.cluster = 0xc1;
+    options.stranger_link_ms = 3000;  // lives are short; no frame is held back for so long
+    options.incarnation = incarnation_of(node);
+    for (const Node& member : nodes_) {
+        if (node.founder && node.generation == 0 && member.founder) {
+            shard::MemberInfo info = info_of(member);
+            info.incarnation = member.number;
+            options.founders.push_back(std::move(info));
         }
-        options.cluster = 0xc1;
     }
     return options;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "raft/describe.h"
 #include "sim/cluster.h"
 #include "storage/recovery.h"
 
@@ -75,10 +76,11 @@ void Cluster::check_group(Node& node, const shard::Shard& shard, std::uint32_t g
 
 // R1 and R4, when one is seen to lead in a term for the first time.
 void Cluster::check_leader(Node& node, const raft::Group& replica, std::uint32_t group) {
-    const auto [known, fresh] = leaders_[group].emplace(replica.term().value, node.number);
+    const std::size_t who = incarnation_of(node);
+    const auto [known, fresh] = leaders_[group].emplace(replica.term().value, who);
     if (!fresh) {
-        if (known->second != node.number) {
-            fail(fmt::format("n{} and n{} lead g{} in term {}", known->second, node.number, group,
+        if (known->second != who) {
+            fail(fmt::format("n{} and n{} lead g{} in term {}", known->second, who, group,
                              replica.term().value));
         }
         return;
@@ -99,20 +101,23 @@ void Cluster::check_leader(Node& node, const raft::Group& replica, std::uint32_t
 }
 
 // R1, at its root: nobody leads without the durable votes of a majority. A node in a later term may
-// have voted.
+// have voted, and so may one whose directory is gone since.
 void Cluster::check_votes(const Node& node, const raft::Group& replica, std::uint32_t group) {
-    std::size_t votes = 0;
-    for (const Node& voter : nodes_) {
-        const raft::HardState kept =
-            voter.up ? replica_of(voter, group).hard_state_persisted() : voter.seen[group].promised;
-        votes += kept.term > replica.term() ||
-                         (kept.term == replica.term() && kept.vote == replica.self())
-                     ? 1
-                     : 0;
-    }
-    if (votes * 2 <= nodes_.size()) {
-        fail(fmt::format("n{} leads g{} in term {} with the votes of {} of {} nodes", node.number,
-                         group, replica.term().value, votes, nodes_.size()));
+    const auto gives = [&](const raft::HardState& kept) {
+        return kept.term > replica.term() ||
+               (kept.term == replica.term() && kept.vote == replica.self());
+    };
+    const auto votes = [&](const Node& voter) {
+        return gives(voter.up ? replica_of(voter, group).hard_state_persisted()
+                              : voter.seen[group].promised) ||
+               std::any_of(
+                   voter.former.begin(), voter.former.end(),
+                   [&](const std::vector<Seen>& seen) { return gives(seen[group].promised); });
+    };
+    if (!by_majority(replica.membership().membership, votes)) {
+        fail(fmt::format("n{} leads g{} in term {} without the votes of a majority of {}",
+                         node.number, group, replica.term().value,
+                         raft::describe(replica.membership().membership)));
     }
 }
 
@@ -157,15 +162,28 @@ void Cluster::check_applied(Node& node, const shard::Shard& shard, std::uint32_t
 // What is applied anywhere is durable on a majority: of nodes that are down, by what they had when
 // they went down, or were lost: that they are a minority is the faults' to see to.
 void Cluster::check_majority(std::uint32_t group, base::EntryId applied) {
-    std::size_t have = 0;
-    for (const Node& node : nodes_) {
-        const raft::IdLog& log = node.up ? replica_of(node, group).log() : node.seen[group].log;
-        const bool covered = log.snapshot().index > applied.index;
-        have += log.persisted() >= applied.index && (covered || log.contains(applied)) ? 1 : 0;
-    }
-    if (have * 2 <= nodes_.size()) {
-        fail(fmt::format("entry {} of term {} of g{} is applied and durable on {} of {} nodes",
-                         applied.index.value, applied.term.value, group, have, nodes_.size()));
+    const auto has = [&](const raft::IdLog& log) {
+        return log.persisted() >= applied.index && holds(log, applied);
+    };
+    const auto node_has = [&](const Node& node) {
+        return has(node.up ? replica_of(node, group).log() : node.seen[group].log) ||
+               std::any_of(node.former.begin(), node.former.end(),
+                           [&](const std::vector<Seen>& seen) { return has(seen[group].log); });
+    };
+    const std::vector<raft::MembershipAt> all = memberships_from(group, applied);
+    const bool safe = std::any_of(all.begin(), all.end(), [&](const raft::MembershipAt& one) {
+        return by_majority(one.membership, node_has);
+    });
+    if (!safe) {
+        std::string text;
+        for (const Node& node : nodes_) {
+            text += node_has(node) ? fmt::format(" n{}", node.number) : "";
+        }
+        for (const raft::MembershipAt& one : all) {
+            text += fmt::format("; {} from {}", raft::describe(one.membership), one.index.value);
+        }
+        fail(fmt::format("entry {} of term {} of g{} is applied and durable only on{}",
+                         applied.index.value, applied.term.value, group, text));
     }
 }
 

@@ -36,8 +36,18 @@ void SimNet::Port::take(std::vector<shard::ReceivedFrame>& frames,
     events_.clear();
 }
 
+void SimNet::Port::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
+    if (infos.empty()) {
+        known_.erase(node.value);
+        met_.erase(node.value);
+    } else {
+        known_.insert(node.value);
+    }
+}
+
 bool SimNet::Port::takes(shard::PeerShard to) const {
-    return !net_.cut(node_, to.node.value);
+    return !net_.cut(node_, to.node.value) &&
+           (known_.count(to.node.value) != 0 || met_.count(to.node.value) != 0);
 }
 
 void SimNet::Port::send(shard::PeerShard to, base::Bytes frame) {
@@ -147,6 +157,7 @@ void SimNet::deliver() {
             spare_.push_back(std::move(flight.bytes));
             continue;
         }
+        at->met_.insert(flight.from.node.value);
         at->inbox_.push_back({flight.from, std::move(flight.bytes)});
     }
 }

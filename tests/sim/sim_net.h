@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <set>
+#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -27,6 +29,7 @@ class SimNet {
       public:
         Port(SimNet& net, std::size_t node, std::size_t shard)
             : net_(net), node_(node), shard_(shard) {}
+        void know(base::NodeId node, std::span<const shard::MemberInfo> infos) override;
         void take(std::vector<shard::ReceivedFrame>& frames,
                   std::vector<shard::LinkEvent>& events) override;
         bool takes(shard::PeerShard to) const override;
@@ -46,6 +49,9 @@ class SimNet {
         std::vector<Mail> inbox_;
         std::vector<Mail> shown_;  // by the last take()
         std::vector<shard::LinkEvent> events_;
+        // Nodes it can reach: those it knows the address of, and those that came by themselves.
+        std::set<std::uint32_t> known_;
+        std::set<std::uint32_t> met_;
     };
 
     // Nodes are numbered from 1, `shards` says how many each has; the others outlive the net.

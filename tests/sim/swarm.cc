@@ -67,6 +67,8 @@ const char* name_of(Fault fault) {
             return "drift";
         case Fault::jumps:
             return "jumps";
+        case Fault::members:
+            return "members";
         case Fault::last:
             break;
     }
@@ -139,6 +141,16 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.net.latency_us_max = pace < 6 ? 200 : pace == 6 ? 3'000 : 60'000;
     swarm.reads_of_ten = static_cast<std::uint32_t>(random.between(1, 6));
     swarm.snapshots = random.chance(1, 2);
+    draw(Fault::members, 2);
+    const std::uint64_t spares = random.between(0, 2);
+    for (std::uint64_t spare = 0; spare < 2; ++spare) {
+        const auto own =
+            static_cast<std::uint32_t>(random.between(1, std::min<std::uint64_t>(swarm.groups, 4)));
+        if (swarm.has(Fault::members) && spare < spares) {
+            swarm.shards.push_back(differ ? own : swarm.shards.front());
+            ++swarm.spares;
+        }
+    }
     return swarm;
 }
 
@@ -156,6 +168,7 @@ std::string to_text(const Swarm& swarm) {
             text += fmt::format("{}{}", text.back() == '=' ? "" : ",", shards);
         }
     }
+    tell("spares", swarm.spares, drawn.spares);
     tell("groups", swarm.groups, drawn.groups);
     tell("streams", swarm.streams, drawn.streams);
     tell("clients", swarm.clients, drawn.clients);
@@ -225,6 +238,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             seeded = true;
         } else if (!seeded) {
             return false;  // the seed comes first: the others change what it draws
+        } else if (key == "spares") {
+            swarm.spares = static_cast<std::uint32_t>(number);
         } else if (key == "groups") {
             swarm.groups = static_cast<std::uint32_t>(number);
         } else if (key == "streams") {

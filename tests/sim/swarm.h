@@ -23,12 +23,13 @@ enum class Fault : std::uint8_t {
     power,         // machines lose power: what was not synced is lost, kept or torn
     failed_disks,  // a write or sync fails
     slow_disks,
-    rot,     // a bit of a node that is down flips
-    pauses,  // processes stand still (SIGSTOP)
-    wipes,   // a directory is gone for good; of a minority
-    skew,    // nodes' clocks differ
-    drift,   // and run at different rates
-    jumps,   // wall clocks jump
+    rot,      // a bit of a node that is down flips
+    pauses,   // processes stand still (SIGSTOP)
+    wipes,    // a directory is gone for good; of a minority
+    skew,     // nodes' clocks differ
+    drift,    // and run at different rates
+    jumps,    // wall clocks jump
+    members,  // an operator adds, removes and replaces nodes
     last,
 };
 const char* name_of(Fault fault);
@@ -44,6 +45,7 @@ struct NetFaults {
 struct Swarm {
     std::uint64_t seed = 1;
     std::vector<std::uint32_t> shards;  // by node
+    std::uint32_t spares = 0;           // so many of them, the last, are no members at first
     std::uint32_t groups = 1;           // at least as many as any node's shards
     std::uint32_t streams = 1;
     std::uint32_t clients = 2;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -84,22 +85,19 @@ class Pair {
         options.cluster = 77;
         options.incarnation = 100 + node;
         options.boot = node;
-        for (std::uint32_t id = 1; id <= 2; ++id) {
-            storage::ClusterMember member;
-            member.id = base::NodeId(id);
-            member.shards = 1;
-            member.incarnation = 100 + id;
-            member.address = "127.0.0.1:" + std::to_string(listeners_.port);
-            options.members.push_back(member);
-        }
         options.random_seed = node;
         return options;
     }
+    shard::MemberInfo member(std::uint32_t id) const {
+        return {base::NodeId(id), 1, 100 + id, "127.0.0.1:" + std::to_string(listeners_.port), {}};
+    }
     void start_one() {
         one = std::make_unique<Peers>(one_options, *ring_, one_tls.get(), mono_now());
+        one->know(base::NodeId(2), std::array{member(2)});
     }
     void start_two() {
         two = std::make_unique<Peers>(two_options, *ring_, two_tls.get(), mono_now());
+        two->know(base::NodeId(1), std::array{member(1)});
     }
 
     void turn() {
@@ -109,8 +107,9 @@ class Pair {
         door_->begin_turn(now, arrivals);
         for (const net::PeerDoor::Arrival& arrival : arrivals) {
             targets.push_back(arrival.target);
-            if (one != nullptr && arrival.target == 0) {
-                one->adopt(arrival.socket);
+            Peers* host = two_listens ? two.get() : one.get();
+            if (host != nullptr && arrival.target == 0) {
+                host->adopt(arrival.socket);
             } else {
                 ::close(arrival.socket);
             }
@@ -201,6 +200,7 @@ class Pair {
     std::unique_ptr<Peers> two;
     Seen one_saw;
     Seen two_saw;
+    bool two_listens = false;  // in one's place
     std::vector<std::uint32_t> targets;
 
   private:
@@ -225,7 +225,8 @@ TEST_CASE("two nodes greet and exchange frames of every size, in order") {
     REQUIRE(pair.connect());
     CHECK(pair.one->counters().links == 1);
     const std::vector<std::size_t> sizes = {
-        shard::frame_header_bytes, 100, 5'000, 70'000, 3'000'000, 73, 9'000'000, 1'000};
+        shard::frame_header_bytes,     100,       5'000, 70'000, 3'000'000,
+        shard::frame_header_bytes + 1, 9'000'000, 1'000};
     std::uint8_t fill = 1;
     for (const std::size_t size : sizes) {
         CHECK(pair.one->takes(shard_of(2)));
@@ -314,13 +315,65 @@ TEST_CASE("a newer connection takes the place of one that its dialler has given 
     }));
 }
 
+TEST_CASE("members are learnt and forgotten at run time") {
+    Pair pair;
+    pair.start_one();
+    pair.start_two();
+    pair.one->know(base::NodeId(2), {});
+    pair.two->know(base::NodeId(1), {});
+    const base::Instant end = mono_now() + base::milliseconds(200);
+    pair.run([&] { return mono_now() >= end; });
+    CHECK(pair.targets.empty());
+    CHECK(pair.two->counters().links_in_all == 0);
+
+    // Whom 1 does not know, or knows with other storage, comes and is heard all the same.
+    SUBCASE("a stranger") {}
+    SUBCASE("other storage") {
+        shard::MemberInfo old = pair.member(2);
+        old.incarnation = 5;
+        old.address = {};
+        pair.one->know(base::NodeId(2), std::array{old});
+    }
+    pair.two->know(base::NodeId(1), std::array{pair.member(1)});
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    CHECK(pair.one->takes(shard_of(2)));
+    pair.one->send(shard_of(2), frame_of(300, 1));
+    REQUIRE(pair.run([&] { return pair.two_saw.frames.size() == 1; }));
+
+    // Who is not named any more is heard as long as its connection lasts.
+    pair.two->know(base::NodeId(1), {});
+    pair.one->know(base::NodeId(2), {});
+    pair.turn();
+    CHECK(pair.two->takes(shard_of(1)));
+    pair.one->close();
+    REQUIRE(pair.run([&] { return pair.one->idle() && !pair.two_saw.up(); }));
+    REQUIRE(pair.run([&] { return pair.two->counters().links_in_all == 0; }));
+    CHECK(pair.targets.size() == 1);
+}
+
+TEST_CASE("a node with the lower id dials when the other one does not come") {
+    Pair pair;
+    pair.two_listens = true;
+    pair.start_one();
+    pair.start_two();
+    SUBCASE("it does not know where") {
+        shard::MemberInfo lost = pair.member(1);
+        lost.address = "127.0.0.1:1";
+        pair.two->know(base::NodeId(1), std::array{lost});
+    }
+    SUBCASE("it does not know whom") {
+        pair.two->know(base::NodeId(1), {});
+    }
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    CHECK(pair.two->counters().links == 1);
+    pair.two->send(shard_of(1), frame_of(300, 1));
+    REQUIRE(pair.run([&] { return pair.one_saw.frames.size() == 1; }));
+}
+
 TEST_CASE("who is no peer is refused, and both know why") {
     Pair pair;
     SUBCASE("another cluster") {
         pair.two_options.cluster = 78;
-    }
-    SUBCASE("another storage") {
-        pair.two_options.incarnation = 5;
     }
     SUBCASE("other groups") {
         pair.two_options.groups = 5;

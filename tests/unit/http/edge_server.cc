@@ -29,6 +29,7 @@ struct KeyOf {
     void operator()(const api::RemoveBucketCall& call) { name = call.bucket; }
     void operator()(const api::ResolveBucketCall& call) { name = call.bucket; }
     void operator()(const api::ListBucketsCall&) {}
+    void operator()(const api::ChangeMemberCall& call) { name = call.address; }
     void operator()(const api::ListStreamsCall& call) {
         name = call.bucket;
         body = call.prefix;

@@ -1251,4 +1251,38 @@ TEST_CASE("raft.apply_cap: uncommitted bytes are bounded with several voters too
     three.settle();
 }
 
+TEST_CASE("R11: a refusal from a member's earlier time in the group is no lost log") {
+    Three cluster(3, 2);
+    cluster.elect(1);
+    // n3 is a learner whose log was refused once; that answer is late.
+    cluster.change(1, cluster.members({1, 2}, {3}));
+    cluster.settle();
+    for (int i = 0; i < 5; ++i) {
+        cluster.put(1);
+        cluster.settle();
+    }
+    const std::uint64_t number = cluster.peer(1, 3).number;
+    const Message late{NodeId(3), NodeId(1), cluster.group(1).term(),
+                       Replicated{.accepted = false,
+                                  .number = number,
+                                  .match = {},
+                                  .last = LogIndex(1),
+                                  .hint = {},
+                                  .rejected = LogIndex(2),
+                                  .commit = {},
+                                  .complete = true}};
+    // It goes and comes back while the same leader leads.
+    cluster.change(1, cluster.members({1, 2}));
+    cluster.settle();
+    cluster.change(1, cluster.members({1, 2}, {3}));
+    cluster.settle();
+    REQUIRE(cluster.group(1).is_leader());
+    CHECK(cluster.peer(1, 3).number > number);
+    CHECK(cluster.step(1, Received{&late}).reverted == NodeId{});
+    CHECK_FALSE(cluster.peer(1, 3).reverted);
+    cluster.put(1);
+    cluster.settle();
+    CHECK(cluster.peer(1, 3).match == cluster.group(1).log().last());
+}
+
 }  // namespace ursula::raft

@@ -18,6 +18,8 @@ namespace limits = base::limits;
 
 const base::GroupId group{7};
 
+using Step = api::ChangeMemberCall::Step;
+
 std::vector<api::Verb> all_calls() {
     const api::StreamKey key{"bucket/stream", 0, group};
     const api::Producer producer{true, "p", 3, 9};
@@ -32,6 +34,11 @@ std::vector<api::Verb> all_calls() {
         api::RemoveBucketCall{"bucket"},
         api::SealBucketCall{group, "bucket", 12, true},
         api::SealBucketCall{group, "bucket", 12, false},
+        api::ChangeMemberCall{group, Step::add_learner, base::NodeId(4), 99, 2, "10.0.0.4:4439",
+                              "http://10.0.0.4:4437"},
+        api::ChangeMemberCall{
+            group, Step::promote, base::NodeId(UINT32_MAX), UINT64_MAX, 0, {}, {}},
+        api::ChangeMemberCall{group, Step::remove, base::NodeId(1), 0, UINT32_MAX, {}, {}},
     };
 }
 
@@ -48,7 +55,9 @@ std::vector<api::Answer> all_answers() {
             api::RemoveReply{},
             api::BucketReply{true, 41},
             api::SealReply{true},
-            api::SealReply{}};
+            api::SealReply{},
+            api::ChangeMemberReply{true, base::LogIndex(51)},
+            api::ChangeMemberReply{}};
 }
 
 base::GroupId group_of(const api::Verb& verb) {
@@ -101,6 +110,12 @@ TEST_CASE("calls and answers are read as they were written") {
     CHECK(call.producer.seq == 9);
     CHECK(call.stream_seq == "0001");
     CHECK(base::as_text(call.body) == "body");
+
+    REQUIRE(read_call(written(all_calls()[10]), group, read));
+    const auto& change = std::get<api::ChangeMemberCall>(read);
+    CHECK((change.step == Step::add_learner && change.node == base::NodeId(4)));
+    CHECK((change.incarnation == 99 && change.shards == 2));
+    CHECK((change.address == "10.0.0.4:4439" && change.client == "http://10.0.0.4:4437"));
 
     for (const api::Answer& answer : all_answers()) {
         CAPTURE(answer.index());
@@ -205,6 +220,15 @@ TEST_CASE("bounds of what a call may say: at and one above") {
     CHECK(!accepts(api::CreateBucketCall{bucket}));
     CHECK(!accepts(api::CreateBucketCall{""}));
     CHECK(!accepts(api::CreateBucketCall{"a/b"}));
+    const auto add = [](std::size_t address, std::size_t client) {
+        static const std::string a(4096, 'a');
+        return accepts(api::ChangeMemberCall{group, Step::add_learner, base::NodeId(1), 1, 1,
+                                             std::string_view(a).substr(0, address),
+                                             std::string_view(a).substr(0, client)});
+    };
+    CHECK(add(limits::member_address_bytes_max, limits::member_url_bytes_max));
+    CHECK(!add(limits::member_address_bytes_max + 1, 0));
+    CHECK(!add(0, limits::member_url_bytes_max + 1));
 }
 
 }  // namespace ursula::shard

@@ -32,6 +32,7 @@ struct SentItem {
 
 class Script final : public PeerNet {
   public:
+    void know(base::NodeId /*node*/, std::span<const MemberInfo> /*infos*/) override {}
     void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& told) override {
         shown_ = std::move(inbox_);
         inbox_.clear();
@@ -112,7 +113,9 @@ struct Follower {
         options.cluster = 7;
         options.boot = own_boot;
         options.peer_net = &net;
-        options.members = {{base::NodeId(1), 1}, {base::NodeId(2), 1}, {base::NodeId(3), 1}};
+        options.founders = {{base::NodeId(1), 1, 0, {}, {}},
+                            {base::NodeId(2), 1, 0, {}, {}},
+                            {base::NodeId(3), 1, 0, {}, {}}};
         return options;
     }
     // A turn in which `number` says that it leads in that term.

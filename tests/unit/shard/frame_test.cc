@@ -21,7 +21,7 @@ using base::Term;
 using raft::ReadContext;
 
 const FrameHeader header{
-    77, {NodeId(2), base::ShardId(1)}, {NodeId(3), base::ShardId(4)}, 4711, 815, 99};
+    77, {NodeId(2), base::ShardId(1)}, {NodeId(3), base::ShardId(4)}, 4711, 815, 99, 6, 0xfeed};
 
 EntryId id(std::uint64_t term, std::uint64_t index) {
     return {Term(term), LogIndex(index)};
@@ -86,7 +86,6 @@ FetchData some_data() {
     data.at = 5;
     data.created = LogIndex(4);
     data.ordinal = 6;
-    data.membership = some_membership(2);
     return data;
 }
 
@@ -259,6 +258,9 @@ TEST_CASE("a frame that is whole but wrong is refused") {
     CHECK(!with(8, std::uint32_t{2}));                              // version
     CHECK(!with(40, std::uint32_t{99}));                            // more items than there are
     CHECK(!with(40, std::uint32_t{1}));                             // fewer
+    CHECK(!with(44, std::uint32_t{0}));                             // no shards
+    CHECK(!with(44, std::uint32_t{1}));                             // fewer than its number
+    CHECK(!with(44, std::uint32_t{65}));                            // too many
     CHECK(!with(frame_header_bytes, std::uint8_t{0}));              // kind
     CHECK(!with(frame_header_bytes, std::uint8_t{15}));             // kind
     CHECK(!with(frame_header_bytes, std::uint8_t{2}));              // another kind's length

@@ -148,6 +148,31 @@ TEST_CASE("calls on streams") {
     }
 }
 
+TEST_CASE("calls that change members") {
+    {
+        Passed passed;
+        const auto& got =
+            passed.call(api::ChangeMemberCall{.group = base::GroupId(3),
+                                              .step = api::ChangeMemberCall::Step::remove,
+                                              .node = base::NodeId(9),
+                                              .incarnation = 1ull << 63,
+                                              .shards = 4,
+                                              .address = "10.0.0.9:4439",
+                                              .client = "http://10.0.0.9:4437"});
+        CHECK(got.group == base::GroupId(3));
+        CHECK(got.step == api::ChangeMemberCall::Step::remove);
+        CHECK(got.node == base::NodeId(9));
+        CHECK(got.incarnation == 1ull << 63);
+        CHECK(got.shards == 4);
+        CHECK(got.address == "10.0.0.9:4439");
+        CHECK(got.client == "http://10.0.0.9:4437");
+    }
+    Passed passed;
+    const auto& got = passed.reply(api::ChangeMemberReply{true, base::LogIndex(77)});
+    CHECK(got.changed);
+    CHECK(got.index == base::LogIndex(77));
+}
+
 TEST_CASE("calls on buckets") {
     Passed create;
     CHECK(create.call(api::CreateBucketCall{"b"}).bucket == "b");

@@ -48,7 +48,7 @@ class Trio {
         options_.log_kept_bytes = 1;
         options_.cluster = 5;
         for (std::uint32_t node = 1; node <= nodes; ++node) {
-            options_.members.push_back({base::NodeId(node), 1});
+            options_.founders.push_back({base::NodeId(node), 1, 0, {}, {}});
         }
         for (std::size_t node = 1; node <= nodes; ++node) {
             start(node);

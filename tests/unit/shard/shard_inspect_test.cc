@@ -44,7 +44,8 @@ class Trio {
             ShardOptions options = small_options();
             options.groups = 1;
             options.node = node(i);
-            options.members = {{node(0), 1}, {node(1), 1}, {node(2), 1}};
+            options.founders = {
+                {node(0), 1, 0, {}, {}}, {node(1), 1, 0, {}, {}}, {node(2), 1, 0, {}, {}}};
             options.peer_net = &part.net;
             options.cluster = 7;
             options.boot = 100 + i;
@@ -114,6 +115,7 @@ class Trio {
         std::size_t self = 0;
         std::vector<std::pair<PeerShard, std::vector<std::byte>>> inbox;
         std::vector<std::pair<PeerShard, std::vector<std::byte>>> shown;
+        void know(base::NodeId /*node*/, std::span<const MemberInfo> /*infos*/) override {}
         void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>&) override {
             shown.swap(inbox);
             inbox.clear();

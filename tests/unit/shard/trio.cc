@@ -39,7 +39,7 @@ Trio::Trio(const ShardOptions& options) : groups_(options.groups) {
         own.cluster = 7;
         own.salt = options.salt + i + 1;
         for (std::uint32_t member = 1; member <= size; ++member) {
-            own.members.push_back({base::NodeId(member), 1});
+            own.founders.push_back({base::NodeId(member), 1, 0, {}, {}});
         }
         nodes_[i].node = std::make_unique<Node>(own);
     }

@@ -71,6 +71,7 @@ class Trio {
     class Port final : public PeerNet {
       public:
         Port(Trio& trio, std::size_t number) : trio_(trio), number_(number) {}
+        void know(base::NodeId /*node*/, std::span<const MemberInfo> /*infos*/) override {}
         void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& events) override;
         bool takes(PeerShard to) const override { return trio_.up(to.node.value); }
         void send(PeerShard to, base::Bytes frame) override;

@@ -420,3 +420,77 @@ TEST_CASE("the state hash of a fixed history is the same in every build, for eve
     }
     CHECK(replica.machine.state_hash() == 5073248282832039568u);
 }
+
+TEST_CASE("the members that an entry set are part of the state and of its image") {
+    Replica whole;
+    Replica plain;
+    whole.machine.enter({base::Term(1), base::LogIndex(1)}, 0);
+    plain.machine.enter({base::Term(1), base::LogIndex(1)}, 0);
+    CHECK(whole.machine.membership().empty());
+    CHECK(whole.machine.state_hash() == plain.machine.state_hash());
+    whole.machine.set_membership(base::as_bytes("one, two"));
+    CHECK(whole.machine.state_hash() != plain.machine.state_hash());
+    whole.machine.enter({base::Term(1), base::LogIndex(2)}, 0);
+    whole.machine.enter({base::Term(2), base::LogIndex(3)}, 0);
+    whole.machine.set_membership(base::as_bytes("one, two, three"));
+    whole.machine.enter({base::Term(2), base::LogIndex(4)}, 0);
+
+    const Taken taken = take(whole.machine);
+    for (const std::size_t step : {std::size_t{1}, std::size_t{1} << 16}) {
+        Replica copy;
+        REQUIRE(restore(copy, taken, step) == "");
+        CHECK(base::as_text(copy.machine.membership()) == "one, two, three");
+        CHECK(copy.machine.membership_index() == base::LogIndex(3));
+        CHECK(copy.machine.state_hash() == whole.machine.state_hash());
+    }
+    // A machine without members is written as it was before there were any.
+    const Taken old = take(plain.machine);
+    CHECK(base::load<std::uint32_t>(old.image.data() + frame_head_bytes + item_head_bytes) == 1);
+    CHECK(base::load<std::uint32_t>(taken.image.data() + frame_head_bytes + item_head_bytes) == 2);
+}
+
+TEST_CASE("an image whose members are missing, twice or too new is refused") {
+    // Head, members and end of a machine without streams: one frame, which is put together anew.
+    Replica whole;
+    whole.machine.enter({base::Term(1), base::LogIndex(5)}, 0);
+    whole.machine.set_membership(base::as_bytes("members"));
+    const Taken taken = take(whole.machine);
+    const base::Bytes items = base::Bytes(taken.image).subspan(frame_head_bytes);
+    const std::size_t head = item_size(items);
+    const std::size_t members = item_size(items.subspan(head));
+    const auto restored = [&](const std::vector<base::Bytes>& parts) {
+        std::vector<std::byte> image;
+        FrameWriter frames(image);
+        std::uint64_t hash = 0;
+        for (const base::Bytes part : parts) {
+            hash = chain_hash(hash, part);
+            frames.put(part);
+        }
+        std::vector<std::byte> last;
+        ItemWriter end(last, ItemKind::end);
+        end.put(hash);
+        end.finish();
+        frames.put(last);
+        frames.close();
+        Replica copy;
+        ImageReader reader(copy.machine);
+        return feed(reader, image, image.size());
+    };
+    const base::Bytes first = items.first(head);
+    const base::Bytes second = items.subspan(head, members);
+    CHECK(restored({first, second}) == "");
+    CHECK(restored({first}) != "");
+    CHECK(restored({first, second, second}) != "");
+    CHECK(restored({second, first}) != "");
+    std::vector<std::byte> wrong(second.begin(), second.end());
+    base::store(wrong.data() + item_head_bytes, std::uint64_t{6});  // beyond what is applied
+    CHECK(restored({first, wrong}) != "");
+    base::store(wrong.data() + item_head_bytes, std::uint64_t{0});
+    CHECK(restored({first, wrong}) != "");
+    std::vector<std::byte> old(first.begin(), first.end());
+    base::store(old.data() + item_head_bytes, std::uint32_t{1});
+    CHECK(restored({old, second}) != "");
+    CHECK(restored({old}) == "");
+    base::store(old.data() + item_head_bytes, std::uint32_t{3});
+    CHECK(restored({old, second}) != "");
+}

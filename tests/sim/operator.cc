@@ -1,0 +1,302 @@
+// An operator who changes the members while all else goes on: adds spare nodes, removes members and
+// replaces those whose directory is gone, one plan at a time, step by step for every group, asking
+// again until it is done. Nothing is kept of a plan but what it wants, as in ursulactl.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/cluster.h"
+
+namespace ursula::sim {
+
+namespace {
+
+constexpr base::Duration patience = base::milliseconds(800);
+
+using Step = api::ChangeMemberCall::Step;
+
+}  // namespace
+
+std::uint64_t Cluster::incarnation_of(const Node& node) const {
+    return node.number + 1000 * node.generation;
+}
+
+shard::MemberInfo Cluster::info_of(const Node& node) const {
+    shard::MemberInfo info;
+    info.node = base::NodeId(static_cast<std::uint32_t>(node.number));
+    info.shards = static_cast<std::uint32_t>(node.parts.size());
+    info.incarnation = incarnation_of(node);
+    info.address = fmt::format("10.0.0.{}:4439", node.number);
+    info.client = fmt::format("http://10.0.0.{}:4437", node.number);
+    return info;
+}
+
+// A directory that never was one of the cluster's: other storage, and nothing promised.
+void Cluster::renew(Node& node) {
+    ++node.generation;
+    node.former.push_back(std::move(node.seen));
+    node.seen.clear();
+    node.seen.resize(groups_);
+    node.lost = false;
+    node.rotten = false;
+    node.worn_out = false;
+    for (Part& part : node.parts) {
+        part.image = {};
+    }
+}
+
+// Decides what to do next. Nothing while nothing is to be done.
+void Cluster::plan_change() {
+    Operator& op = operator_;
+    Node& node = nodes_[op.random.below(nodes_.size())];
+    const bool by_group = op.random.chance(1, 2);
+    const auto members =
+        std::count_if(nodes_.begin(), nodes_.end(), [](const Node& one) { return one.member; });
+    const auto broken = std::find_if(nodes_.begin(), nodes_.end(),
+                                     [](const Node& one) { return one.lost && one.member; });
+    op.by_group = by_group;
+    op.tries = 0;
+    if (broken != nodes_.end()) {
+        aim(*broken);
+    } else if (faulty_ && !node.member) {
+        // The disk of a node that was a member may be used again, or not.
+        if (!node.up && (node.lost || op.random.chance(1, 2))) {
+            renew(node);
+        }
+        node.member = true;
+        aim(node);
+    } else if (faulty_ && members > 1 && op.random.chance(1, 2)) {
+        node.member = false;
+        aim(node);
+    }
+}
+
+// The plan that makes it a member, or none, from wherever it is now.
+void Cluster::aim(Node& node) {
+    Operator& op = operator_;
+    op.node = &node;
+    op.step = 0;
+    op.group = 0;
+    op.steps.clear();
+    op.old_incarnation = incarnation_of(node);
+    if (!node.member) {
+        op.steps = {Step::remove};
+        say(fmt::format("operator: removes n{}", node.number));
+        return;
+    }
+    if (node.lost) {
+        op.steps = {Step::remove};
+        renew(node);
+        node.replacing = true;
+    }
+    op.steps.insert(op.steps.end(), {Step::add_learner, Step::promote});
+    if (!node.up && node.back_at == base::Instant::never()) {
+        node.back_at = now_;
+    }
+    say(fmt::format("operator: {} n{}", node.replacing ? "replaces" : "adds", node.number));
+}
+
+void Cluster::operate() {
+    Operator& op = operator_;
+    op.at = now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(5, 60)));
+    op.call = api::CallId{};
+    if (op.node == nullptr) {
+        plan_change();
+        if (op.node == nullptr) {
+            op.at =
+                now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(50, 600)));
+            return;
+        }
+    }
+    // Sometimes it changes its mind; and a removal waits until nobody is missing.
+    const bool missing = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
+        return &one != op.node && one.member && one.lost;
+    });
+    if ((missing && !op.node->member) ||
+        (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
+        say(fmt::format("operator: changes its mind about n{}", op.node->number));
+        op.node->member = !op.node->member;
+        aim(*op.node);
+    }
+    // Whoever is lost on the way to being a member becomes one as another.
+    if (op.node->lost && op.node->member) {
+        aim(*op.node);
+    }
+    Node& asked = op.hint != 0 ? nodes_[op.hint - 1] : nodes_[op.random.below(nodes_.size())];
+    op.hint = 0;
+    if (!asked.up) {
+        return;
+    }
+    api::ChangeMemberCall change;
+    change.group = base::GroupId(op.group);
+    change.step = op.steps[op.step];
+    change.node = base::NodeId(static_cast<std::uint32_t>(op.node->number));
+    if (change.step == Step::add_learner) {
+        op.info = info_of(*op.node);
+        change.incarnation = op.info.incarnation;
+        change.shards = op.info.shards;
+        change.address = op.info.address;
+        change.client = op.info.client;
+    } else if (change.step == Step::remove) {
+        change.incarnation = op.old_incarnation;
+    } else {
+        change.incarnation = incarnation_of(*op.node);
+    }
+    op.call = api::CallId(next_call_++);
+    op.at = now_ + patience;
+    Part& part = part_of(asked, op.group);
+    const auto shard = static_cast<std::uint32_t>(&part - asked.parts.data());
+    part.calls.push_back({op.call, base::ShardId(shard), change});
+}
+
+void Cluster::operator_hears(const api::Answer& answer, std::size_t from) {
+    Operator& op = operator_;
+    op.call = api::CallId{};
+    op.at = now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(1, 40)));
+    if (const auto* refused = std::get_if<api::Refused>(&answer)) {
+        const api::Refusal why = refused->why;
+        if (why == api::Refusal::not_leader) {
+            op.hint = static_cast<std::size_t>(refused->numbers[0]);
+        } else if (why == api::Refusal::member_unknown ||
+                   why == api::Refusal::member_other_storage) {
+            // Its mind changed under way: from the beginning.
+            op.step = 0;
+            op.group = 0;
+        } else if (why == api::Refusal::outcome_unknown || why == api::Refusal::overloaded ||
+                   why == api::Refusal::member_not_caught_up ||
+                   why == api::Refusal::member_change_under_way ||
+                   why == api::Refusal::member_quorum) {
+            op.hint = from;
+        } else {
+            fail(fmt::format("a change of g{} is refused with {} by n{}", op.group,
+                             static_cast<int>(why), from));
+        }
+        return;
+    }
+    op.hint = from;
+    ++report_.changes;
+    // Through all groups and steps, one or the other in the inner loop.
+    bool over = false;
+    if (op.by_group) {
+        over = ++op.step == op.steps.size() && ++op.group == groups_;
+        op.step %= op.steps.size();
+    } else {
+        over = ++op.group == groups_ && ++op.step == op.steps.size();
+        op.group %= groups_;
+    }
+    if (!over) {
+        return;
+    }
+    Node& node = *op.node;
+    say(fmt::format("operator: n{} is {}", node.number,
+                    node.member ? "a member" : "none any more"));
+    node.replacing = false;
+    op.node = nullptr;
+    if (!node.member) {
+        retire(node);
+    }
+}
+
+// Whoever is no member goes, at once or when it falls next.
+void Cluster::retire(Node& node) {
+    node.back_at = base::Instant::never();
+    if (node.up && (!faulty_ || operator_.random.chance(2, 3))) {
+        crash(node, false);
+        node.back_at = base::Instant::never();
+    }
+}
+
+// Whether the replica has exactly those voters, and no change is under way.
+bool Cluster::has_members(const Node& node, std::uint32_t group) const {
+    const raft::Membership& membership = replica_of(node, group).membership().membership;
+    std::size_t members = 0;
+    for (const Node& one : nodes_) {
+        members += one.member ? 1 : 0;
+        const raft::Member* member =
+            membership.find(base::NodeId(static_cast<std::uint32_t>(one.number)));
+        if (one.member && (member == nullptr || !member->voter)) {
+            return false;
+        }
+    }
+    return !membership.joint() && membership.members().size() == members;
+}
+
+// Whether `has` is true of a majority of each side.
+bool Cluster::by_majority(const raft::Membership& membership,
+                          const std::function<bool(const Node&)>& has) const {
+    std::size_t voters[2] = {};
+    std::size_t good[2] = {};
+    for (const raft::Member& member : membership.members()) {
+        const bool its = member.id.value <= nodes_.size() && has(nodes_[member.id.value - 1]);
+        for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
+            if (side == 0 ? member.voter : member.outgoing) {
+                ++voters[side];
+                good[side] += its ? 1 : 0;
+            }
+        }
+    }
+    return good[0] * 2 > voters[0] && (!membership.joint() || good[1] * 2 > voters[1]);
+}
+
+bool Cluster::holds(const raft::IdLog& log, base::EntryId entry) {
+    return log.snapshot().index > entry.index || log.contains(entry);
+}
+
+// The memberships that a commit of the entry may have been counted by, as those who have it know
+// them: the one in force at it, and later ones.
+std::vector<raft::MembershipAt> Cluster::memberships_from(std::uint32_t group,
+                                                          base::EntryId entry) const {
+    base::LogIndex first;
+    std::vector<raft::MembershipAt> all;
+    for (const Node& node : nodes_) {
+        if (!node.up || !holds(replica_of(node, group).log(), entry)) {
+            continue;
+        }
+        for (const raft::MembershipAt& one : replica_of(node, group).memberships()) {
+            if (one.membership.voters() == 0) {
+                continue;
+            }
+            all.push_back(one);
+            if (one.index <= entry.index) {
+                first = std::max(first, one.index);
+            }
+        }
+    }
+    std::erase_if(all, [first](const raft::MembershipAt& one) { return one.index < first; });
+    return all;
+}
+
+// At most a minority of any membership that may count now may be lost: more is beyond what is
+// promised (3.2).
+bool Cluster::may_lose(const Node& node) const {
+    if (node.lost || node.replacing) {
+        return false;
+    }
+    if (!swarm_.has(Fault::members)) {
+        const auto bad = std::count_if(nodes_.begin(), nodes_.end(), [&node](const Node& one) {
+            return &one != &node && (one.lost || one.rotten);
+        });
+        return static_cast<std::size_t>(bad) + 1 <= (nodes_.size() - 1) / 2;
+    }
+    for (std::uint32_t group = 0; group < groups_; ++group) {
+        base::EntryId committed;
+        for (const Node& one : nodes_) {
+            if (one.up) {
+                const raft::IdLog& log = replica_of(one, group).log();
+                committed = std::max(committed, {log.term_at(log.committed()), log.committed()});
+            }
+        }
+        const std::vector<raft::MembershipAt> all = memberships_from(group, committed);
+        const bool safe = !all.empty() && std::all_of(all.begin(), all.end(), [&](const auto& one) {
+            return by_majority(one.membership, [&](const Node& member) {
+                return &member != &node && !member.lost && !member.rotten && !member.replacing;
+            });
+        });
+        if (!safe) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace ursula::sim
