@@ -87,6 +87,10 @@ void Front::take_admin(Exchange& exchange, api::Answer& answer) {
 }
 
 void Front::answer_admin(Exchange& exchange, const admin::Response& response) {
+    if (response.refused) {
+        responder_.refuse(exchange, *response.refused);
+        return;
+    }
     if (!response.code.empty()) {
         const std::string allow = response.allow.empty()
                                       ? std::string()
