@@ -38,6 +38,11 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                     std::to_string(health.peer_links) + " are down",
                 "see that they run and that their cluster.listen can be reached"};
     }
+    if (code == "removed") {
+        return {code, "this node was removed from the cluster, or its storage replaced",
+                "stop it; to have it back, empty its storage.path, start it, and on a member run: "
+                "ursulactl cluster add (or replace)"};
+    }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
                 "free space or lower storage.reserve; reads and deletes go on"};

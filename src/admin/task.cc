@@ -31,7 +31,7 @@ Response json(int status, std::string body) {
 
 Response no_such_path() {
     return problem(404, "no_such_route", "No such path of the admin plane",
-                   "there are /admin/v1/status, health, groups, groups/{g} and "
+                   "there are /admin/v1/status, health, groups, groups/{g}, cluster/visit and "
                    "streams/{bucket}/{stream}");
 }
 
@@ -41,6 +41,12 @@ Response wrong_method(std::string_view allow) {
     response.hint += allow;
     response.allow = allow;
     return response;
+}
+
+Response changes_need_admin() {
+    return problem(403, "admin_only", "Changes are taken over the admin plane alone",
+                   "on the node's own machine: ursulactl --data-dir DIR, or the socket that "
+                   "server.admin_listen names");
 }
 
 std::optional<std::uint32_t> parse_number(std::string_view text) {
@@ -109,7 +115,11 @@ void Task::ask_every_shard() {
 std::optional<Response> Task::begin(const Request& request, const NodeFacts& facts) {
     constexpr std::string_view streams = "/v1/streams/";
     constexpr std::string_view groups = "/v1/groups/";
-    if (request.path.starts_with(groups)) {
+    if (request.path == "/v1/cluster/visit" || request.path == "/v1/cluster/admit") {
+        if (auto response = begin_visit(request, request.path.ends_with("admit"))) {
+            return response;
+        }
+    } else if (request.path.starts_with(groups)) {
         if (auto response = begin_group(request, request.path.substr(groups.size()))) {
             return response;
         }
@@ -182,9 +192,7 @@ std::optional<Response> Task::begin_transfer(const Request& request) {
         return wrong_method("POST");
     }
     if (!request.may_change) {
-        return problem(403, "admin_only", "Changes are taken over the admin plane alone",
-                       "on the node's own machine: ursulactl --data-dir DIR, or the socket that "
-                       "server.admin_listen names");
+        return changes_need_admin();
     }
     if (request.body.size() > limits::admin_body_bytes_max) {
         return problem(413, "body_too_large", "The body is longer than any request of this path",
@@ -197,6 +205,28 @@ std::optional<Response> Task::begin_transfer(const Request& request) {
                        "name the node that shall lead by its number, as in {\"to\": 2}");
     }
     ask_.verb = api::TransferCall{ask_.group, to_};
+    return std::nullopt;
+}
+
+std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
+    if (request.method != Method::post) {
+        return wrong_method("POST");
+    }
+    if (!request.may_change) {
+        return changes_need_admin();
+    }
+    if (request.body.size() > limits::admin_body_bytes_max) {
+        return problem(413, "body_too_large", "The body is longer than any request of this path",
+                       "send one JSON object");
+    }
+    visit_ = read_visit(request.body, admits);
+    if (!visit_) {
+        const std::string form =
+            admits ? "{\"address\": ADDRESS, \"node\": N, \"incarnation\": \"DIGITS\"}"
+                   : "{\"address\": ADDRESS}";
+        return problem(400, "bad_body", "The body is not " + form,
+                       "the address is that node's cluster.listen, as in \"10.0.0.4:4439\"");
+    }
     return std::nullopt;
 }
 

@@ -7,6 +7,7 @@
 //   GET  /admin/v1/groups/{g}              one of them
 //   GET  /admin/v1/streams/{bucket}/{...}  where a stream is
 //   POST /admin/v1/groups/{g}/transfer     {"to": N}: begins to hand its leadership over; 202
+//   POST /admin/v1/cluster/visit, admit    (admin/visit.h) asks a node, and takes it in
 //
 // Every answer is JSON with "schema": 1, which grows by keys only.
 #pragma once
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "admin/facts.h"
+#include "admin/visit.h"
 #include "api/call.h"
 #include "api/reply.h"
 
@@ -59,6 +61,8 @@ class Task {
     // says that it has all, then finish().
     std::optional<Response> begin(const Request& request, const NodeFacts& facts);
     const Ask& ask() const { return ask_; }
+    // Nothing is asked of shards: this visit is to be made, its outcome is visit_response's.
+    const std::optional<Visit>& visit() const { return visit_; }
     // `answers`: as many as calls are made.
     void expect(std::uint32_t answers) { waiting_ = answers; }
     bool take(api::Answer& answer);
@@ -69,11 +73,13 @@ class Task {
 
     std::optional<Response> begin_group(const Request& request, std::string_view rest);
     std::optional<Response> begin_transfer(const Request& request);
+    std::optional<Response> begin_visit(const Request& request, bool admits);
     void ask_every_shard();
 
     Kind kind_ = Kind::status;
     std::uint32_t waiting_ = 0;
     Ask ask_;
+    std::optional<Visit> visit_;
     std::string stream_;  // its name
     base::NodeId to_;     // of a transfer
     api::Refusal refused_ = api::Refusal::none;
