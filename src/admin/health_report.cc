@@ -39,6 +39,11 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                     std::to_string(health.peer_links) + " are down",
                 "see that they run and that their cluster.listen can be reached"};
     }
+    if (code == "removed") {
+        return {code, "this node was removed from the cluster, or its storage replaced",
+                "stop it; to have it back, empty its storage.path, start it, and on a member run: "
+                "ursulactl cluster add (or replace)"};
+    }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
                 "free space or lower storage.reserve; reads and deletes go on"};
@@ -74,6 +79,9 @@ std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found)
 }
 
 bool is_removed(const NodeFacts& facts, const api::InspectReply& found) {
+    if (facts.health.removed) {
+        return true;
+    }
     bool any = false;
     for (const api::GroupView& group : found.groups) {
         for (std::uint32_t i = 0; i < group.member_count; ++i) {
@@ -93,18 +101,14 @@ HealthReport report_health(const NodeFacts& facts, const api::InspectReply& foun
     if (!input.recovered) {
         input.leaderless_groups = 0;  // "starting" says it already
     }
+    input.removed = is_removed(facts, found);
     const ops::Health health = ops::assess_health(input);
     HealthReport report;
     report.status = health.status;
     for (const std::string_view code : health.reasons) {
         report.reasons.push_back(explain(code, input));
     }
-    if (is_removed(facts, found)) {
-        report.reasons.insert(
-            report.reasons.begin(),
-            {"removed", "this node was removed: no group counts it as a member any more",
-             "stop it; with an emptied data directory it can be added again: ursulactl cluster "
-             "add, on another node"});
+    if (input.removed) {
         report.status = ops::HealthStatus::down;
         return report;  // whom it hears says nothing any more
     }

@@ -31,7 +31,8 @@ Response json(int status, std::string body) {
 
 Response no_such_path() {
     return problem(404, "no_such_route", "No such path of the admin plane",
-                   "there are /admin/v1/status, health, members, groups, groups/{g} and "
+                   "there are /admin/v1/status, health, members, groups, groups/{g}, "
+                   "cluster/visit and "
                    "streams/{bucket}/{stream}");
 }
 
@@ -126,7 +127,11 @@ void Task::ask_every_shard() {
 std::optional<Response> Task::begin(const Request& request, const NodeFacts& facts) {
     constexpr std::string_view streams = "/v1/streams/";
     constexpr std::string_view groups = "/v1/groups/";
-    if (request.path.starts_with(groups)) {
+    if (request.path == "/v1/cluster/visit" || request.path == "/v1/cluster/admit") {
+        if (auto response = begin_visit(request, request.path.ends_with("admit"))) {
+            return response;
+        }
+    } else if (request.path.starts_with(groups)) {
         if (auto response = begin_group(request, request.path.substr(groups.size()))) {
             return response;
         }
@@ -225,6 +230,21 @@ std::optional<Response> Task::begin_change(const Request& request) {
     }
     change_ = std::move(*change);
     ask_.verb = change_.call(ask_.group);
+    return std::nullopt;
+}
+
+std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
+    if (auto refused = refuse_change(request, "one JSON object")) {
+        return refused;
+    }
+    visit_ = read_visit(request.body, admits);
+    if (!visit_) {
+        const std::string form =
+            admits ? "{\"address\": ADDRESS, \"node\": N, \"incarnation\": \"DIGITS\"}"
+                   : "{\"address\": ADDRESS}";
+        return problem(400, "bad_body", "The body is not " + form,
+                       "the address is that node's cluster.listen, as in \"10.0.0.4:4439\"");
+    }
     return std::nullopt;
 }
 

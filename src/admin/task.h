@@ -10,6 +10,7 @@
 //   POST /admin/v1/groups/{g}/transfer     {"to": N}: begins to hand its leadership over; 202
 //   POST /admin/v1/groups/{g}/members      one step of a change (admin/members.h), through the
 //                                          group's leader; 200 when it is committed
+//   POST /admin/v1/cluster/visit, admit    (admin/visit.h) asks a node, and takes it in
 //
 // Every answer is JSON with "schema": 1, which grows by keys only.
 #pragma once
@@ -22,6 +23,7 @@
 
 #include "admin/facts.h"
 #include "admin/members.h"
+#include "admin/visit.h"
 #include "api/call.h"
 #include "api/reply.h"
 
@@ -66,6 +68,8 @@ class Task {
     // says that it has all, then finish().
     std::optional<Response> begin(const Request& request, const NodeFacts& facts);
     const Ask& ask() const { return ask_; }
+    // Nothing is asked of shards: this visit is to be made, its outcome is visit_response's.
+    const std::optional<Visit>& visit() const { return visit_; }
     // `answers`: as many as calls are made.
     void expect(std::uint32_t answers) { waiting_ = answers; }
     bool take(api::Answer& answer);
@@ -86,11 +90,13 @@ class Task {
     std::optional<Response> begin_group(const Request& request, std::string_view rest);
     std::optional<Response> begin_transfer(const Request& request);
     std::optional<Response> begin_change(const Request& request);
+    std::optional<Response> begin_visit(const Request& request, bool admits);
     void ask_every_shard();
 
     Kind kind_ = Kind::status;
     std::uint32_t waiting_ = 0;
     Ask ask_;
+    std::optional<Visit> visit_;
     std::string stream_;  // its name
     base::NodeId to_;     // of a transfer
     MemberChange change_;

@@ -14,7 +14,8 @@
 
 namespace ursula::admin {
 struct NodeFacts;
-}
+struct Visit;
+}  // namespace ursula::admin
 
 namespace ursula::http {
 
@@ -69,6 +70,8 @@ class NodePages {
     virtual std::string health() = 0;   // JSON
     virtual std::string metrics() = 0;  // Prometheus text
     virtual admin::NodeFacts admin_facts() = 0;
+    // Goes to another node; Front::on_visit has the outcome, in a later turn.
+    virtual void visit(api::CallId id, const admin::Visit& visit) = 0;
 
   protected:
     ~NodePages() = default;

@@ -69,6 +69,10 @@ void Front::start_admin(Exchange& exchange, const net::Request& request, const R
         answer_admin(exchange, *response);
         return;
     }
+    if (const std::optional<admin::Visit>& visit = exchange.admin->visit()) {
+        pages_.visit(exchange.call_id(), *visit);
+        return;
+    }
     const admin::Ask& ask = exchange.admin->ask();
     exchange.admin->expect(ask.every_shard ? options_.shards : 1);
     if (!ask.every_shard) {
@@ -83,6 +87,14 @@ void Front::start_admin(Exchange& exchange, const net::Request& request, const R
 void Front::take_admin(Exchange& exchange, api::Answer& answer) {
     if (exchange.admin->take(answer)) {
         answer_admin(exchange, exchange.admin->finish(pages_.admin_facts()));
+    }
+}
+
+void Front::on_visit(api::CallId id, const admin::Visit& visit,
+                     const admin::VisitOutcome& outcome) {
+    Exchange* exchange = exchanges_.find(id);
+    if (exchange != nullptr && !exchange->done) {
+        answer_admin(*exchange, admin::visit_response(visit, outcome));
     }
 }
 

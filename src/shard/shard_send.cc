@@ -313,6 +313,7 @@ void Shard::send_beats() {
             led_.push_back({replica->id(), replica->group.term()});
         }
     }
+    dismiss_strangers();
     const std::int64_t age = oldest_write_age().ms();
     for (PeerLink& link : links_) {
         if (!link.is_free()) {
