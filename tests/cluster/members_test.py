@@ -13,12 +13,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import finals  # noqa: E402
+import verdicts  # noqa: E402
 from checks import expect, expect_in, run_checks  # noqa: E402
 from clients import Load, Tailer, Writer, create_streams  # noqa: E402
 from cluster import Cluster, Node, wait_for  # noqa: E402
 from ctl import CONFLICT, OK, UNHEALTHY, USAGE, ctl, ctl_json, start_ctl  # noqa: E402
-from finals import check_tails, final_reads  # noqa: E402
-from verdicts import check_history  # noqa: E402
 
 GROUPS = 12
 
@@ -83,9 +83,9 @@ class UnderLoad:
         self.load.over = True
         for thread in self.threads:
             thread.join(30.0)
-        final_reads(self.load, random.Random(1), nodes)
-        check_tails(self.load, self.tailers)
-        check_history(self.load.history, self.work, self.load.failures)
+        finals.final_reads(self.load, random.Random(1), nodes)
+        finals.check_tails(self.load, self.tailers)
+        verdicts.check_history(self.load.history, self.work, self.load.failures)
         expect("failures", dict(self.load.failures.counts), {})
         print(" · ".join(f"{what} {n}" for what, n in sorted(self.load.counts.items())))
         if self.load.counts["acked"] < least:
