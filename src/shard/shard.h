@@ -214,6 +214,7 @@ class Shard {
     void take_frame(const ReceivedFrame& frame);
     bool take_item(PeerLink& link, const FrameHeader& header);
     void take_beat(PeerLink& link, const FrameItem& beat);
+    void forget_handed_by(base::NodeId node);
     void meet(PeerLink& link, std::uint64_t boot);
     void watch_links();
     void tell_groups(const PeerLink& link);
@@ -301,6 +302,8 @@ class Shard {
     base::NodeId preferred_leader(const Replica& replica) const;
     bool could_lead(const Replica& replica, base::NodeId node) const;
     void hand_over(Replica& replica, base::NodeId to);
+    bool has_good_disk(const Replica& replica, base::NodeId node);
+    void leave_full_disk();
 
     // shard_submit.cc
     void take(const api::Call& call);
