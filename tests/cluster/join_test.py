@@ -165,9 +165,15 @@ def check_three_nodes(work):
         with Invite(first.data_dir, "4") as invite:
             said = join(invite.lines[4], os.path.join(work, "four"), "--advertise", "127.0.0.4")
             expect_in("it listens", 'listen = "127.0.0.4:4439"', said)
-            expect_in("next", "ursulactl cluster add", said)
+            expect_in("next", "ursulactl cluster add --id 4 --address 127.0.0.4:4439", said)
             expect("its configuration names no members", "members" in said.split("\n\n", 1)[1],
                    False)
+            invite.ends(OK)
+
+        # The same with a new disk.
+        with Invite(first.data_dir, "4", "--replace") as invite:
+            said = join(invite.lines[4], os.path.join(work, "new"))
+            expect_in("next", "ursulactl cluster replace 4", said)
             invite.ends(OK)
 
         # A renewal; the address stays what it was.
@@ -279,6 +285,16 @@ def check_directories_with_something_in_them(work):
     init(os.path.join(work, "x"), address="0.0.0.0", code=USAGE, words="no address of one machine")
     init(os.path.join(work, "x"), name="a b", code=USAGE, words="no name of a cluster")
     expect("nothing made", os.path.exists(os.path.join(work, "x")), False)
+    # Root gives the server its files, and keeps the authority's.
+    if os.geteuid() == 0:
+        theirs = folder(work, "theirs")
+        os.chown(theirs, 65534, 65534)
+        init(theirs)
+        owners = {name: os.stat(os.path.join(theirs, name)).st_uid
+                  for name in ("tls", "tls/node.key", "tls/ca.pem", "tls-authority",
+                               "tls-authority/ca.key")}
+        expect("owners", owners, {"tls": 65534, "tls/node.key": 65534, "tls/ca.pem": 65534,
+                                  "tls-authority": 0, "tls-authority/ca.key": 0})
     # Another cluster of the same name.
     other = os.path.join(work, "other")
     init(other)

@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/limits.h"
-#include "cluster_tls.h"
 #include "config_report.h"
 #include "tools/ursulactl/join/authority.h"
 #include "tools/ursulactl/join/desk.h"
@@ -32,7 +31,7 @@ constexpr std::uint16_t invite_port = 4440;  // the node itself may have 4439 al
 constexpr std::chrono::milliseconds usual_expiry{30 * 60'000};
 constexpr std::chrono::milliseconds longest_expiry{24 * 3'600'000};
 constexpr std::chrono::milliseconds usual_timeout{10'000};
-constexpr const char* usual_client_port = "4437";
+constexpr std::uint16_t client_port = 4437;
 
 std::string date_of(std::int64_t time_s) {
     const auto time = static_cast<time_t>(time_s);
@@ -92,24 +91,32 @@ void check_directory(const Context& context, const std::string& dir, const Direc
     }
 }
 
+std::string address_in(const JoinReply& known, std::uint32_t node) {
+    for (const JoinMember& member : known.members) {
+        if (member.node == node) {
+            return member.address;
+        }
+    }
+    return {};
+}
+
+// Where clients reach a node unless somebody chose another port.
+std::string client_url(const std::string& address) {
+    return fmt::format("http://{}:{}", address.substr(0, address.rfind(':')), client_port);
+}
+
 // The [storage] and [cluster] of its file.
 std::string configuration(const std::string& dir, const std::string& cluster, std::uint32_t node,
                           const JoinReply& known) {
     std::string text = fmt::format(
         "[storage]\npath = \"{}\"\n\n[cluster]\nname = \"{}\"\nnode_id = {}\n", dir, cluster, node);
     if (known.formed) {
-        for (const JoinMember& member : known.members) {
-            if (member.node == node) {
-                text += fmt::format("listen = \"{}\"\n", member.address);
-            }
-        }
-        return text;
+        return text + fmt::format("listen = \"{}\"\n", address_in(known, node));
     }
     text += "members = [\n";
     for (const JoinMember& member : known.members) {
-        const std::string host = member.address.substr(0, member.address.rfind(':'));
-        text += fmt::format("  {{ id = {}, address = \"{}\", client = \"http://{}:{}\" }},\n",
-                            member.node, member.address, host, usual_client_port);
+        text += fmt::format("  {{ id = {}, address = \"{}\", client = \"{}\" }},\n", member.node,
+                            member.address, client_url(member.address));
     }
     for (const std::uint32_t awaited : known.awaited) {
         text += fmt::format("  # node {} belongs here too, and has yet to join\n", awaited);
@@ -368,25 +375,19 @@ int run_invite(Context& context) {
     return invite(context, dir, read_invite_options(context, "NODES"), std::move(said));
 }
 
-// The certificate that is there already; `replaces` then.
-struct Present {
-    bool replaces = false;
-};
-
-Present check_present(const std::string& dir, const DirectoryFacts& facts, const JoinLine& line) {
+// Whether the directory has a certificate that this line renews; a Failure when it has another's.
+bool is_renewal(const std::string& dir, const DirectoryFacts& facts, const JoinLine& line) {
     if (!facts.has_tls) {
-        return {};
+        return false;
     }
     const std::string next = "give another directory, or move its tls folder away";
-    const auto files = load_tls_files(dir);
-    auto context =
-        files ? net::TlsContext::make(*files)
-              : base::Result<std::unique_ptr<net::TlsContext>>(tl::unexpected(files.error()));
+    const net::TlsFiles files = read_tls_folder(dir);
+    auto context = net::TlsContext::make(files);
     if (!context) {
         throw Failure(exit_conflict, dir + "/tls: " + context.error().message, next);
     }
     const net::TlsIdentity& identity = (*context)->own_identity();
-    const auto authority = fingerprint_of(files->authority);
+    const auto authority = fingerprint_of(files.authority);
     const bool is_other = !authority || *authority != line.authority;
     if (is_other || identity != net::TlsIdentity{line.cluster, line.node}) {
         throw Failure(exit_conflict,
@@ -396,9 +397,7 @@ Present check_present(const std::string& dir, const DirectoryFacts& facts, const
                                   identity.cluster),
                       next);
     }
-    Present present;
-    present.replaces = true;
-    return present;
+    return true;
 }
 
 Failure failure_of(const JoinReply& reply, const JoinLine& line) {
@@ -466,8 +465,8 @@ int run_join(Context& context) {
             parse_node_address("--advertise", context.text("--advertise"), peer_port, false).text();
     }
     const DirectoryFacts facts = look_at_directory(dir);
-    const Present present = check_present(dir, facts, line);
-    if (!present.replaces) {
+    const bool renews = is_renewal(dir, facts, line);
+    if (!renews) {
         check_directory(context, dir, facts, line.node);
     }
     make_directory(dir);
@@ -487,7 +486,7 @@ int run_join(Context& context) {
                  {{"ca.pem", &files.authority, false},
                   {"node.pem", &files.certificate, false},
                   {"node.key", &files.key, true}},
-                 present.replaces, true);
+                 renews, true);
     const std::int64_t ends_s = value_or_fail(net::TlsContext::make(files))->expires_at();
     forget(own.key);
     forget(files.key);
@@ -497,7 +496,7 @@ int run_join(Context& context) {
     said["node"] = line.node;
     said["directory"] = dir;
     said["ends"] = date_of(ends_s);
-    said["renewed"] = present.replaces;
+    said["renewed"] = renews;
     said["formed"] = reply.formed;
     said["members"] = Json::array();
     for (const JoinMember& member : reply.members) {
@@ -508,16 +507,28 @@ int run_join(Context& context) {
     }
     context.out.line(fmt::format("node {} of cluster {} has its certificate, good until {}",
                                  line.node, line.cluster, date_of(ends_s)));
-    if (present.replaces) {
+    if (renews || facts.has_data) {
         context.out.line("next: restart the node, which reads it at its start");
         return exit_ok;
     }
-    context.out.line(reply.formed
-                         ? "next: start it with this in its configuration, then add it on "
-                           "a node of the cluster: ursulactl cluster add\n"
-                         : "next: start it with this in its configuration; members are the "
-                           "same on all\n");
+    if (reply.formed && reply.again) {
+        context.out.line(fmt::format(
+            "next: start it with the configuration it had; it has lost its data, so then, on "
+            "another node:\n  ursulactl cluster replace {}",
+            line.node));
+        return exit_ok;
+    }
+    context.out.line(reply.formed ? "next: start it with this in its configuration\n"
+                                  : "next: start it with this in its configuration; members are "
+                                    "the same on all\n");
     print_text(context.out, configuration(dir, line.cluster, line.node, reply));
+    if (reply.formed) {
+        const std::string address = address_in(reply, line.node);
+        context.out.line(fmt::format(
+            "\nthen, on a node of the cluster: ursulactl cluster add --id {} --address {} --client "
+            "{}",
+            line.node, address, client_url(address)));
+    }
     return exit_ok;
 }
 

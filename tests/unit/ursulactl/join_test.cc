@@ -11,7 +11,6 @@
 #include <memory>
 #include <thread>
 
-#include "cluster_tls.h"
 #include "tests/support/temp_dir.h"
 #include "tools/ursulactl/command.h"
 #include "tools/ursulactl/join/authority.h"
@@ -211,7 +210,7 @@ TEST_CASE("a folder is placed whole, with its modes, and replaced only when that
     CHECK(!look_at_directory(dir.path()).has_tls);
     CHECK(!look_at_directory(dir.path()).is_foreign);
     place(one, false);
-    CHECK(good(load_tls_files(dir.path())).key == one.key);
+    CHECK(read_tls_folder(dir.path()).key == one.key);
     struct stat status {};
     REQUIRE(::stat((dir / "tls/node.key").c_str(), &status) == 0);
     CHECK((status.st_mode & 0777) == 0600);
@@ -220,11 +219,19 @@ TEST_CASE("a folder is placed whole, with its modes, and replaced only when that
     CHECK(::access((dir / "tls.new").c_str(), F_OK) != 0);
     const TlsFiles two = issue(authority, {"prod", 1}, wall_seconds());
     CHECK_THROWS_AS(place(two, false), Failure);
-    CHECK(good(load_tls_files(dir.path())).key == one.key);
+    CHECK(read_tls_folder(dir.path()).key == one.key);
     place(two, true);
-    CHECK(good(load_tls_files(dir.path())).key == two.key);
+    CHECK(read_tls_folder(dir.path()).key == two.key);
     CHECK(::access((dir / "tls.new").c_str(), F_OK) != 0);
     CHECK(look_at_directory(dir.path()).has_tls);
+    // A link in the way goes itself, not what it leads to.
+    const TempDir elsewhere;
+    std::ofstream(elsewhere / "letter.txt") << "mine";
+    REQUIRE(::symlink(elsewhere.path().c_str(), (dir / "tls.new").c_str()) == 0);
+    place(one, true);
+    CHECK(::access((elsewhere / "letter.txt").c_str(), F_OK) == 0);
+    CHECK(::access((elsewhere / "node.key").c_str(), F_OK) != 0);
+    CHECK(read_tls_folder(dir.path()).key == one.key);
     std::ofstream(dir / "letter.txt") << "mine";
     CHECK(look_at_directory(dir.path()).is_foreign);
     CHECK(!look_at_directory(dir / "nowhere").is_foreign);
@@ -285,6 +292,7 @@ TEST_CASE("the desk gives a token's node its certificate, once") {
     CHECK(reply.members == std::vector<JoinMember>{{1, "10.0.0.1:4439"}, {2, "10.0.0.2:4439"}});
     CHECK(reply.awaited == std::vector<std::uint32_t>{3});
     CHECK(!reply.formed);
+    CHECK(!reply.again);
     CHECK(desk.ask(request_for(2, desk.two, own)).refusal == Refusal::used_token);
     CHECK(desk.ask(request_for(3, desk.two, own)).refusal == Refusal::used_token);
     CHECK(desk.ask(request_for(3, desk.three, own)).refusal == Refusal::none);
@@ -348,7 +356,9 @@ TEST_CASE("a renewal without an address keeps the one there was") {
     desk.begun.folder->record(issued);
     JoinRequest request = request_for(2, desk.two, good(make_request()));
     request.address = "";
-    CHECK(desk.ask(request).refusal == Refusal::none);
+    const JoinReply reply = desk.ask(request);
+    CHECK(reply.refusal == Refusal::none);
+    CHECK(reply.again);
     CHECK(desk.begun.folder->find(2)->address == "10.0.0.2:7");
 }
 

@@ -178,12 +178,14 @@ TEST_CASE("messages back and forth; any other bytes are none") {
     reply.members = {{1, "10.0.0.1:4439"}, {2, "10.0.0.2:4439"}};
     reply.awaited = {3};
     reply.formed = true;
+    reply.again = true;
     const auto back = read_reply(text_of(reply));
     REQUIRE(back);
     CHECK(back->certificate == "c\n");
     CHECK(back->members == reply.members);
     CHECK(back->awaited == reply.awaited);
     CHECK(back->formed);
+    CHECK(back->again);
     CHECK(back->refusal == Refusal::none);
 
     for (const Refusal refusal :

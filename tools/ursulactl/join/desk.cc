@@ -91,6 +91,7 @@ JoinReply JoinDesk::decide(const std::string& line, const std::string& from,
         return refused(Refusal::bad_request, made.error().message);
     }
     invitations_.burn(found.node);
+    const bool again = folder_.find(found.node) != nullptr;
     Issued issued;
     issued.node = found.node;
     issued.address = address;
@@ -115,6 +116,7 @@ JoinReply JoinDesk::decide(const std::string& line, const std::string& from,
     }
     reply.awaited = invitations_.open();
     reply.formed = formed_;
+    reply.again = again;
     return reply;
 }
 

@@ -49,14 +49,12 @@ class Descriptor {
     const int fd_;
 };
 
-std::vector<std::string> names_in(const std::string& dir) {
+// Takes the descriptor.
+std::vector<std::string> names_in(int folder, const std::string& path) {
     std::vector<std::string> names;
-    DIR* listing = ::opendir(dir.c_str());
+    DIR* listing = ::fdopendir(folder);
     if (listing == nullptr) {
-        if (errno != ENOENT) {
-            fail_at(dir, errno);
-        }
-        return names;
+        fail_at(path, errno);
     }
     while (const dirent* entry = ::readdir(listing)) {
         const std::string_view name = entry->d_name;
@@ -75,37 +73,49 @@ void sync_folder(const std::string& path) {
     }
 }
 
-// Made anew: whoever put something there before, a link for instance, is an error.
-void write_file(const std::string& folder, const std::string& name, const FileText& file,
+// Root may write here into a directory of another user, who could put links in the way: a folder is
+// opened once, as no link, and what is in it is reached through that.
+int open_folder(const std::string& path) {
+    return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+void write_file(int folder, const std::string& name, const FileText& file,
                 const struct stat* owner) {
-    const std::string path = folder + "/" + name;
     const mode_t mode = file.is_secret ? secret_mode : public_mode;
     const Descriptor out(
-        ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+        ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (out.get() < 0) {
-        fail_at(path, errno);
+        fail_at(name, errno);
     }
     std::string_view left = *file.text;
     while (!left.empty()) {
         const ssize_t size = ::write(out.get(), left.data(), left.size());
         if (size <= 0) {
-            fail_at(path, size == 0 ? ENOSPC : errno);
+            fail_at(name, size == 0 ? ENOSPC : errno);
         }
         left.remove_prefix(static_cast<std::size_t>(size));
     }
     if (::fchmod(out.get(), mode) != 0 ||
         (owner != nullptr && ::fchown(out.get(), owner->st_uid, owner->st_gid) != 0) ||
         ::fsync(out.get()) != 0) {
-        fail_at(path, errno);
+        fail_at(name, errno);
     }
 }
 
-// A folder of files, no deeper.
+// A folder of files, no deeper; or a link, which goes itself.
 void remove_folder(const std::string& path) {
-    for (const std::string& name : names_in(path)) {
-        ::unlink((path + "/" + name).c_str());
+    const int folder = open_folder(path);
+    if (folder < 0) {
+        if (errno != ENOENT && ::unlink(path.c_str()) != 0) {
+            fail_at(path, errno);
+        }
+        return;
     }
-    if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
+    const Descriptor kept(::fcntl(folder, F_DUPFD_CLOEXEC, 0));
+    for (const std::string& name : names_in(folder, path)) {
+        ::unlinkat(kept.get(), name.c_str(), 0);
+    }
+    if (::rmdir(path.c_str()) != 0) {
         fail_at(path, errno);
     }
 }
@@ -143,9 +153,25 @@ std::string read_file(const std::string& path, bool is_secret) {
     return text;
 }
 
+net::TlsFiles read_tls_folder(const std::string& dir) {
+    const std::string folder = dir + "/" + tls_folder;
+    net::TlsFiles files;
+    files.authority = read_file(folder + "/ca.pem", false);
+    files.certificate = read_file(folder + "/node.pem", false);
+    files.key = read_file(folder + "/node.key", true);
+    return files;
+}
+
 DirectoryFacts look_at_directory(const std::string& dir) {
-    const std::vector<std::string> names = names_in(dir);
     DirectoryFacts facts;
+    const int folder = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) {
+        if (errno != ENOENT) {
+            fail_at(dir, errno);
+        }
+        return facts;
+    }
+    const std::vector<std::string> names = names_in(folder, dir);
     facts.has_tls = has_name(names, tls_folder);
     facts.has_authority = has_name(names, authority_folder);
     const bool has_node = has_name(names, storage::node_file_name);
@@ -201,13 +227,21 @@ void place_folder(const std::string& dir, const std::string& name,
     if (::mkdir(fresh.c_str(), folder_mode) != 0) {
         fail_at(fresh, errno);
     }
-    for (const FileText& file : files) {
-        write_file(fresh, file.name, file, gives ? &owner : nullptr);
-    }
-    if (gives && ::lchown(fresh.c_str(), owner.st_uid, owner.st_gid) != 0) {
+    const Descriptor folder(open_folder(fresh));
+    struct stat made {};
+    if (folder.get() < 0 || ::fstat(folder.get(), &made) != 0) {
         fail_at(fresh, errno);
     }
-    sync_folder(fresh);
+    if (made.st_uid != ::geteuid()) {
+        fail_at(fresh, EPERM);  // not what was made a moment ago
+    }
+    for (const FileText& file : files) {
+        write_file(folder.get(), file.name, file, gives ? &owner : nullptr);
+    }
+    if ((gives && ::fchown(folder.get(), owner.st_uid, owner.st_gid) != 0) ||
+        ::fsync(folder.get()) != 0) {
+        fail_at(fresh, errno);
+    }
     bool placed =
         ::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, place.c_str(), RENAME_NOREPLACE) == 0;
     if (!placed && errno == EEXIST && replaces) {
@@ -229,14 +263,18 @@ void place_folder(const std::string& dir, const std::string& name,
     sync_folder(dir);
 }
 
-void replace_file(const std::string& folder, const FileText& file) {
+void replace_file(const std::string& path, const FileText& file) {
     const std::string fresh = std::string(file.name) + ".new";
-    ::unlink((folder + "/" + fresh).c_str());
-    write_file(folder, fresh, file, nullptr);
-    if (::rename((folder + "/" + fresh).c_str(), (folder + "/" + file.name).c_str()) != 0) {
-        fail_at(folder, errno);
+    const Descriptor folder(open_folder(path));
+    if (folder.get() < 0) {
+        fail_at(path, errno);
     }
-    sync_folder(folder);
+    ::unlinkat(folder.get(), fresh.c_str(), 0);
+    write_file(folder.get(), fresh, file, nullptr);
+    if (::renameat(folder.get(), fresh.c_str(), folder.get(), file.name) != 0 ||
+        ::fsync(folder.get()) != 0) {
+        fail_at(path + "/" + file.name, errno);
+    }
 }
 
 }  // namespace ursula::ctl

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "net/tls.h"
 #include "storage/node_file.h"
 
 namespace ursula::ctl {
@@ -42,7 +43,10 @@ struct FileText {
 void place_folder(const std::string& dir, const std::string& name,
                   const std::vector<FileText>& files, bool replaces, bool for_server);
 // The same for one file of a folder that is there.
-void replace_file(const std::string& folder, const FileText& file);
+void replace_file(const std::string& path, const FileText& file);
+
+// Its three files. A Failure when one is not there.
+net::TlsFiles read_tls_folder(const std::string& dir);
 
 // The whole text. A Failure when it is not there, or a secret that others may read.
 std::string read_file(const std::string& path, bool is_secret);

@@ -50,8 +50,10 @@ bool take_members(const Json& json, JoinReply& out) {
     const auto members = json.find("members");
     const auto awaited = json.find("awaited");
     const auto formed = json.find("formed");
+    const auto again = json.find("again");
     if (members == json.end() || !members->is_array() || awaited == json.end() ||
-        !awaited->is_array() || formed == json.end() || !formed->is_boolean()) {
+        !awaited->is_array() || formed == json.end() || !formed->is_boolean() ||
+        again == json.end() || !again->is_boolean()) {
         return false;
     }
     for (const Json& member : *members) {
@@ -70,6 +72,7 @@ bool take_members(const Json& json, JoinReply& out) {
         out.awaited.push_back(id);
     }
     out.formed = formed->get<bool>();
+    out.again = again->get<bool>();
     return true;
 }
 
@@ -107,6 +110,7 @@ std::string text_of(const JoinReply& reply) {
     }
     json["awaited"] = reply.awaited;
     json["formed"] = reply.formed;
+    json["again"] = reply.again;
     return dump(json);
 }
 

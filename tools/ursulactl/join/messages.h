@@ -44,7 +44,8 @@ struct JoinReply {
     std::string authority;
     std::vector<JoinMember> members;     // who has a certificate, by rising node
     std::vector<std::uint32_t> awaited;  // who is invited and did not join yet
-    bool formed = false;                 // the cluster runs already: the node is added to it
+    bool formed = false;                 // the cluster runs already
+    bool again = false;                  // the node had a certificate before
 };
 
 // Without a newline.
