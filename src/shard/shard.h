@@ -178,6 +178,10 @@ class Shard {
     const stream::Machine& machine(base::GroupId group) const {
         return replicas_[group.value / options_.shards]->machine;
     }
+    // Its memberships from the one in force at what is applied to that at the log's end.
+    std::span<const MemberTable> tables(base::GroupId group) const {
+        return replicas_[group.value / options_.shards]->tables;
+    }
 
     // Whether a snapshot is being fetched, or what came of one is kept.
     bool fetching() const { return !fetching_.empty(); }
@@ -412,6 +416,7 @@ class Shard {
         base::Term term;  // in which this node leads group 0 and drives it
         std::string bucket;
         std::uint64_t bucket_id = 0;
+        std::uint64_t round = 0;  // of api::SealBucketCall
         api::CallId waiting_for;  // the step under way, and how many answers it still needs
         std::uint32_t waiting = 0;
         bool due = true;             // all its answers are in: drive it on
