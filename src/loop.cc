@@ -474,11 +474,32 @@ bool Loop::may_count_ready() const {
            (wal.counters().batches > 0 && wal.oldest_write() == base::Instant::never());
 }
 
+// The shard's groups have other members: "Prefer: redirect" sends clients to them.
+void Loop::follow_members() {
+    others_seen_ = shard_->others_version();
+    edge_.client_urls.clear();
+    for (const shard::MemberInfo& info : shard_->others()) {
+        if (info.client.empty()) {
+            edge_.client_urls.clear();  // whoever leads is found, or nobody is sent anywhere
+            return;
+        }
+        std::string url = info.client;
+        while (url.ends_with('/')) {
+            url.pop_back();
+        }
+        edge_.client_urls.insert(edge_.client_urls.begin(),
+                                 http::ClientUrl{info.node, std::move(url)});
+    }
+}
+
 // What the node as a whole has come to: ready, draining, over.
 void Loop::follow_node() {
     if (const Config* config = neighbours_.config.load(std::memory_order_acquire);
         config != config_) {
         take_over(*config);
+    }
+    if (others_seen_ != shard_->others_version()) {
+        follow_members();
     }
     if (!counted_ready_ && shard_->ready() && may_count_ready()) {
         counted_ready_ = true;

@@ -120,6 +120,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
+    void follow_members();
     void collect_peers();
     void answer_guests();
     bool has_peers() const { return peers_ != nullptr; }
@@ -133,7 +134,8 @@ class Loop final : public http::CallSink, public http::NodePages {
 
     const LoopOptions options_;
     const Config* config_ = nullptr;  // taken over so far
-    http::EdgeOptions edge_;          // what the front looks at; changes with the configuration
+    http::EdgeOptions edge_;  // what the front looks at; changes with configuration and members
+    std::uint64_t others_seen_ = 0;  // Shard::others_version
     Neighbours& neighbours_;
     const std::uint32_t self_;
     bool refused_ = false;

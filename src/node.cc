@@ -396,22 +396,6 @@ class Supervisor {
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
-// Where each member's clients are, or nothing as long as one of them does not say.
-std::vector<http::ClientUrl> client_urls_of(const std::vector<storage::ClusterMember>& members) {
-    std::vector<http::ClientUrl> urls;
-    for (const storage::ClusterMember& member : members) {
-        if (member.client.empty()) {
-            return {};
-        }
-        std::string url = member.client;
-        while (url.ends_with('/')) {
-            url.pop_back();
-        }
-        urls.push_back({member.id, url});
-    }
-    return urls;
-}
-
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
@@ -455,7 +439,6 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.groups = layout.groups;
     edge.table_key = key;
     edge.random_seed = random_number();
-    edge.client_urls = client_urls_of(layout.node.cluster.members);
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;

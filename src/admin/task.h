@@ -3,10 +3,13 @@
 //
 //   GET  /admin/v1/status                  the cluster as this node sees it
 //   GET  /admin/v1/health                  ok, degraded or down, with reasons
+//   GET  /admin/v1/members                 every node that groups name, and as what
 //   GET  /admin/v1/groups                  this node's replicas
 //   GET  /admin/v1/groups/{g}              one of them
 //   GET  /admin/v1/streams/{bucket}/{...}  where a stream is
 //   POST /admin/v1/groups/{g}/transfer     {"to": N}: begins to hand its leadership over; 202
+//   POST /admin/v1/groups/{g}/members      one step of a change (admin/members.h), through the
+//                                          group's leader; 200 when it is committed
 //   POST /admin/v1/cluster/visit, admit    (admin/visit.h) asks a node, and takes it in
 //
 // Every answer is JSON with "schema": 1, which grows by keys only.
@@ -19,6 +22,7 @@
 #include <vector>
 
 #include "admin/facts.h"
+#include "admin/members.h"
 #include "admin/visit.h"
 #include "api/call.h"
 #include "api/reply.h"
@@ -46,6 +50,9 @@ struct Response {
     std::string title;
     std::string hint;
     std::string_view allow;  // of a 405
+    // A group's leader refused: the words for it are those that clients get, and nothing else here
+    // counts.
+    std::optional<api::Refused> refused;
 };
 
 // What to ask: every shard, or the one that has a group.
@@ -69,10 +76,20 @@ class Task {
     Response finish(const NodeFacts& facts);
 
   private:
-    enum class Kind : std::uint8_t { status, health, groups, group, stream, transfer };
+    enum class Kind : std::uint8_t {
+        status,
+        health,
+        members,
+        groups,
+        group,
+        stream,
+        transfer,
+        change
+    };
 
     std::optional<Response> begin_group(const Request& request, std::string_view rest);
     std::optional<Response> begin_transfer(const Request& request);
+    std::optional<Response> begin_change(const Request& request);
     std::optional<Response> begin_visit(const Request& request, bool admits);
     void ask_every_shard();
 
@@ -82,9 +99,11 @@ class Task {
     std::optional<Visit> visit_;
     std::string stream_;  // its name
     base::NodeId to_;     // of a transfer
-    api::Refusal refused_ = api::Refusal::none;
+    MemberChange change_;
+    api::Refused refused_;
     api::InspectReply found_;  // merged, groups in the order of their ids
     api::TransferReply transfer_;
+    api::ChangeMemberReply changed_;
 };
 
 }  // namespace ursula::admin

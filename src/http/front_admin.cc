@@ -99,6 +99,10 @@ void Front::on_visit(api::CallId id, const admin::Visit& visit,
 }
 
 void Front::answer_admin(Exchange& exchange, const admin::Response& response) {
+    if (response.refused) {
+        responder_.refuse(exchange, *response.refused);
+        return;
+    }
     if (!response.code.empty()) {
         const std::string allow = response.allow.empty()
                                       ? std::string()

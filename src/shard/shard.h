@@ -181,6 +181,11 @@ class Shard {
         return replicas_[group.value / options_.shards]->machine;
     }
 
+    // The other nodes that memberships of this shard's groups name, by rising id, of one node the
+    // newest last; valid until the next advance. The number is another one when they are others.
+    std::span<const MemberInfo> others() const { return told_; }
+    std::uint64_t others_version() const { return others_version_; }
+
     // Whether a snapshot is being fetched, or what came of one is kept.
     bool fetching() const { return !fetching_.empty(); }
 
@@ -351,6 +356,7 @@ class Shard {
 
     // shard_inspect.cc
     void inspect(const api::Call& call, const api::InspectCall& what);
+    std::vector<api::NodeView> named_nodes() const;
     void serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
                            const api::InspectCall& what, bool confirmed);
     void transfer(const api::Call& call, const api::TransferCall& transfer);
@@ -442,7 +448,8 @@ class Shard {
     base::Instant dismissals_due_{};                        // when to look for whom nobody names
     std::uint64_t dropped_sequence_ = 0;                    // new links' numbers go on from these
     std::uint64_t dropped_call_number_ = 0;
-    std::vector<MemberInfo> told_;         // to the net, by rising node
+    std::vector<MemberInfo> told_;  // to the net, by rising node
+    std::uint64_t others_version_ = 0;
     MemberTable item_table_;               // of the membership among item_'s entries
     const MemberInfo* joining_ = nullptr;  // while an operator's change is stepped: what it brings
     std::vector<std::unique_ptr<LogFetch>> fetches_;

@@ -315,6 +315,7 @@ void Shard::tell_net() {
             options_.peer_net->know(node, now);
         }
     }
+    others_version_ += known == told_ ? 0 : 1;
     told_ = std::move(known);
 }
 

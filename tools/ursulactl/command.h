@@ -84,5 +84,6 @@ std::span<const Command* const> all_commands();
 std::span<const Command> node_commands();
 std::span<const Command> group_commands();
 std::span<const Command> stream_commands();
+std::span<const Command> member_commands();
 
 }  // namespace ursula::ctl

@@ -102,6 +102,34 @@ TEST_CASE("changes need the admin plane, and no web page") {
               "\"state\":\"under_way\"}\n"));
 }
 
+TEST_CASE("a change of members goes to the group and comes back in words") {
+    constexpr std::string_view path = "/admin/v1/groups/3/members";
+    constexpr std::string_view remove = "{\"step\":\"remove\",\"node\":2}";
+    EdgeServer server;
+    Client client(server.port);
+    Client operators(server.admin_port);
+    CHECK(says(server.ask(client, post(path, remove)), 403, "admin_only"));
+    CHECK(says(server.ask(operators, get(path)), 405, "method_not_allowed"));
+    CHECK(says(server.ask(operators, post(path, "{}")), 400, "bad_body"));
+    CHECK(!server.has<api::ChangeMemberCall>());
+
+    operators.send(post(path, remove));
+    const SentCall call = server.take<api::ChangeMemberCall>();
+    CHECK(call.to == api::shard_of(base::GroupId(3), 1));
+    server.answer(call.id, api::ChangeMemberReply{true, base::LogIndex(17)});
+    const std::string done = server.receive_until(operators, "}\n");
+    CHECK(done.starts_with("HTTP/1.1 200 "));
+    CHECK(has(done, "{\"schema\":1,\"group\":3,\"node\":2,\"changed\":true,\"index\":17}\n"));
+
+    operators.send(post(path, "{\"step\":\"promote\",\"node\":4}"));
+    api::Refused refused{api::Refusal::member_not_caught_up};
+    refused.numbers[0] = 12;
+    server.answer(server.take<api::ChangeMemberCall>().id, refused);
+    const std::string behind = server.receive_until(operators, "}\n");
+    CHECK(says(behind, 409, "member_not_caught_up"));
+    CHECK(has(behind, "it lacks 12 of"));
+}
+
 TEST_CASE("what is read is not for other origins") {
     EdgeServer server;
     server.use_shard();
