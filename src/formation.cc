@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/siphash.h"
-#include "base/verify.h"
 
 namespace ursula {
 
@@ -33,8 +32,11 @@ std::uint64_t ClusterPlan::hash() const {
 }
 
 Formation::Formation(ClusterPlan plan, Standing self)
-    : plan_(std::move(plan)), self_(std::move(self)) {
-    VERIFY(!plan_.members.empty());
+    : plan_(std::move(plan)), self_(std::move(self)) {}
+
+bool Formation::is_planned(base::NodeId node) const {
+    return std::any_of(plan_.members.begin(), plan_.members.end(),
+                       [node](const ClusterPlan::Member& member) { return member.id == node; });
 }
 
 const Standing* Formation::heard(base::NodeId node) const {
@@ -51,15 +53,16 @@ std::string Formation::refusal_of(const Standing& other) const {
     if (other.node == self_.node) {
         return fmt::format("two members have cluster.node_id = {}", node);
     }
-    const bool known =
-        std::any_of(plan_.members.begin(), plan_.members.end(),
-                    [&](const ClusterPlan::Member& member) { return member.id == other.node; });
-    if (!known) {
-        return fmt::format("node {} is not among the cluster.members of node {}", node,
+    if (other.cluster.stage == ClusterStage::formed) {
+        return {};  // its members are those it knows; it may be about to take this node in
+    }
+    if (plan_.members.empty()) {
+        return fmt::format("node {} forms no cluster, it waits to be added to one",
                            self_.node.value);
     }
-    if (other.cluster.stage == ClusterStage::formed) {
-        return {};  // its members are those it stored
+    if (!is_planned(other.node)) {
+        return fmt::format("node {} is not among the cluster.members of node {}", node,
+                           self_.node.value);
     }
     if (other.groups != self_.groups) {
         return fmt::format(
@@ -77,7 +80,7 @@ std::string Formation::refusal_of(const Standing& other) const {
 }
 
 std::optional<ClusterRecord> Formation::begin(std::uint64_t fresh_id) {
-    if (plan_.members.size() > 1 || formed()) {
+    if (plan_.members.size() != 1 || formed()) {
         return std::nullopt;
     }
     ClusterRecord record = list_anew(fresh_id);
@@ -86,7 +89,7 @@ std::optional<ClusterRecord> Formation::begin(std::uint64_t fresh_id) {
 }
 
 std::optional<ClusterRecord> Formation::hear(const Standing& other, std::uint64_t fresh_id) {
-    if (formed() || !refusal_of(other).empty()) {
+    if (formed() || !is_planned(other.node) || !refusal_of(other).empty()) {
         return std::nullopt;
     }
     std::erase_if(heard_,
@@ -162,15 +165,78 @@ ClusterRecord Formation::list_anew(std::uint64_t id) const {
     return record;
 }
 
+Standing Formation::admitted(const Admission& admission) const {
+    Standing standing = self_;
+    standing.groups = admission.groups;
+    standing.shards = std::min(standing.shards, admission.groups);
+    standing.cluster = {ClusterStage::formed, admission.cluster, {}};
+    return standing;
+}
+
+std::string refusal_of(const Admission& admission, const Standing& self, const std::string& name) {
+    const std::uint32_t node = self.node.value;
+    if (admission.node != self.node) {
+        return fmt::format("this is node {}, not node {}", node, admission.node.value);
+    }
+    if (admission.incarnation != self.incarnation) {
+        return fmt::format(
+            "node {} has other storage than was visited: its directory was emptied in between; "
+            "begin again",
+            node);
+    }
+    if (admission.name != name) {
+        return fmt::format(
+            "node {} has cluster.name = \"{}\" and is not taken into cluster \"{}\": they must be "
+            "the same",
+            node, name, admission.name);
+    }
+    if (self.cluster.stage == ClusterStage::formed && self.cluster.id != admission.cluster) {
+        return fmt::format(
+            "node {} is of {} and not taken into {}: a directory's cluster never changes", node,
+            cluster_name(self.cluster.id), cluster_name(admission.cluster));
+    }
+    if (self.cluster.stage == ClusterStage::forming) {
+        return fmt::format(
+            "node {} is about to form a cluster with the other cluster.members of its file: to "
+            "have it added to another one, stop it, leave cluster.members out and empty its "
+            "directory",
+            node);
+    }
+    return {};
+}
+
+// A cluster is there without this directory.
+std::string Formation::remedy(const Standing& formed) const {
+    const std::vector<ClusterMember>& founders = formed.cluster.members;
+    const std::uint32_t node = self_.node.value;
+    const bool was_there =
+        std::any_of(founders.begin(), founders.end(),
+                    [this](const ClusterMember& member) { return member.id == self_.node; });
+    if (was_there) {
+        return fmt::format(
+            "{} is there without this directory: node {} holds none of its data and is not "
+            "counted until it is put back in: restore its data directory, or on another node "
+            "run: ursulactl cluster replace {}",
+            cluster_name(formed.cluster.id), node, node);
+    }
+    return fmt::format(
+        "{} is there without this directory: node {} is not counted until it is put in: on "
+        "another node run: ursulactl cluster add --id {} --address {}, or, when the cluster has a "
+        "node {}: ursulactl cluster replace {}",
+        cluster_name(formed.cluster.id), node, node, plan_.address, node, node);
+}
+
 std::string Formation::waits_for() const {
     for (const Standing& standing : heard_) {
         if (standing.cluster.stage == ClusterStage::formed) {
-            return fmt::format(
-                "{} is there without this directory: node {} holds none of its data and is not "
-                "counted until it is put back in: restore its data directory, or on another node "
-                "run: ursulactl cluster replace {}",
-                cluster_name(standing.cluster.id), self_.node.value, self_.node.value);
+            return remedy(standing);
         }
+    }
+    if (plan_.members.empty()) {
+        return fmt::format(
+            "node {} is of no cluster and waits to be added to one: on a member of it run: "
+            "ursulactl cluster add --id {} --address {}",
+            self_.node.value, self_.node.value, plan_.address);
     }
     std::string missing;
     for (const ClusterPlan::Member& member : plan_.members) {

@@ -98,11 +98,13 @@ class Former {
         for (const net::PeerDoor::Arrival& arrival : arrivals_) {
             ::close(arrival.socket);  // a formed node's shard: it will come again
         }
-        Standing other;
-        while (gate_.next_request(other)) {
-            std::string refusal = formation_.refusal_of(other);
+        PeerRequest request;
+        while (gate_.next_request(request)) {
+            std::string refusal = request.admits ? refusal_of(request.admission, formation_.self(),
+                                                              options_.plan.name)
+                                                 : formation_.refusal_of(request.standing);
             if (refusal.empty()) {
-                TRY(hear(other));
+                TRY(request.admits ? admit(request.admission) : hear(request.standing));
                 gate_.answer(encode_standing(formation_.self()));
             } else {
                 log_refusal("refused", gate_.guest_name(), refusal);
@@ -203,6 +205,24 @@ class Former {
         }
         base::log(formation_.formed() ? base::Event::cluster_formed : base::Event::cluster_forming,
                   {{"id", cluster_name(record->id)}, {"members", record->members.size()}});
+        return {};
+    }
+
+    base::Result<void> admit(const Admission& admission) {
+        const Standing next = formation_.admitted(admission);
+        if (next == formation_.self()) {
+            return {};
+        }
+        storage::NodeFile file = node_;
+        file.cluster = next.cluster;
+        file.shards = next.shards;
+        file.groups = next.groups;
+        TRY(storage::store_node_file(root_, file));
+        node_ = std::move(file);
+        formation_.stored(next);
+        base::log(base::Event::cluster_joined, {{"id", cluster_name(next.cluster.id)},
+                                                {"by", admission.by.value},
+                                                {"groups", next.groups}});
         return {};
     }
 

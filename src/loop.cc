@@ -10,6 +10,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "formation.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -21,6 +22,7 @@ namespace {
 constexpr base::Duration publish_every = base::milliseconds(100);
 constexpr base::Duration refused_log_pause = base::seconds(10);
 constexpr base::Duration snapshot_log_pause = base::seconds(1);
+constexpr base::Duration stranger_log_pause = base::seconds(5);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
 constexpr base::Duration shut_down_max = base::seconds(2);
@@ -98,6 +100,7 @@ base::Result<void> Loop::shut_down() {
             peers_->close();
             if (gate_ != nullptr) {
                 gate_->close();
+                visits_->close();
             }
         }
         shard_->advance({}, now_, replies_, internal_calls_);
@@ -108,7 +111,8 @@ base::Result<void> Loop::shut_down() {
             peers_->flush();
         }
         const bool idle = (uring_disk_ == nullptr || uring_disk_->in_flight() == 0) &&
-                          (!has_peers() || peers_->idle()) && (gate_ == nullptr || gate_->idle());
+                          (!has_peers() || peers_->idle()) &&
+                          (gate_ == nullptr || (gate_->idle() && visits_->idle()));
         if (transport_->open_connections() == 0 && idle) {
             break;
         }
@@ -162,6 +166,8 @@ base::Result<void> Loop::start() {
     }
     if (options_.cluster_listener >= 0) {
         gate_ = std::make_unique<PeerGate>(*ring_, options_.cluster_listener, tls_.get());
+        visits_ =
+            std::make_unique<Visits>(options_.standing, options_.cluster_name, *ring_, tls_.get());
     }
     shard_ = std::make_unique<shard::Shard>(below, *disk_);
     auto boot = shard_->start(now_);
@@ -260,16 +266,31 @@ void Loop::collect_peers() {
                 ring_->doorbell(doorbell);
             }
         }
-        Standing other;
-        while (gate_->next_request(other)) {
-            gate_->answer(encode_standing(options_.standing));
-        }
+        answer_guests();
+        visits_->begin_turn(now_.mono);
     }
     for (int socket = neighbours_.peer_sockets[self_].take(); socket >= 0;
          socket = neighbours_.peer_sockets[self_].take()) {
         peers_->adopt(socket);
     }
     peers_->begin_turn(now_.mono);
+}
+
+// What this node is stands since before the loop began.
+void Loop::answer_guests() {
+    PeerRequest request;
+    while (gate_->next_request(request)) {
+        const std::string refusal =
+            request.admits ? refusal_of(request.admission, options_.standing, options_.cluster_name)
+                           : std::string();
+        if (refusal.empty()) {
+            gate_->answer(encode_standing(options_.standing));
+        } else {
+            base::log(base::Event::peer_refused,
+                      {{"peer", gate_->guest_name()}, {"side", "refused"}, {"why", refusal}});
+            gate_->answer(encode_refusal(refusal));
+        }
+    }
 }
 
 // Groups step, one batch goes to the log, what is committed is applied.
@@ -303,12 +324,20 @@ void Loop::respond() {
     for (const api::Call& call : internal_calls_) {
         route_internal(call);
     }
+    if (visits_ != nullptr) {
+        visits_->take(visited_);
+    }
+    for (const Visits::Done& done : visited_) {
+        front_->on_visit(done.id, done.visit, done.outcome);
+    }
+    visited_.clear();
     front_->finish_turn(now_);
     transport_->flush();
     if (has_peers()) {
         peers_->flush();
         if (gate_ != nullptr) {
             gate_->flush();
+            visits_->flush();
         }
     }
     if (now_.mono - published_ >= publish_every) {
@@ -357,7 +386,7 @@ base::Instant Loop::deadline() const {
     if (has_peers()) {
         at = std::min(at, peers_->deadline());
         if (gate_ != nullptr) {
-            at = std::min(at, gate_->deadline());
+            at = std::min({at, gate_->deadline(), visits_->deadline()});
         }
     }
     return draining_ ? std::min(at, drain_end_) : at;
@@ -445,11 +474,32 @@ bool Loop::may_count_ready() const {
            (wal.counters().batches > 0 && wal.oldest_write() == base::Instant::never());
 }
 
+// The shard's groups have other members: "Prefer: redirect" sends clients to them.
+void Loop::follow_members() {
+    others_seen_ = shard_->others_version();
+    edge_.client_urls.clear();
+    for (const shard::MemberInfo& info : shard_->others()) {
+        if (info.client.empty()) {
+            edge_.client_urls.clear();  // whoever leads is found, or nobody is sent anywhere
+            return;
+        }
+        std::string url = info.client;
+        while (url.ends_with('/')) {
+            url.pop_back();
+        }
+        edge_.client_urls.insert(edge_.client_urls.begin(),
+                                 http::ClientUrl{info.node, std::move(url)});
+    }
+}
+
 // What the node as a whole has come to: ready, draining, over.
 void Loop::follow_node() {
     if (const Config* config = neighbours_.config.load(std::memory_order_acquire);
         config != config_) {
         take_over(*config);
+    }
+    if (others_seen_ != shard_->others_version()) {
+        follow_members();
     }
     if (!counted_ready_ && shard_->ready() && may_count_ready()) {
         counted_ready_ = true;
@@ -500,6 +550,7 @@ bool Loop::finished() {
 ops::HealthInput Loop::look() const {
     ops::HealthInput input;
     std::vector<const ops::ShardMetrics*> all;
+    bool dismissed = false;
     for (std::uint32_t i = 0; i < neighbours_.shards; ++i) {
         const ops::ShardMetrics& metrics = neighbours_.metrics[i];
         all.push_back(&metrics);
@@ -508,11 +559,14 @@ ops::HealthInput Loop::look() const {
         input.peer_links += static_cast<std::uint32_t>(metrics.peer_links_up.value() +
                                                        metrics.peer_links_down.value());
         input.peer_links_down += static_cast<std::uint32_t>(metrics.peer_links_down.value());
+        dismissed = dismissed || metrics.dismissed.value() != 0;
         input.streams += metrics.streams.value();
         input.connections += metrics.connections.value();
         input.live_readers +=
             metrics.live_readers_sse.value() + metrics.live_readers_long_poll.value();
     }
+    // One of many groups may have dismissed a node that is only about to be named by it.
+    input.removed = dismissed && input.leaderless_groups > 0;
     input.recovered = neighbours_.accepting;
     input.draining = neighbours_.draining;
     input.disk_full = neighbours_.full_disks > 0;
@@ -566,6 +620,16 @@ admin::NodeFacts Loop::admin_facts() {
         }
     }
     return facts;
+}
+
+// The admin plane is where the cluster listener is, so is a node that is not alone.
+void Loop::visit(api::CallId id, const admin::Visit& visit) {
+    if (visits_ != nullptr) {
+        visits_->begin(id, visit, now_.mono);
+        return;
+    }
+    visited_.push_back({id, visit, {}});
+    visited_.back().outcome.kind = admin::VisitOutcome::Kind::alone;
 }
 
 std::string Loop::metrics() {
@@ -632,6 +696,11 @@ void Loop::publish() {
         metrics.peer_bytes_sent.set(peers.sent_bytes);
         metrics.peer_bytes_received.set(peers.received_bytes);
         metrics.peer_frames_refused.set(counted.frames_refused);
+        metrics.dismissed.set(peers.dismissed != base::Instant{} &&
+                                      now_.mono - peers.dismissed <
+                                          base::milliseconds(limits::removed_for_ms)
+                                  ? 1
+                                  : 0);
     }
     metrics.storage_memory_bytes.set(shard_->hot_bytes_used());
     metrics.storage_disk_bytes.set(options_.directory < 0
@@ -709,9 +778,21 @@ void Loop::log_events() {
                 base::log(base::Event::data_damaged, {{"shard", self_}, {"where", event.text}});
                 break;
             case shard::ShardEvent::Kind::member_is_stranger:
-                base::log(base::Event::member_is_stranger,
-                          {{"shard", self_}, {"what", event.text}});
+                stranger_log_due_ = std::min(stranger_log_due_, now_.mono + stranger_log_pause);
+                stranger_text_ = event.text;
                 break;
+            case shard::ShardEvent::Kind::member_unheard:
+                base::log(base::Event::member_unheard, {{"shard", self_}, {"what", event.text}});
+                break;
+        }
+    }
+    // Who reads a log from its beginning passes memberships of long ago: only what lasts is told,
+    // and of all groups in one line.
+    if (now_.mono >= stranger_log_due_) {
+        stranger_log_due_ = base::Instant::never();
+        if (const std::uint32_t groups = shard_->strange_groups(); groups > 0) {
+            base::log(base::Event::member_is_stranger,
+                      {{"shard", self_}, {"groups", groups}, {"what", stranger_text_}});
         }
     }
     // A round writes one per group: a line per round is enough.

@@ -27,6 +27,7 @@
 #include "shard/shard.h"
 #include "socket_hand_over.h"
 #include "storage/memory_disk.h"
+#include "visits.h"
 
 namespace ursula {
 
@@ -82,6 +83,7 @@ struct LoopOptions {
     net::TlsFiles tls;          // empty: peers prove nothing
     int cluster_listener = -1;  // of the one loop that accepts for all
     Standing standing;          // what that loop answers to other nodes' control connections
+    std::string cluster_name;   // as the configuration has it
 };
 
 class Loop final : public http::CallSink, public http::NodePages {
@@ -110,6 +112,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::string health() override;
     std::string metrics() override;
     admin::NodeFacts admin_facts() override;
+    void visit(api::CallId id, const admin::Visit& visit) override;
 
     ops::HealthInput look() const;
     void route(api::Reply& reply);
@@ -117,7 +120,9 @@ class Loop final : public http::CallSink, public http::NodePages {
     void send_unsent();
     void keep_unsent(std::uint32_t to, api::Reply& reply);
     void follow_node();
+    void follow_members();
     void collect_peers();
+    void answer_guests();
     bool has_peers() const { return peers_ != nullptr; }
     bool may_count_ready() const;
     void take_over(const Config& config);
@@ -129,7 +134,8 @@ class Loop final : public http::CallSink, public http::NodePages {
 
     const LoopOptions options_;
     const Config* config_ = nullptr;  // taken over so far
-    http::EdgeOptions edge_;          // what the front looks at; changes with the configuration
+    http::EdgeOptions edge_;  // what the front looks at; changes with configuration and members
+    std::uint64_t others_seen_ = 0;  // Shard::others_version
     Neighbours& neighbours_;
     const std::uint32_t self_;
     bool refused_ = false;
@@ -143,6 +149,8 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::unique_ptr<net::TlsContext> tls_;  // null: peers prove nothing
     std::unique_ptr<Peers> peers_;          // null: alone
     std::unique_ptr<PeerGate> gate_;        // on the loop with the cluster listener
+    std::unique_ptr<Visits> visits_;        // there as well
+    std::vector<Visits::Done> visited_;     // to be answered this turn
     std::vector<net::PeerDoor::Arrival> arrivals_;
     std::unique_ptr<shard::Shard> shard_;
     std::unique_ptr<http::Front> front_;
@@ -171,6 +179,8 @@ class Loop final : public http::CallSink, public http::NodePages {
     std::uint64_t segments_recycled_ = 0;
     std::uint64_t counted_served_ = 0;
     std::vector<shard::ShardEvent> events_;
+    base::Instant stranger_log_due_ = base::Instant::never();  // groups name other storage for it
+    std::string stranger_text_;                                // of one of them
 };
 
 }  // namespace ursula

@@ -135,7 +135,11 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         TRY(storage::store_node_file(root, layout.node));
         return layout;
     }
-    if (config.server.shards != 0 && config.server.shards != layout.node.shards) {
+    // A node that was taken in later has its cluster's number of groups, whatever its file says.
+    const bool admitted = layout.node.cluster.admitted();
+    const std::uint32_t shards =
+        admitted ? std::min(config.server.shards, layout.node.groups) : config.server.shards;
+    if (shards != 0 && shards != layout.node.shards) {
         return base::fail(
             directory->path() + " was made with " + std::to_string(layout.node.shards) +
             " shards and server.shards asks for " + std::to_string(config.server.shards) +
@@ -143,7 +147,7 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
             "it to " +
             std::to_string(layout.node.shards));
     }
-    if (config.cluster.groups_given && config.cluster.groups != layout.node.groups) {
+    if (config.cluster.groups_given && config.cluster.groups != layout.node.groups && !admitted) {
         return base::fail(
             directory->path() + " was made with " + std::to_string(layout.node.groups) +
             " groups and cluster.groups asks for " + std::to_string(config.cluster.groups) +
@@ -171,7 +175,9 @@ admin::ClusterView cluster_of(const Config& config, const storage::NodeFile& nod
         view.nodes.push_back({member.id, member.address, member.client});
     }
     if (view.nodes.empty()) {
-        view.nodes.push_back({view.self, url.substr(url.find("//") + 2), url});
+        const std::string address = config.clustered() ? config.cluster.listen.front().text()
+                                                       : url.substr(url.find("//") + 2);
+        view.nodes.push_back({view.self, address, url});
     }
     return view;
 }
@@ -217,8 +223,12 @@ ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
     ClusterPlan plan;
     plan.name = config.cluster.name;
     plan.groups = groups;
+    plan.address = config.cluster.listen.front().text();
     for (const Config::Member& member : config.cluster.members) {
         plan.members.push_back({base::NodeId(member.id), member.address.text(), member.client});
+        if (member.id == config.cluster.node_id) {
+            plan.address = member.address.text();
+        }
     }
     return plan;
 }
@@ -264,20 +274,20 @@ base::Result<FormingEnd> find_cluster(const Config& config, const io::DataDir& d
     if (layout.node.cluster.stage == storage::ClusterStage::formed) {
         return FormingEnd::formed;
     }
-    if (config.cluster.members.empty()) {
-        return base::fail(directory.path() +
-                          " belongs to no cluster yet and cluster.members names none: write the "
-                          "members there, the same on all of them");
-    }
     // Nobody's start shall hang on the others'.
-    tell_systemd("READY=1\nSTATUS=waiting for the other members of the cluster");
+    tell_systemd(config.cluster.members.empty()
+                     ? "READY=1\nSTATUS=waiting to be added to a cluster"
+                     : "READY=1\nSTATUS=waiting for the other members of the cluster");
     FormingOptions options;
     options.plan = plan_of(config, layout.groups);
     options.listener = listener;
     options.tls = tls;
     options.signals = &signals;
     io::UringDisk root(directory.directory(), profile);
-    return form_cluster(options, root, layout.node);
+    auto end = form_cluster(options, root, layout.node);
+    layout.shards = layout.node.shards;
+    layout.groups = layout.node.groups;
+    return end;
 }
 
 void ring_all(Neighbours& neighbours) {
@@ -386,22 +396,6 @@ class Supervisor {
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
-// Where each member's clients are, or nothing as long as one of them does not say.
-std::vector<http::ClientUrl> client_urls_of(const std::vector<storage::ClusterMember>& members) {
-    std::vector<http::ClientUrl> urls;
-    for (const storage::ClusterMember& member : members) {
-        if (member.client.empty()) {
-            return {};
-        }
-        std::string url = member.client;
-        while (url.ends_with('/')) {
-            url.pop_back();
-        }
-        urls.push_back({member.id, url});
-    }
-    return urls;
-}
-
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
@@ -445,7 +439,6 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.groups = layout.groups;
     edge.table_key = key;
     edge.random_seed = random_number();
-    edge.client_urls = client_urls_of(layout.node.cluster.members);
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.max_body = config.server.max_body;
@@ -578,6 +571,7 @@ int run_node(const CommandLine& line) {
         if (i == 0 && config.clustered()) {
             options.cluster_listener = cluster_listener;
             options.standing = standing_of(layout->node, plan_of(config, layout->groups).hash());
+            options.cluster_name = config.cluster.name;
         }
         options.stop_after = line.stop_after;
         if (line.snapshot_after != 0) {

@@ -48,19 +48,23 @@ void PeerGate::take_arrivals(std::vector<net::PeerDoor::Arrival>& arrivals) {
     arrivals_.clear();
 }
 
-bool PeerGate::next_request(Standing& standing) {
+bool PeerGate::next_request(PeerRequest& request) {
     for (Guest& guest : guests_) {
         base::Bytes block;
-        const auto next = guest.socket->next_block(standing_kinds, block);
+        const auto next = guest.socket->next_block(request_kinds, block);
         if (next == net::PeerSocket::Next::none) {
             continue;
         }
         std::string refusal = "a greeting was expected";
-        if (next == net::PeerSocket::Next::block && net::magic_of(block) == standing_magic) {
-            refusal = decode_standing(block, standing);
+        base::NodeId by;
+        if (next == net::PeerSocket::Next::block) {
+            request.admits = net::magic_of(block) == admission_magic;
+            refusal = request.admits ? decode_admission(block, request.admission)
+                                     : decode_standing(block, request.standing);
+            by = request.admits ? request.admission.by : request.standing.node;
         }
-        if (refusal.empty() && !guest.socket->proves(standing.node.value)) {
-            refusal = not_proved(standing.node);
+        if (refusal.empty() && !guest.socket->proves(by.value)) {
+            refusal = not_proved(by);
         }
         if (refusal.empty()) {
             asking_ = guest.socket.get();

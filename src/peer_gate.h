@@ -1,5 +1,5 @@
 // PeerGate: the cluster listener with what is behind it on the loop that owns it: connections to a
-// shard are handed on, those to the node itself are asked one Standing and answered.
+// shard are handed on, those to the node itself are asked one Standing or Admission and answered.
 #pragma once
 
 #include <memory>
@@ -15,6 +15,13 @@
 
 namespace ursula {
 
+// What a guest says: what it is, or that the node here is of its cluster now.
+struct PeerRequest {
+    bool admits = false;
+    Standing standing;    // else
+    Admission admission;  // admits
+};
+
 class PeerGate {
   public:
     // The ring outlives the gate's operations, as for PeerDoor.
@@ -24,8 +31,9 @@ class PeerGate {
     void begin_turn(base::Instant now);
     // Connections for shards since the last call; the taker owns their sockets.
     void take_arrivals(std::vector<net::PeerDoor::Arrival>& arrivals);
-    // The next who said what it is; answer() is due, with the caller's own block, before the next.
-    bool next_request(Standing& standing);
+    // The next who said what it is, and proved it; answer() is due, with the caller's own block,
+    // before the next.
+    bool next_request(PeerRequest& request);
     void answer(base::Bytes block);
     std::string guest_name() const { return asking_->peer_name(); }
     void flush();

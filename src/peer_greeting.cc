@@ -20,6 +20,14 @@ void seal(std::vector<std::byte>& block, std::uint32_t magic) {
     base::store(block.data() + 4, base::crc32c(base::Bytes(block).subspan(8)));
 }
 
+std::vector<std::byte> encode_sentence(std::string_view sentence, std::uint32_t magic) {
+    sentence = sentence.substr(0, base::limits::peer_refusal_bytes_max);
+    std::vector<std::byte> block(block_header_bytes + sentence.size());
+    base::copy_bytes(block.data() + block_header_bytes, base::as_bytes(sentence));
+    seal(block, magic);
+    return block;
+}
+
 // Empty: it is a whole block of our version.
 std::string open(base::Bytes block) {
     if (block.size() < block_header_bytes ||
@@ -115,12 +123,48 @@ std::string decode_standing(base::Bytes block, Standing& out) {
     return {};
 }
 
-std::vector<std::byte> encode_refusal(std::string_view sentence) {
-    sentence = sentence.substr(0, base::limits::peer_refusal_bytes_max);
-    std::vector<std::byte> block(block_header_bytes + sentence.size());
-    base::copy_bytes(block.data() + block_header_bytes, base::as_bytes(sentence));
-    seal(block, refusal_magic);
+std::vector<std::byte> encode_admission(const Admission& admission) {
+    std::vector<std::byte> block(block_header_bytes + 32 + admission.name.size());
+    base::WireWriter out(base::MutableBytes(block).subspan(block_header_bytes));
+    out.put(admission.cluster);
+    out.put(admission.incarnation);
+    out.put(admission.node.value);
+    out.put(admission.groups);
+    out.put(admission.by.value);
+    out.put(std::uint16_t{0});
+    out.put(static_cast<std::uint16_t>(admission.name.size()));
+    out.put_text(admission.name);
+    seal(block, admission_magic);
     return block;
+}
+
+std::string decode_admission(base::Bytes block, Admission& out) {
+    if (std::string refusal = open(block); !refusal.empty()) {
+        return refusal;
+    }
+    base::WireReader in(block.subspan(block_header_bytes));
+    out.cluster = in.get<std::uint64_t>();
+    out.incarnation = in.get<std::uint64_t>();
+    out.node = base::NodeId(in.get<std::uint32_t>());
+    out.groups = in.get<std::uint32_t>();
+    out.by = base::NodeId(in.get<std::uint32_t>());
+    const auto zero = in.get<std::uint16_t>();
+    const std::size_t name = in.get<std::uint16_t>();
+    out.name = std::string(in.get_text(name));
+    if (!in.ok() || in.left() != 0 || zero != 0 || out.cluster == 0 || out.node.value == 0 ||
+        out.by.value == 0 || out.groups == 0 || out.groups > base::limits::groups_max ||
+        name > base::limits::cluster_name_bytes_max) {
+        return "an admission has fields out of range";
+    }
+    return {};
+}
+
+std::vector<std::byte> encode_refusal(std::string_view sentence) {
+    return encode_sentence(sentence, refusal_magic);
+}
+
+std::vector<std::byte> encode_dismissal(std::string_view sentence) {
+    return encode_sentence(sentence, dismissal_magic);
 }
 
 std::string decode_refusal(base::Bytes block) {
@@ -131,6 +175,23 @@ std::string decode_refusal(base::Bytes block) {
     std::replace_if(
         text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
     return text;
+}
+
+std::string dismissal_of(const Hello& theirs, const std::vector<shard::MemberInfo>& members) {
+    const std::uint32_t node = theirs.node.value;
+    const bool named =
+        std::any_of(members.begin(), members.end(),
+                    [&theirs](const shard::MemberInfo& one) { return one.node == theirs.node; });
+    if (named) {
+        return fmt::format(
+            "{} has a node {} with other storage than this: if this directory was replaced, stop "
+            "the node; if it is the new one, put it in: ursulactl cluster replace {}",
+            cluster_name(theirs.cluster), node, node);
+    }
+    return fmt::format(
+        "node {} was removed from {}, no group names it: stop it, or empty its directory and add "
+        "it again: ursulactl cluster add --id {}",
+        node, cluster_name(theirs.cluster), node);
 }
 
 std::string check_hello(const Hello& theirs, const Hello& ours,

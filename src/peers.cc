@@ -20,14 +20,19 @@ constexpr base::Duration connect_max = base::milliseconds(700);
 constexpr base::Duration retry_first = base::milliseconds(limits::peer_retry_first_ms);
 constexpr base::Duration retry_last = base::milliseconds(limits::peer_retry_last_ms);
 // Without a link for so long the node with the lower id dials too.
-constexpr base::Duration help_after = base::seconds(3);
+constexpr base::Duration help_first = base::milliseconds(limits::peer_help_first_ms);
+constexpr base::Duration help_after = base::milliseconds(limits::peer_help_ms);
+constexpr base::Duration dismissed_for = base::milliseconds(limits::dismissed_ms);
+// Who was dismissed asks again after this long: it may be named anew.
+constexpr base::Duration dismissed_pause = base::seconds(5);
 // A state that lasts is repeated in the log this often; refusals of strangers are a line each.
 constexpr base::Duration say_again = base::seconds(60);
 constexpr base::Duration refusal_pause = base::seconds(1);
 
-constexpr std::array<net::BlockKind, 2> link_kinds = {{
+constexpr std::array<net::BlockKind, 3> link_kinds = {{
     {shard::frame_magic, shard::frame_header_bytes, limits::frame_bytes_max},
     refusal_kind,
+    dismissal_kind,
 }};
 
 // Whether any group lives in both shards.
@@ -52,6 +57,12 @@ void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
     std::erase_if(members_,
                   [node](const shard::MemberInfo& member) { return member.node == node; });
     members_.insert(members_.end(), infos.begin(), infos.end());
+    std::erase_if(dismissed_, [node, infos](const Dismissed& one) {
+        return one.node == node &&
+               std::any_of(infos.begin(), infos.end(), [&one](const shard::MemberInfo& info) {
+                   return info.is(one.incarnation);
+               });
+    });
     for (Link& link : links_) {
         if (link.peer.node == node) {
             link.named = false;
@@ -90,11 +101,44 @@ void Peers::name_links(const shard::MemberInfo& member) {
             link->where = member.address;
             link->address = *address;
             link->pause = retry_first;
-            link->again = comes_first(*link) ? now_ : now_ + help_after;
+            link->again = comes_first(*link) ? now_ : now_ + help_first;
         }
         link->named = true;
         link->dials = parsed && address;
     }
+}
+
+void Peers::dismiss(base::NodeId node, std::uint64_t incarnation) {
+    std::erase_if(dismissed_, [&](const Dismissed& one) {
+        return now_ >= one.until || (one.node == node && one.incarnation == incarnation);
+    });
+    if (dismissed_.size() >= limits::dismissed_max) {
+        dismissed_.erase(dismissed_.begin());
+    }
+    dismissed_.push_back({node, incarnation, now_ + dismissed_for});
+    for (Link& link : links_) {
+        if (!link.up || link.peer.node != node || link.hello.incarnation != incarnation) {
+            continue;
+        }
+        const std::string why = dismissal_of(link.hello, members_);
+        say_refused("refused", link.where, why);
+        refuse(*link.socket, link.hello, why);
+        ending_.push_back(std::move(link.socket));
+        link.pause = retry_last;
+        end(link, "this node dismissed it");
+    }
+}
+
+bool Peers::is_member(const Hello& hello) const {
+    return std::any_of(members_.begin(), members_.end(), [&hello](const shard::MemberInfo& one) {
+        return one.node == hello.node && one.is(hello.incarnation);
+    });
+}
+
+bool Peers::is_dismissed(const Hello& hello) const {
+    return std::any_of(dismissed_.begin(), dismissed_.end(), [this, &hello](const Dismissed& one) {
+        return one.node == hello.node && one.incarnation == hello.incarnation && now_ < one.until;
+    });
 }
 
 Peers::Link* Peers::find(shard::PeerShard peer) {
@@ -294,11 +338,8 @@ void Peers::greet(Link& link) {
         end(link, "what answers there is no node of ours");
         return;
     }
-    if (net::magic_of(block) == refusal_magic) {
-        const std::string why = decode_refusal(block);
-        say_refused("refused_by", link.where, why);
-        link.pause = retry_last;
-        end(link, "it refused this node");
+    if (net::magic_of(block) != hello_magic) {
+        on_refusal(link, block);
         return;
     }
     Hello theirs;
@@ -313,21 +354,37 @@ void Peers::greet(Link& link) {
         why = "node " + std::to_string(theirs.node.value) + " answers at the address of node " +
               std::to_string(link.peer.node.value);
     }
+    if (why.empty() && is_dismissed(theirs)) {
+        why = dismissal_of(theirs, members_);
+    }
     if (!why.empty()) {
         say_refused("refused", link.where, why);
         link.pause = retry_last;
         Socket socket = std::move(link.socket);
-        refuse(*socket, why);
+        refuse(*socket, theirs, why);
         ending_.push_back(std::move(socket));
         end(link, "this node refused it");
         return;
     }
-    bring_up(link);
+    bring_up(link, theirs);
     read_frames(link);
 }
 
-void Peers::bring_up(Link& link) {
+// One sentence instead of a greeting or a frame.
+void Peers::on_refusal(Link& link, base::Bytes block) {
+    const std::string why = decode_refusal(block);
+    say_refused("refused_by", link.where, why);
+    const bool dismissed = net::magic_of(block) == dismissal_magic;
+    if (dismissed) {
+        counters_.dismissed = now_;
+    }
+    link.pause = dismissed ? dismissed_pause : retry_last;
+    end(link, "it refused this node");
+}
+
+void Peers::bring_up(Link& link, const Hello& hello) {
     link.up = true;
+    link.hello = hello;
     link.pause = retry_first;
     link.said.clear();
     ++counters_.links;
@@ -351,10 +408,8 @@ void Peers::read_frames(Link& link) {
             case net::PeerSocket::Next::block:
                 break;
         }
-        if (net::magic_of(block) == refusal_magic) {
-            say_refused("refused_by", link.where, decode_refusal(block));
-            link.pause = retry_last;
-            end(link, "it refused this node");
+        if (net::magic_of(block) != shard::frame_magic) {
+            on_refusal(link, block);
             return;
         }
         frames_.push_back({link.peer, block});
@@ -424,13 +479,22 @@ bool Peers::look_at(Stranger& stranger) {
         if (why.empty() && !share_groups(options_.groups, options_.shard, options_.shards,
                                          theirs.shard, theirs.shards)) {
             why = "the two shards share no group";
+        } else if (why.empty() && is_dismissed(theirs)) {
+            why = dismissal_of(theirs, members_);
+        } else if (why.empty() && link != nullptr && link->up && is_member(link->hello) &&
+                   !is_member(theirs)) {
+            // Two nodes of one id: the member is not to lose its connection to the other one.
+            why = dismissal_of(theirs, members_);
         } else if (why.empty() && link != nullptr && link->up && comes_first(*link)) {
             why = "of two nodes the one with the higher id dials";
+        } else if (why.empty() && link == nullptr &&
+                   unnamed_links() >= limits::stranger_links_max) {
+            why = "too many nodes that no group names are connected";
         }
     }
     if (!why.empty()) {
         say_refused("refused", socket.peer_name(), why);
-        refuse(socket, why);
+        refuse(socket, theirs, why);
         ending_.push_back(std::move(stranger.socket));
         return true;
     }
@@ -449,13 +513,18 @@ bool Peers::look_at(Stranger& stranger) {
     }
     link->socket = std::move(stranger.socket);
     link->socket->write(encode_hello(own_hello(peer)));
-    bring_up(*link);
+    bring_up(*link, theirs);
     read_frames(*link);
     return true;
 }
 
-void Peers::refuse(net::PeerSocket& socket, const std::string& why) {
-    socket.write(encode_refusal(why));
+std::size_t Peers::unnamed_links() const {
+    return static_cast<std::size_t>(
+        std::count_if(links_.begin(), links_.end(), [](const Link& link) { return !link.named; }));
+}
+
+void Peers::refuse(net::PeerSocket& socket, const Hello& theirs, const std::string& why) {
+    socket.write(is_dismissed(theirs) ? encode_dismissal(why) : encode_refusal(why));
     socket.close_after_flush();
 }
 

@@ -39,6 +39,7 @@ struct PeersCounters {
     std::uint64_t links_made = 0;
     std::uint32_t links = 0;         // there now
     std::uint32_t links_in_all = 0;  // when all nodes are well
+    base::Instant dismissed{};       // when a leader last said that no group names this node
 };
 
 class Peers final : public shard::PeerNet {
@@ -48,6 +49,7 @@ class Peers final : public shard::PeerNet {
 
     // --- the shard's view ---
     void know(base::NodeId node, std::span<const shard::MemberInfo> infos) override;
+    void dismiss(base::NodeId node, std::uint64_t incarnation) override;
     void take(std::vector<shard::ReceivedFrame>& frames,
               std::vector<shard::LinkEvent>& events) override;
     bool takes(shard::PeerShard to) const override;
@@ -74,6 +76,7 @@ class Peers final : public shard::PeerNet {
         bool named = false;  // a member; else it came by itself, and goes with its connection
         bool dials = false;  // its address is known
         bool up = false;
+        Hello hello;             // up: the other side's
         Socket socket;           // up, or being dialled
         bool reached = false;    // dialled: the connection is there
         base::Instant until{};   // of the connection, then of the greeting
@@ -88,9 +91,18 @@ class Peers final : public shard::PeerNet {
         Socket socket;
         base::Instant until;
     };
+    struct Dismissed {
+        base::NodeId node;
+        std::uint64_t incarnation = 0;
+        base::Instant until;
+    };
 
     void name_links(const shard::MemberInfo& member);
     bool comes_first(const Link& link) const { return options_.node > link.peer.node; }
+    std::size_t unnamed_links() const;
+    bool is_member(const Hello& hello) const;
+    bool is_dismissed(const Hello& hello) const;
+    void on_refusal(Link& link, base::Bytes block);
     Hello own_hello(shard::PeerShard to) const;
     Link* find(shard::PeerShard peer);
     const Link* find(shard::PeerShard peer) const;
@@ -98,11 +110,11 @@ class Peers final : public shard::PeerNet {
     void look_at(Link& link);
     void greet(Link& link);
     void read_frames(Link& link);
-    void bring_up(Link& link);
+    void bring_up(Link& link, const Hello& hello);
     void end(Link& link, const std::string& why);
     void retire(Socket socket);
     bool look_at(Stranger& stranger);
-    void refuse(net::PeerSocket& socket, const std::string& why);
+    void refuse(net::PeerSocket& socket, const Hello& theirs, const std::string& why);
     void say_refused(std::string_view side, const std::string& peer, const std::string& why);
 
     const PeersOptions options_;
@@ -113,7 +125,8 @@ class Peers final : public shard::PeerNet {
     std::vector<shard::MemberInfo> members_;  // as the shard said
     std::vector<Link> links_;
     std::vector<Stranger> strangers_;  // greeted by nobody yet
-    std::vector<Socket> ending_;       // until the kernel let go of them
+    std::vector<Dismissed> dismissed_;
+    std::vector<Socket> ending_;  // until the kernel let go of them
     std::vector<shard::ReceivedFrame> frames_;
     std::vector<shard::LinkEvent> events_;
     std::vector<shard::LinkEvent> ends_;  // told with the next turn's

@@ -141,7 +141,9 @@ bool decode_cluster_record(base::Bytes bytes, ClusterRecord& out) {
         out.members.push_back(std::move(member));
     }
     const bool none = out.stage == ClusterStage::none;
-    return in.left() == 0 && none == (out.id == 0) && none == out.members.empty();
+    const bool has_members = !out.members.empty();
+    return in.left() == 0 && none == (out.id == 0) && !(none && has_members) &&
+           (has_members || out.stage != ClusterStage::forming);
 }
 
 void encode_node_file(const NodeFile& file, base::MutableBytes out) {

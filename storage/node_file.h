@@ -38,10 +38,13 @@ struct ClusterMember {
 
 struct ClusterRecord {
     ClusterStage stage = ClusterStage::none;
-    std::uint64_t id = 0;                // random; 0 while stage is none
-    std::vector<ClusterMember> members;  // by rising id
+    std::uint64_t id = 0;  // random; 0 while stage is none
+    // Who made it, by rising id. None in a formed one: the node was taken in later, and only its
+    // groups' logs say who the members are.
+    std::vector<ClusterMember> members;
 
     bool operator==(const ClusterRecord&) const = default;
+    bool admitted() const { return stage == ClusterStage::formed && members.empty(); }
 };
 
 struct NodeFile {

@@ -18,8 +18,9 @@ struct NodeRow {
     std::string client;   // base URL for clients; empty: not known
 };
 
-// The cluster as this node knows it, itself included; members that only a group knows are added to
-// an answer from its replicas. Owned by the node; not changed while a loop may look.
+// The cluster as this node's directory knew it at the start, itself included. Who belongs to it now
+// the groups know; this is for as long as they cannot be asked. Owned by the node; not changed
+// while a loop may look.
 struct ClusterView {
     std::string name;  // empty: none was given
     base::NodeId self;

@@ -1,6 +1,7 @@
 #include "admin/health_report.h"
 
 #include <algorithm>
+#include <set>
 
 namespace ursula::admin {
 
@@ -38,6 +39,11 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                     std::to_string(health.peer_links) + " are down",
                 "see that they run and that their cluster.listen can be reached"};
     }
+    if (code == "removed") {
+        return {code, "this node was removed from the cluster, or its storage replaced",
+                "stop it; to have it back, empty its storage.path, start it, and on a member run: "
+                "ursulactl cluster add (or replace)"};
+    }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
                 "free space or lower storage.reserve; reads and deletes go on"};
@@ -72,6 +78,20 @@ std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found)
                       [](const api::GroupView& group) { return group.leader == base::NodeId{}; }));
 }
 
+bool is_removed(const NodeFacts& facts, const api::InspectReply& found) {
+    bool any = false;
+    for (const api::GroupView& group : found.groups) {
+        for (std::uint32_t i = 0; i < group.member_count; ++i) {
+            const api::GroupMember& member = group.members[i];
+            any = true;
+            if (member.node == facts.cluster->self && (member.voter || !member.outgoing)) {
+                return false;
+            }
+        }
+    }
+    return any;
+}
+
 HealthReport report_health(const NodeFacts& facts, const api::InspectReply& found) {
     ops::HealthInput input = facts.health;
     input.leaderless_groups = leaderless(facts, found);
@@ -84,11 +104,24 @@ HealthReport report_health(const NodeFacts& facts, const api::InspectReply& foun
     for (const std::string_view code : health.reasons) {
         report.reasons.push_back(explain(code, input));
     }
-    std::string nodes;
-    for (const api::PeerView& peer : found.peers) {
-        if (!peer.up) {
-            nodes += (nodes.empty() ? "" : ", ") + std::to_string(peer.node.value);
+    if (is_removed(facts, found)) {
+        report.reasons.insert(
+            report.reasons.begin(),
+            {"removed", "this node was removed: no group counts it as a member any more",
+             "stop it; with an emptied data directory it can be added again: ursulactl cluster "
+             "add, on another node"});
+        report.status = ops::HealthStatus::down;
+        return report;  // whom it hears says nothing any more
+    }
+    std::set<base::NodeId> missed;  // of a node with two storages one is enough
+    for (const api::NodeView& node : found.nodes) {
+        if (!node.up) {
+            missed.insert(node.node);
         }
+    }
+    std::string nodes;
+    for (const base::NodeId node : missed) {
+        nodes += (nodes.empty() ? "" : ", ") + std::to_string(node.value);
     }
     if (!nodes.empty()) {
         report.reasons.push_back({"node_unreachable", "this node does not hear node " + nodes,

@@ -25,6 +25,8 @@ struct HealthReport {
 [[nodiscard]] std::string_view name_of(ops::HealthStatus status);
 // Groups of the node without a leader that it knows.
 [[nodiscard]] std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found);
+// No group counts this node any more, though they have members.
+[[nodiscard]] bool is_removed(const NodeFacts& facts, const api::InspectReply& found);
 [[nodiscard]] HealthReport report_health(const NodeFacts& facts, const api::InspectReply& found);
 
 }  // namespace ursula::admin

@@ -64,6 +64,7 @@ Json member_json(const NodeFacts& facts, const api::GroupView& group,
     json["voter"] = member.voter || member.outgoing;
     json["up"] = member.up;
     json["complete"] = member.complete;
+    json["incarnation"] = std::to_string(member.incarnation);
     json["match"] = member.match_known ? Json(member.match.value) : Json();
     json["applied"] = is_self ? Json(group.applied.value) : Json();
     json["lag"] = lag_of(group, member);
@@ -103,8 +104,10 @@ Json group_json(const NodeFacts& facts, const api::GroupView& group) {
     return json;
 }
 
-std::string_view state_of_self(const ops::HealthInput& health) {
-    return !health.recovered           ? "starting"
+std::string_view state_of_self(const NodeFacts& facts, const api::InspectReply& found) {
+    const ops::HealthInput& health = facts.health;
+    return is_removed(facts, found)    ? "removed"
+           : !health.recovered         ? "starting"
            : health.draining           ? "draining"
            : health.stalled_shards > 0 ? "stalled"
                                        : "ready";
@@ -117,11 +120,20 @@ struct Seen {
     std::uint32_t replicas = 0;
 };
 
-// By id: the nodes of the view, those that groups have as members, those the shards are linked to.
+// By id: those that groups have as members, and this one. As long as the groups cannot be asked,
+// those that the node's directory names.
 std::map<std::uint32_t, Seen> nodes_of(const NodeFacts& facts, const api::InspectReply& found) {
     std::map<std::uint32_t, Seen> nodes;
     for (const NodeRow& row : facts.cluster->nodes) {
-        nodes[row.id.value].row = row;
+        if (found.nodes.empty() || row.id == facts.cluster->self) {
+            nodes[row.id.value].row = row;
+        }
+    }
+    for (const api::NodeView& node : found.nodes) {
+        Seen& seen = nodes[node.node.value];
+        seen.row = {node.node, std::string(base::as_text(node.address.bytes())),
+                    std::string(base::as_text(node.client.bytes()))};
+        seen.heard = seen.heard || node.up;
     }
     for (const api::GroupView& group : found.groups) {
         for (const api::GroupMember& member : members_of(group)) {
@@ -130,10 +142,6 @@ std::map<std::uint32_t, Seen> nodes_of(const NodeFacts& facts, const api::Inspec
         if (group.leader != base::NodeId{}) {
             ++nodes[group.leader.value].leads;
         }
-    }
-    for (const api::PeerView& peer : found.peers) {
-        Seen& seen = nodes[peer.node.value];
-        seen.heard = seen.heard || peer.up;
     }
     return nodes;
 }
@@ -147,7 +155,7 @@ Json nodes_json(const NodeFacts& facts, const api::InspectReply& found) {
         row["address"] = seen.row.address;
         row["client"] = seen.row.client.empty() ? Json() : Json(seen.row.client);
         row["reachable"] = is_self || seen.heard;
-        row["state"] = is_self ? state_of_self(facts.health) : seen.heard ? "ready" : "unreachable";
+        row["state"] = is_self ? state_of_self(facts, found) : seen.heard ? "ready" : "unreachable";
         row["leads"] = seen.leads;
         row["replicas"] = seen.replicas;
         rows.push_back(std::move(row));

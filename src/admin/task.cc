@@ -31,7 +31,8 @@ Response json(int status, std::string body) {
 
 Response no_such_path() {
     return problem(404, "no_such_route", "No such path of the admin plane",
-                   "there are /admin/v1/status, health, groups, groups/{g} and "
+                   "there are /admin/v1/status, health, members, groups, groups/{g}, "
+                   "cluster/visit, cluster/admit and "
                    "streams/{bucket}/{stream}");
 }
 
@@ -55,6 +56,23 @@ std::optional<std::uint32_t> parse_number(std::string_view text) {
 
 std::string node(base::NodeId id) {
     return "node " + std::to_string(id.value);
+}
+
+// Why a change is not taken, if so; `body` is what it takes.
+std::optional<Response> refuse_change(const Request& request, std::string_view body) {
+    if (request.method != Method::post) {
+        return wrong_method("POST");
+    }
+    if (!request.may_change) {
+        return problem(403, "admin_only", "Changes are taken over the admin plane alone",
+                       "on the node's own machine: ursulactl --data-dir DIR, or the socket that "
+                       "server.admin_listen names");
+    }
+    if (request.body.size() > limits::admin_body_bytes_max) {
+        return problem(413, "body_too_large", "The body is longer than any request of this path",
+                       "send " + std::string(body));
+    }
+    return std::nullopt;
 }
 
 // {"to": N} and nothing else; 0: it is not that.
@@ -109,19 +127,25 @@ void Task::ask_every_shard() {
 std::optional<Response> Task::begin(const Request& request, const NodeFacts& facts) {
     constexpr std::string_view streams = "/v1/streams/";
     constexpr std::string_view groups = "/v1/groups/";
-    if (request.path.starts_with(groups)) {
+    if (request.path == "/v1/cluster/visit" || request.path == "/v1/cluster/admit") {
+        if (auto response = begin_visit(request, request.path.ends_with("admit"))) {
+            return response;
+        }
+    } else if (request.path.starts_with(groups)) {
         if (auto response = begin_group(request, request.path.substr(groups.size()))) {
             return response;
         }
     } else if (request.path == "/v1/status" || request.path == "/v1/health" ||
-               request.path == "/v1/groups" || request.path.starts_with(streams)) {
+               request.path == "/v1/members" || request.path == "/v1/groups" ||
+               request.path.starts_with(streams)) {
         if (request.method != Method::get) {
             return wrong_method("GET, HEAD");
         }
-        kind_ = request.path == "/v1/status"   ? Kind::status
-                : request.path == "/v1/health" ? Kind::health
-                : request.path == "/v1/groups" ? Kind::groups
-                                               : Kind::stream;
+        kind_ = request.path == "/v1/status"    ? Kind::status
+                : request.path == "/v1/health"  ? Kind::health
+                : request.path == "/v1/members" ? Kind::members
+                : request.path == "/v1/groups"  ? Kind::groups
+                                                : Kind::stream;
         ask_every_shard();
         if (kind_ == Kind::stream) {
             if (!request.has_stream) {
@@ -152,9 +176,9 @@ std::optional<Response> Task::begin(const Request& request, const NodeFacts& fac
 
 std::optional<Response> Task::begin_group(const Request& request, std::string_view rest) {
     const std::size_t slash = rest.find('/');
-    const bool is_transfer =
-        slash != std::string_view::npos && rest.substr(slash + 1) == "transfer";
-    if (slash != std::string_view::npos && !is_transfer) {
+    const std::string_view verb =
+        slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
+    if (slash != std::string_view::npos && verb != "transfer" && verb != "members") {
         return no_such_path();
     }
     const std::optional<std::uint32_t> group = parse_number(rest.substr(0, slash));
@@ -163,8 +187,8 @@ std::optional<Response> Task::begin_group(const Request& request, std::string_vi
                        "groups are 0 to " + std::to_string(request.groups - 1));
     }
     ask_.group = base::GroupId(*group);
-    if (is_transfer) {
-        return begin_transfer(request);
+    if (!verb.empty()) {
+        return verb == "transfer" ? begin_transfer(request) : begin_change(request);
     }
     if (request.method != Method::get) {
         return wrong_method("GET, HEAD");
@@ -178,17 +202,8 @@ std::optional<Response> Task::begin_group(const Request& request, std::string_vi
 }
 
 std::optional<Response> Task::begin_transfer(const Request& request) {
-    if (request.method != Method::post) {
-        return wrong_method("POST");
-    }
-    if (!request.may_change) {
-        return problem(403, "admin_only", "Changes are taken over the admin plane alone",
-                       "on the node's own machine: ursulactl --data-dir DIR, or the socket that "
-                       "server.admin_listen names");
-    }
-    if (request.body.size() > limits::admin_body_bytes_max) {
-        return problem(413, "body_too_large", "The body is longer than any request of this path",
-                       "send {\"to\": NODE}");
+    if (auto refused = refuse_change(request, "{\"to\": NODE}")) {
+        return refused;
     }
     kind_ = Kind::transfer;
     to_ = read_transfer(request.body);
@@ -200,19 +215,53 @@ std::optional<Response> Task::begin_transfer(const Request& request) {
     return std::nullopt;
 }
 
+std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
+    const std::string form =
+        admits ? "{\"address\": ADDRESS, \"node\": N, \"incarnation\": \"DIGITS\"}"
+               : "{\"address\": ADDRESS}";
+    if (auto refused = refuse_change(request, form)) {
+        return refused;
+    }
+    visit_ = read_visit(request.body, admits);
+    if (!visit_) {
+        return problem(400, "bad_body", "The body is not " + form,
+                       "the address is that node's cluster.listen, as in \"10.0.0.4:4439\"");
+    }
+    return std::nullopt;
+}
+
+std::optional<Response> Task::begin_change(const Request& request) {
+    constexpr std::string_view body = "{\"step\": \"remove\", \"node\": NODE}";
+    if (auto refused = refuse_change(request, body)) {
+        return refused;
+    }
+    kind_ = Kind::change;
+    auto change = read_member_change(request.body);
+    if (!change) {
+        return problem(400, "bad_body", "The body is no change of members",
+                       "name the step, add_learner, promote or remove, and the node by its "
+                       "number, as in " +
+                           std::string(body));
+    }
+    change_ = std::move(*change);
+    ask_.verb = change_.call(ask_.group);
+    return std::nullopt;
+}
+
 bool Task::take(api::Answer& answer) {
     if (const auto* refused = std::get_if<api::Refused>(&answer)) {
-        refused_ = refused->why;
+        refused_ = *refused;
     } else if (auto* found = std::get_if<api::InspectReply>(&answer)) {
         found_.groups.insert(found_.groups.end(), found->groups.begin(), found->groups.end());
-        for (const api::PeerView& peer : found->peers) {
-            const auto known =
-                std::find_if(found_.peers.begin(), found_.peers.end(),
-                             [&peer](const api::PeerView& one) { return one.node == peer.node; });
-            if (known == found_.peers.end()) {
-                found_.peers.push_back(peer);
+        for (const api::NodeView& node : found->nodes) {
+            const auto known = std::find_if(
+                found_.nodes.begin(), found_.nodes.end(), [&node](const api::NodeView& one) {
+                    return one.node == node.node && one.incarnation == node.incarnation;
+                });
+            if (known == found_.nodes.end()) {
+                found_.nodes.push_back(node);
             } else {
-                known->up = known->up || peer.up;
+                known->up = known->up || node.up;
             }
         }
         if (!found->streams.empty()) {
@@ -221,16 +270,23 @@ bool Task::take(api::Answer& answer) {
         }
     } else if (const auto* transfer = std::get_if<api::TransferReply>(&answer)) {
         transfer_ = *transfer;
+    } else if (const auto* changed = std::get_if<api::ChangeMemberReply>(&answer)) {
+        changed_ = *changed;
     }
     return --waiting_ == 0;
 }
 
 Response Task::finish(const NodeFacts& facts) {
-    if (refused_ == api::Refusal::stream_not_found) {
+    if (refused_.why == api::Refusal::stream_not_found) {
         return problem(404, "stream_not_found", "No stream " + stream_,
                        "list those of a bucket: ursulactl stream ls BUCKET");
     }
-    if (refused_ != api::Refusal::none) {
+    if (refused_.why != api::Refusal::none && kind_ == Kind::change) {
+        Response response;
+        response.refused = refused_;
+        return response;
+    }
+    if (refused_.why != api::Refusal::none) {
         return problem(503, "not_now", "The group or a core could not answer now",
                        "try again in a second");
     }
@@ -241,6 +297,8 @@ Response Task::finish(const NodeFacts& facts) {
             return json(200, render_status(facts, found_));
         case Kind::health:
             return json(200, render_health(facts, found_));
+        case Kind::members:
+            return json(200, render_members(facts, found_));
         case Kind::groups:
             return json(200, render_groups(facts, found_));
         case Kind::group:
@@ -249,6 +307,8 @@ Response Task::finish(const NodeFacts& facts) {
             return json(200, render_stream(facts, stream_, found_));
         case Kind::transfer:
             return transfer_response(ask_.group, to_, transfer_);
+        case Kind::change:
+            return json(200, render_member_change(ask_.group, change_, changed_));
     }
     return no_such_path();
 }

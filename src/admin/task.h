@@ -3,10 +3,14 @@
 //
 //   GET  /admin/v1/status                  the cluster as this node sees it
 //   GET  /admin/v1/health                  ok, degraded or down, with reasons
+//   GET  /admin/v1/members                 every node that groups name, and as what
 //   GET  /admin/v1/groups                  this node's replicas
 //   GET  /admin/v1/groups/{g}              one of them
 //   GET  /admin/v1/streams/{bucket}/{...}  where a stream is
 //   POST /admin/v1/groups/{g}/transfer     {"to": N}: begins to hand its leadership over; 202
+//   POST /admin/v1/groups/{g}/members      one step of a change (admin/members.h), through the
+//                                          group's leader; 200 when it is committed
+//   POST /admin/v1/cluster/visit, admit    (admin/visit.h) asks a node, and takes it in
 //
 // Every answer is JSON with "schema": 1, which grows by keys only.
 #pragma once
@@ -18,6 +22,8 @@
 #include <vector>
 
 #include "admin/facts.h"
+#include "admin/members.h"
+#include "admin/visit.h"
 #include "api/call.h"
 #include "api/reply.h"
 
@@ -44,6 +50,9 @@ struct Response {
     std::string title;
     std::string hint;
     std::string_view allow;  // of a 405
+    // A group's leader refused: the words for it are those that clients get, and nothing else here
+    // counts.
+    std::optional<api::Refused> refused;
 };
 
 // What to ask: every shard, or the one that has a group.
@@ -59,26 +68,42 @@ class Task {
     // says that it has all, then finish().
     std::optional<Response> begin(const Request& request, const NodeFacts& facts);
     const Ask& ask() const { return ask_; }
+    // Nothing is asked of shards: this visit is to be made, its outcome is visit_response's.
+    const std::optional<Visit>& visit() const { return visit_; }
     // `answers`: as many as calls are made.
     void expect(std::uint32_t answers) { waiting_ = answers; }
     bool take(api::Answer& answer);
     Response finish(const NodeFacts& facts);
 
   private:
-    enum class Kind : std::uint8_t { status, health, groups, group, stream, transfer };
+    enum class Kind : std::uint8_t {
+        status,
+        health,
+        members,
+        groups,
+        group,
+        stream,
+        transfer,
+        change
+    };
 
     std::optional<Response> begin_group(const Request& request, std::string_view rest);
     std::optional<Response> begin_transfer(const Request& request);
+    std::optional<Response> begin_change(const Request& request);
+    std::optional<Response> begin_visit(const Request& request, bool admits);
     void ask_every_shard();
 
     Kind kind_ = Kind::status;
     std::uint32_t waiting_ = 0;
     Ask ask_;
+    std::optional<Visit> visit_;
     std::string stream_;  // its name
     base::NodeId to_;     // of a transfer
-    api::Refusal refused_ = api::Refusal::none;
+    MemberChange change_;
+    api::Refused refused_;
     api::InspectReply found_;  // merged, groups in the order of their ids
     api::TransferReply transfer_;
+    api::ChangeMemberReply changed_;
 };
 
 }  // namespace ursula::admin

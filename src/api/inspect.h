@@ -22,7 +22,8 @@ struct GroupMember {
     bool up = false;        // heard of lately; this node itself always is
     bool complete = false;  // has every byte its log speaks of, as it said last
     bool match_known = false;
-    base::LogIndex match;  // known to the leader: the member's log is durable up to here
+    base::LogIndex match;           // known to the leader: the member's log is durable up to here
+    std::uint64_t incarnation = 0;  // of its storage, as the group names it; 0: not known
 };
 
 // As many as a group can have (raft::limits::members_max).
@@ -45,10 +46,15 @@ struct GroupView {
     std::array<GroupMember, group_members_max> members;
 };
 
-// What a shard hears of another node.
-struct PeerView {
+// A node that groups of the shard name as a member, this one too. One of another incarnation, or
+// with another address while that changes, is another row.
+struct NodeView {
     base::NodeId node;
-    bool up = false;
+    bool up = false;  // heard of lately, with that storage; this node always is
+    std::uint32_t shards = 1;
+    std::uint64_t incarnation = 0;
+    base::Slice address;
+    base::Slice client;
 };
 
 struct StreamView {
@@ -60,7 +66,7 @@ struct StreamView {
 
 struct InspectReply {
     std::vector<GroupView> groups;
-    std::vector<PeerView> peers;
+    std::vector<NodeView> nodes;
     std::vector<StreamView> streams;  // none or one
     base::Slice content_type;         // of that one
 };

@@ -133,8 +133,21 @@ constexpr std::int64_t beat_interval_ms = 100;
 // A node that no membership names is forgotten when nothing was heard of it for so long: time
 // enough for a follower that is behind to learn that its leader is a member.
 constexpr std::int64_t stranger_link_ms = 10'000;
-// Links that one shard keeps to nodes no membership names; frames of further ones are refused.
+// Links that one shard keeps to nodes no membership names; further ones are refused.
 constexpr std::size_t stranger_links_max = 64;
+// A node that leaders heard for stranger_link_ms although no group names it is dismissed: for so
+// long it is not let in, and at most so many of them are remembered.
+constexpr std::int64_t dismissed_ms = 60'000;
+constexpr std::size_t dismissed_max = 16;
+// That other storage than a member's speaks is said again after this long.
+constexpr std::int64_t unheard_said_ms = 60'000;
+// For so long after the last dismissal a node takes itself for removed when its groups have no
+// leader: a dismissal is repeated within dismissed_ms, twice stranger_link_ms and some retries.
+constexpr std::int64_t removed_for_ms = 90'000;
+// A node of the lower id dials a member it just learnt of after this long; the other may not know
+// it yet.
+constexpr std::int64_t peer_help_first_ms = 500;
+constexpr std::int64_t peer_help_ms = 3'000;  // and without a link for so long again
 // A write or a read waits this long for a leader to appear, and a tail for one to be heard of
 // again: a silence that is noticed, an election that needs a second try.
 constexpr std::int64_t leader_wait_ms = 2'000;
@@ -162,6 +175,10 @@ constexpr std::size_t peer_refusal_bytes_max = 512;
 // that sent no greeting per loop. Any number of members reconnecting fits; beyond, they are closed.
 constexpr std::size_t peer_strangers_max = 64;
 constexpr std::int64_t peer_greeting_timeout_ms = 2'000;  // from the connection to the end of both
+// A node that an operator has this one visit (src/visits.h): how long it may take, and how many at
+// a time.
+constexpr std::int64_t visit_timeout_ms = 3'000;
+constexpr std::size_t visits_max = 8;
 // Pause before dialling again: doubled from the first to the second, each with a quarter of jitter.
 constexpr std::int64_t peer_retry_first_ms = 25;
 constexpr std::int64_t peer_retry_last_ms = 500;

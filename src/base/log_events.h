@@ -53,6 +53,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "Stored bytes failed their checksum and were not served; check the disk.")               \
     EVENT(member_is_stranger, "member.is_stranger", error,                                         \
           "This node's storage is not that of the member of its id; remove it and add it again.")  \
+    EVENT(member_unheard, "member.unheard", warning,                                               \
+          "A node speaks with other storage than the member of its id; that is not counted.")      \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
           "One turn of a core took long enough for clients to notice.")                            \
     EVENT(connections_limit, "connections.limit", warning,                                         \
@@ -63,6 +65,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "All initial members are there with empty directories; they take an identity.")          \
     EVENT(cluster_formed, "cluster.formed", info,                                                  \
           "The cluster has its identity, which the data directory keeps; groups may vote.")        \
+    EVENT(cluster_joined, "cluster.joined", info,                                                  \
+          "A member took this node into its cluster; it serves once its groups name it.")          \
     EVENT(cluster_waits, "cluster.waits", warning,                                                 \
           "The node belongs to no cluster yet and serves nobody: the line says what is missing.")  \
     EVENT(cluster_tls, "cluster.tls", info,                                                        \

@@ -14,7 +14,8 @@
 
 namespace ursula::admin {
 struct NodeFacts;
-}
+struct Visit;
+}  // namespace ursula::admin
 
 namespace ursula::http {
 
@@ -38,8 +39,8 @@ struct EdgeOptions {
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
-    // For "Prefer: redirect": of all members, or empty as long as one is not known. May change
-    // between turns.
+    // For "Prefer: redirect": of all other members, of one node the newest first, or empty as long
+    // as one is not known. Follows the groups' memberships between turns.
     std::vector<ClientUrl> client_urls;
     base::Duration long_poll_timeout;
     base::Duration sse_heartbeat;
@@ -69,6 +70,8 @@ class NodePages {
     virtual std::string health() = 0;   // JSON
     virtual std::string metrics() = 0;  // Prometheus text
     virtual admin::NodeFacts admin_facts() = 0;
+    // Goes to another node; Front::on_visit has the outcome, in a later turn.
+    virtual void visit(api::CallId id, const admin::Visit& visit) = 0;
 
   protected:
     ~NodePages() = default;

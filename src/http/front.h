@@ -23,7 +23,9 @@
 
 namespace ursula::admin {
 struct Response;
-}
+struct Visit;
+struct VisitOutcome;
+}  // namespace ursula::admin
 
 namespace ursula::http {
 
@@ -40,6 +42,8 @@ class Front {
     void collect(base::Now now);
     // One answer to a call of this loop. Replies of a turn come one by one, then finish_turn().
     void respond(api::Reply& reply, base::Now now);
+    // The end of NodePages::visit, between the same two.
+    void on_visit(api::CallId id, const admin::Visit& visit, const admin::VisitOutcome& outcome);
     // Requests that had to wait for earlier ones go on; views of this turn's requests are over.
     void finish_turn(base::Now now);
 

@@ -69,6 +69,10 @@ void Front::start_admin(Exchange& exchange, const net::Request& request, const R
         answer_admin(exchange, *response);
         return;
     }
+    if (const std::optional<admin::Visit>& visit = exchange.admin->visit()) {
+        pages_.visit(exchange.call_id(), *visit);
+        return;
+    }
     const admin::Ask& ask = exchange.admin->ask();
     exchange.admin->expect(ask.every_shard ? options_.shards : 1);
     if (!ask.every_shard) {
@@ -86,7 +90,19 @@ void Front::take_admin(Exchange& exchange, api::Answer& answer) {
     }
 }
 
+void Front::on_visit(api::CallId id, const admin::Visit& visit,
+                     const admin::VisitOutcome& outcome) {
+    Exchange* exchange = exchanges_.find(id);
+    if (exchange != nullptr && !exchange->done) {
+        answer_admin(*exchange, admin::visit_response(visit, outcome));
+    }
+}
+
 void Front::answer_admin(Exchange& exchange, const admin::Response& response) {
+    if (response.refused) {
+        responder_.refuse(exchange, *response.refused);
+        return;
+    }
     if (!response.code.empty()) {
         const std::string allow = response.allow.empty()
                                       ? std::string()

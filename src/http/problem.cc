@@ -171,7 +171,10 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "The member of that id has other storage than the one named",
                     "an emptied node is another member: remove the old one first", false};
         case api::Refusal::member_not_caught_up:
-            return {409, "member_not_caught_up", "The learner has not caught up yet",
+            return {409, "member_not_caught_up",
+                    fmt::format("The learner has not caught up yet: it lacks {} of the group's "
+                                "entries, or is not heard of",
+                                refused.numbers[0]),
                     "ask again when it has", true};
         case api::Refusal::member_change_under_way:
             return {409, "member_change_under_way",

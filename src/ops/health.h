@@ -34,6 +34,7 @@ struct HealthInput {
     std::uint32_t leaderless_groups = 0;
     std::uint32_t peer_links = 0;  // to shards of other nodes; 0: alone
     std::uint32_t peer_links_down = 0;
+    bool removed = false;  // leaders say that no group names this node
     std::uint64_t streams = 0;
     std::uint64_t connections = 0;
     std::uint64_t live_readers = 0;

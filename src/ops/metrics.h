@@ -113,6 +113,8 @@ struct alignas(64) ShardMetrics {
     std::array<std::array<base::Metric, http_classes>, http_method_names.size()> http_requests;
     // When the loop last began a turn, for liveness; not in the text.
     base::Metric last_turn_ns;
+    // 1: a leader told this node lately that no group names it; not in the text.
+    base::Metric dismissed;
 
     // `status` is what was sent: 200 .. 599; interim 1xx answers are not counted.
     void count_request(HttpMethod method, int status) {

@@ -412,11 +412,29 @@ void fields(Io& io, T& message) {
     io.number(index);
 }
 
+template <class Io, Like<api::NodeView> T>
+void fields(Io& io, T& message) {
+    auto& [node, up, shards, incarnation, address, client] = message;
+    io.number(node);
+    io.number(up);
+    io.number(shards);
+    io.number(incarnation);
+    io.slice(address);
+    io.slice(client);
+}
+
 template <class Io, Like<api::InspectReply> T>
 void fields(Io& io, T& message) {
-    auto& [groups, peers, streams, content_type] = message;
+    auto& [groups, nodes, streams, content_type] = message;
     io.list(groups);
-    io.list(peers);
+    auto count = static_cast<std::uint32_t>(nodes.size());
+    io.number(count);
+    if constexpr (!std::is_const_v<T>) {
+        nodes.resize(count);
+    }
+    for (auto& node : nodes) {
+        fields(io, node);
+    }
     io.list(streams);
     io.slice(content_type);
 }

@@ -69,6 +69,8 @@ struct PeerLink {
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
     std::uint64_t incarnation = 0;  // of its storage in that life; 0: not heard of yet
+    base::Instant unnamed_since = base::Instant::never();  // that storage, although it is heard
+    base::Instant unheard_said{};  // other storage than the member's speaks; 0: not said yet
 
     // Forwarding, to it.
     std::uint64_t call_number = 0;  // of the newest call

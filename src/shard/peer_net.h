@@ -44,6 +44,10 @@ class PeerNet {
     // names may still come and be heard: a follower that is behind does not know the newest
     // members.
     virtual void know(base::NodeId node, std::span<const MemberInfo> infos) = 0;
+    // That storage of the node is no member of any group here, and leaders know the newest members:
+    // it is told so, and not let in for limits::dismissed_ms or until it is known. A network
+    // without handshakes has nobody to tell.
+    virtual void dismiss(base::NodeId, std::uint64_t /*incarnation*/) {}
     // Appends what came since the last call, in order of arrival; events come before the frames of
     // their connection.
     virtual void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& events) = 0;

@@ -316,6 +316,11 @@ std::uint32_t Shard::leaders() const {
                       [](const auto& replica) { return replica->group.is_leader(); }));
 }
 
+std::uint32_t Shard::strange_groups() const {
+    return static_cast<std::uint32_t>(std::count_if(
+        replicas_.begin(), replicas_.end(), [](const auto& replica) { return replica->stranger; }));
+}
+
 std::uint32_t Shard::leaderless() const {
     return static_cast<std::uint32_t>(std::count_if(
         replicas_.begin(), replicas_.end(),

@@ -126,7 +126,8 @@ struct ShardEvent {
         disk_full,
         disk_ok_again,
         data_damaged,
-        member_is_stranger  // a group names other storage by this node's id
+        member_is_stranger,  // a group names other storage by this node's id
+        member_unheard       // other storage than a member's speaks to this node
     };
     Kind kind;
     std::string text;
@@ -166,8 +167,9 @@ class Shard {
     std::uint64_t hot_bytes_used() const { return local_.hot.bytes(); }
     std::uint64_t live_bytes() const { return local_.segments.live_total(); }
     std::uint64_t stream_count() const;
-    std::uint32_t leaders() const;     // groups that this node leads
-    std::uint32_t leaderless() const;  // groups whose leader it does not know
+    std::uint32_t leaders() const;         // groups that this node leads
+    std::uint32_t leaderless() const;      // groups whose leader it does not know
+    std::uint32_t strange_groups() const;  // that name other storage by this node's id
     std::size_t group_count() const { return replicas_.size(); }
     // Hash of all groups' replicated state: tests compare it across a restart.
     std::uint64_t state_hash() const;
@@ -182,6 +184,11 @@ class Shard {
     std::span<const MemberTable> tables(base::GroupId group) const {
         return replicas_[group.value / options_.shards]->tables;
     }
+
+    // The other nodes that memberships of this shard's groups name, by rising id, of one node the
+    // newest last; valid until the next advance. The number is another one when they are others.
+    std::span<const MemberInfo> others() const { return told_; }
+    std::uint64_t others_version() const { return others_version_; }
 
     // Whether a snapshot is being fetched, or what came of one is kept.
     bool fetching() const { return !fetching_.empty(); }
@@ -230,6 +237,8 @@ class Shard {
     bool has_peers() const { return options_.peer_net != nullptr; }
     void begin_links();
     void settle_links();
+    void dismiss_strangers();
+    bool is_unnamed(const PeerLink& link) const;
     void tell_group(Replica& replica);
     void tell_net();
     void add_links(const MemberInfo& info);
@@ -354,6 +363,7 @@ class Shard {
 
     // shard_inspect.cc
     void inspect(const api::Call& call, const api::InspectCall& what);
+    std::vector<api::NodeView> named_nodes() const;
     void serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
                            const api::InspectCall& what, bool confirmed);
     void transfer(const api::Call& call, const api::TransferCall& transfer);
@@ -443,9 +453,11 @@ class Shard {
     std::vector<PeerLink> links_;  // to other nodes' shards, those with which groups are shared
     bool links_due_ = false;       // a membership changed since settle_links()
     base::Instant strangers_due_ = base::Instant::never();  // when a link may have to go
+    base::Instant dismissals_due_{};                        // when to look for whom nobody names
     std::uint64_t dropped_sequence_ = 0;                    // new links' numbers go on from these
     std::uint64_t dropped_call_number_ = 0;
-    std::vector<MemberInfo> told_;         // to the net, by rising node
+    std::vector<MemberInfo> told_;  // to the net, by rising node
+    std::uint64_t others_version_ = 0;
     MemberTable item_table_;               // of the membership among item_'s entries
     const MemberInfo* joining_ = nullptr;  // while an operator's change is stepped: what it brings
     std::vector<std::unique_ptr<LogFetch>> fetches_;

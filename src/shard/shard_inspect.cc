@@ -56,9 +56,17 @@ api::GroupView view_of(const Replica& replica, base::ShardId shard) {
     view.last = status.last.index;
     view.streams = replica.machine.streams();
     for (const raft::Peer& peer : status.peers) {
-        view.members[view.member_count++] = view_of(status, peer);
+        api::GroupMember& member = view.members[view.member_count++];
+        member = view_of(status, peer);
+        if (const MemberInfo* info = replica.tables.back().find(peer.id)) {
+            member.incarnation = info->incarnation;
+        }
     }
     return view;
+}
+
+base::Slice slice_of(const std::string& text) {
+    return base::Slice::copy_of(base::as_bytes(text));
 }
 
 }  // namespace
@@ -85,21 +93,35 @@ void Shard::inspect(const api::Call& call, const api::InspectCall& what) {
             out.groups.push_back(view_of(*replica, options_.id));
         }
     }
-    for (const PeerLink& link : links_) {
-        if (!link.named) {
-            continue;
+    out.nodes = named_nodes();
+    reply(call.from, call.id, std::move(out));
+}
+
+// A node alone names nobody.
+std::vector<api::NodeView> Shard::named_nodes() const {
+    std::vector<MemberInfo> infos;
+    for (const auto& replica : replicas_) {
+        if (!has_peers()) {
+            break;
         }
-        const auto known = std::find_if(
-            out.peers.begin(), out.peers.end(),
-            [&link](const api::PeerView& peer) { return peer.node == link.peer.node; });
-        const bool up = link.boot != 0 && !link.down;
-        if (known == out.peers.end()) {
-            out.peers.push_back({link.peer.node, up});
-        } else {
-            known->up = known->up || up;
+        for (const MemberInfo& info : replica->tables.back().infos) {
+            if (std::find(infos.begin(), infos.end(), info) == infos.end()) {
+                infos.push_back(info);
+            }
         }
     }
-    reply(call.from, call.id, std::move(out));
+    std::vector<api::NodeView> nodes;
+    nodes.reserve(infos.size());
+    for (const MemberInfo& info : infos) {
+        const bool heard = std::any_of(links_.begin(), links_.end(), [&info](const PeerLink& link) {
+            return link.peer.node == info.node && link.boot != 0 && !link.down &&
+                   info.is(link.incarnation);
+        });
+        const bool is_self = info.node == options_.node && info.is(options_.incarnation);
+        nodes.push_back({info.node, heard || is_self, info.shards, info.incarnation,
+                         slice_of(info.address), slice_of(info.client)});
+    }
+    return nodes;
 }
 
 void Shard::serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,

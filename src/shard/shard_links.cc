@@ -216,6 +216,48 @@ void Shard::settle_links() {
     tell_net();
 }
 
+// Whether the storage that speaks there is no member of any group that the two share. A follower
+// may be behind and not know it yet, so somebody must lead here: a leader's log has the newest
+// members of its group.
+bool Shard::is_unnamed(const PeerLink& link) const {
+    bool leads = false;
+    for (const auto& replica : replicas_) {
+        if (!link.has(replica->id())) {
+            continue;
+        }
+        for (const MemberTable& table : replica->tables) {
+            const MemberInfo* info = table.find(link.peer.node);
+            if (info != nullptr && info->is(link.incarnation)) {
+                return false;
+            }
+        }
+        if (replica->group.leader() == link.peer.node) {
+            return false;
+        }
+        leads = leads || replica->group.is_leader();
+    }
+    return leads;
+}
+
+// A node that was removed, or whose storage was replaced, hears of it: it was sent nothing more
+// since the change, and would go on taking its old leaders for its own.
+void Shard::dismiss_strangers() {
+    if (now_.mono < dismissals_due_) {
+        return;
+    }
+    dismissals_due_ = now_.mono + base::milliseconds(options_.stranger_link_ms / 10);
+    for (PeerLink& link : links_) {
+        if (link.is_free() || link.boot == 0 || link.down || !is_unnamed(link)) {
+            link.unnamed_since = base::Instant::never();
+            continue;
+        }
+        link.unnamed_since = std::min(link.unnamed_since, now_.mono);
+        if (now_.mono - link.unnamed_since >= base::milliseconds(options_.stranger_link_ms)) {
+            options_.peer_net->dismiss(link.peer.node, link.incarnation);
+        }
+    }
+}
+
 // The net hears of each node whose infos are others now. Of one that nobody names any more it knows
 // as long as there is a link.
 void Shard::tell_net() {
@@ -275,6 +317,7 @@ void Shard::tell_net() {
             options_.peer_net->know(node, now);
         }
     }
+    others_version_ += known == told_ ? 0 : 1;
     told_ = std::move(known);
 }
 

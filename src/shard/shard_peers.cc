@@ -131,6 +131,16 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
     if (member != nullptr && !member->is(header.incarnation) && counts(item_.message.body) &&
         !planted(Planted::amnesiac_counts)) {
         ++counters_.items_unheard;
+        if (link.unheard_said == base::Instant{} ||
+            now_.mono - link.unheard_said >= base::milliseconds(limits::unheard_said_ms)) {
+            link.unheard_said = now_.mono;
+            events_.push_back({ShardEvent::Kind::member_unheard,
+                               "node " + std::to_string(link.peer.node.value) +
+                                   " has other storage than the member of that id: what it says "
+                                   "of groups counts for nothing; to put it in, run: ursulactl "
+                                   "cluster replace " +
+                                   std::to_string(link.peer.node.value)});
+        }
         return true;
     }
     if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {

@@ -313,6 +313,7 @@ void Shard::send_beats() {
             led_.push_back({replica->id(), replica->group.term()});
         }
     }
+    dismiss_strangers();
     DiskHealth disk;
     disk.write_age_ms =
         static_cast<std::uint32_t>(std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));

@@ -321,3 +321,18 @@ class Tailer(Client):
             self.load.failures.add(what, f"{self.path}: {response.status} {response.body[:200]}")
         time.sleep(0.05)
         self.connect()
+
+
+def create_streams(load, node):
+    """The bucket and every stream of the load."""
+    connection = Connection(node.host, node.port, 20.0)
+    for path in ["/chaos", *load.streams]:
+        headers = {} if path == "/chaos" else {"Content-Type": BYTES}
+        for _ in range(20):
+            response = connection.request("PUT", path, headers)
+            if response.status in (200, 201):
+                break
+            time.sleep(0.1)
+        else:
+            load.failures.add("create", f"{path}: {response.status} {response.body[:200]}")
+    connection.close()

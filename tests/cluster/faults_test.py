@@ -24,8 +24,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import netns  # noqa: E402
-from clients import BYTES, Load, Tailer, Writer, payloads  # noqa: E402
-from nodes import Cluster, Connection, Lost, NotSent  # noqa: E402
+from clients import Load, Tailer, Writer, create_streams  # noqa: E402
+from finals import check_tails, final_reads  # noqa: E402
+from nodes import Cluster, Lost, NotSent  # noqa: E402
 from verdicts import check_history  # noqa: E402
 
 WRITERS = 18
@@ -151,19 +152,6 @@ class Run:
 
     # --- the run ---
 
-    def create(self):
-        connection = Connection(self.cluster.node(1).host, self.cluster.node(1).port, 20.0)
-        for path in ["/chaos", *self.load.streams]:
-            headers = {} if path == "/chaos" else {"Content-Type": BYTES}
-            for attempt in range(20):
-                response = connection.request("PUT", path, headers)
-                if response.status in (200, 201):
-                    break
-                time.sleep(0.1)
-            else:
-                self.load.failures.add("create", f"{path}: {response.status} {response.body[:200]}")
-        connection.close()
-
     def settle(self, when):
         """Waits until every stream took an append that began after now."""
         since = time.monotonic_ns()
@@ -218,87 +206,6 @@ class Run:
             self.passed += 1
         return node
 
-    def final_reads(self, nodes):
-        """Closes every stream and reads it from each node."""
-        load = self.load
-        for path in load.streams:
-            self.close_stream(path, nodes)
-            logs = {}
-            for node in nodes:
-                content = self.read_whole(path, node)
-                if content is not None:
-                    logs[node.number] = content
-            if len(set(logs.values())) != 1:
-                load.failures.add("diverged", f"{path}: " + ", ".join(
-                    f"node {number}: {len(content)} bytes" for number, content in logs.items()))
-                continue
-            position = 0
-            words = " ".join(f"n{number}" for number in logs)
-            for payload in payloads.split_binary(next(iter(logs.values()))):
-                position += len(payload)
-                load.history.append(f"log {load.words[path]} {payloads.digest(payload):x}"
-                                    f" {payloads.offset_token(position)} {words}")
-            load.history.append(f"end {load.words[path]} closed")
-
-    def close_stream(self, path, nodes):
-        for attempt in range(50):
-            node = self.random.choice(nodes)
-            connection = Connection(node.host, node.port, 10.0)
-            start = time.monotonic_ns()
-            try:
-                response = connection.request("POST", path, {"Stream-Closed": "true"}, b"")
-            except NotSent:
-                continue
-            except Lost:
-                self.load.history.append(f"close {self.load.words[path]} {start} - unknown")
-                continue
-            finally:
-                connection.close()
-            end = time.monotonic_ns()
-            if response.status in (200, 204):
-                self.load.history.append(f"close {self.load.words[path]} {start} {end} acked")
-                return
-            if response.status not in (503, 507):
-                self.load.history.append(f"close {self.load.words[path]} {start} - unknown")
-            time.sleep(0.1)
-        self.load.failures.add("close", f"{path} cannot be closed")
-
-    def read_whole(self, path, node):
-        connection = Connection(node.host, node.port, 10.0)
-        content = b""
-        offset = payloads.ZERO
-        tries = 0
-        while True:
-            try:
-                response = connection.request("GET", f"{path}?offset={offset}")
-            except (Lost, NotSent) as error:
-                self.load.failures.add("final read", f"{path} of node {node.number}: {error}")
-                return None
-            if response.status == 503 and tries < 50:
-                tries += 1
-                time.sleep(0.1)
-                continue
-            if response.status != 200:
-                self.load.failures.add(
-                    "final read", f"{path} of node {node.number}: {response.status}")
-                return None
-            content += response.body
-            offset = response.header("stream-next-offset")
-            if response.header("stream-closed") == "true":
-                connection.close()
-                return content
-
-    def check_tails(self, tailers):
-        logs = collections.defaultdict(list)
-        for line in self.load.history:
-            if line.startswith("log "):
-                words = line.split(" ")
-                logs[words[1]].append(int(words[2], 16))
-        for tailer in tailers:
-            log = logs[self.load.words[tailer.path]]
-            if tailer.names != log[: len(tailer.names)]:
-                self.load.failures.add("tail", f"{tailer.path}: a gap, a repeat or another order")
-
 
 # A run that did less than this proved nothing.
 LEAST = {"acked": 8000, "reads": 3000, "tail events": 500, "unknown": 5}
@@ -327,7 +234,7 @@ def main():
     nodes = list(run.cluster.nodes)
     try:
         run.cluster.start()
-        run.create()
+        create_streams(load, run.cluster.node(1))
         for thread in threads:
             thread.start()
         for row in run.rows():
@@ -337,8 +244,8 @@ def main():
         load.over = True
         for thread in threads:
             thread.join(20.0)
-        run.final_reads(nodes)
-        run.check_tails(tailers)
+        final_reads(load, run.random, nodes)
+        check_tails(load, tailers)
         check_history(load.history, work, load.failures)
     except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
         load.failures.add("run", str(error))

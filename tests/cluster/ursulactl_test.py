@@ -5,37 +5,16 @@ without a majority it says what is wrong.
 The last line is `N passed, N failed`.
 """
 
-import json
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from checks import expect, expect_in, run_checks  # noqa: E402
-from cluster import ROOT, Cluster, wait_for  # noqa: E402
+from cluster import Cluster, wait_for  # noqa: E402
+from ctl import CONFLICT, OK, UNHEALTHY, UNREACHABLE, ctl, ctl_json  # noqa: E402
 
-OK, UNREACHABLE, CONFLICT, UNHEALTHY = 0, 5, 6, 10
 GROUPS = 6
-
-
-def ctl(node, *arguments):
-    """Over the node's own socket. Returns (exit code, stdout, stderr)."""
-    binary = os.environ.get("URSULACTL_BIN") or os.path.join(
-        ROOT, "build", "release", "tools", "ursulactl", "ursulactl"
-    )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("URSULA")}
-    done = subprocess.run(
-        [binary, "--data-dir", node.data_dir, *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False, env=clean,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def ctl_json(node, *arguments, code=OK):
-    got, out, err = ctl(node, *arguments, "-o", "json")
-    expect(f"exit code of {arguments} ({err})", got, code)
-    return json.loads(out)
 
 
 def reachable(node):

@@ -247,6 +247,10 @@ std::string Client::post(const std::string& path, const std::string& body) {
     return checked(ask(path, body, timeout_), path);
 }
 
+std::string problem_code(const std::string& body) {
+    return read_problem(body).code;
+}
+
 std::string escape_path(std::string_view path) {
     std::string out;
     for (const char c : path) {

@@ -60,6 +60,9 @@ class Client {
     std::string socket_path_;  // as the kernel gets it
 };
 
+// The code of the problem that a body is; empty: it is none.
+std::string problem_code(const std::string& body);
+
 // One segment or a whole path for a URL: everything but unreserved characters and '/' is escaped.
 std::string escape_path(std::string_view path);
 

@@ -84,6 +84,7 @@ std::span<const Command* const> all_commands();
 std::span<const Command> node_commands();
 std::span<const Command> group_commands();
 std::span<const Command> stream_commands();
+std::span<const Command> member_commands();
 std::span<const Command> join_commands();
 
 }  // namespace ursula::ctl

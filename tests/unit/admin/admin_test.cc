@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "admin/health_report.h"
+#include "admin/members.h"
 #include "admin/render.h"
 #include "admin/task.h"
 
@@ -28,12 +29,23 @@ api::GroupView group_of_three(std::uint32_t id, std::uint32_t leader, std::uint3
         api::GroupMember& member = group.members[i];
         member.node = base::NodeId(i + 1);
         member.voter = true;
+        member.incarnation = 1001 + i;
         member.up = true;
         member.complete = true;
         member.match_known = leader == self || i + 1 == self;
         member.match = base::LogIndex(member.match_known ? 100 - 10 * i : 0);
     }
     return group;
+}
+
+api::NodeView node_view(std::uint32_t id, bool up, std::string_view client) {
+    const std::string address = "10.0.0." + std::to_string(id) + ":4439";
+    return {base::NodeId(id),
+            up,
+            2,
+            1000 + id,
+            base::Slice::copy_of(base::as_bytes(address)),
+            base::Slice::copy_of(base::as_bytes(client))};
 }
 
 struct Three {
@@ -53,7 +65,8 @@ struct Three {
         facts.health.groups = 4;
         found.groups = {group_of_three(0, 1, 1), group_of_three(1, 2, 1), group_of_three(2, 2, 1),
                         group_of_three(3, 0, 1)};
-        found.peers = {{base::NodeId(2), true}, {base::NodeId(3), false}};
+        found.nodes = {node_view(1, true, "http://10.0.0.1:4437"),
+                       node_view(2, true, "http://10.0.0.2:4437"), node_view(3, false, "")};
     }
     Json status() const { return Json::parse(render_status(facts, found)); }
 };
@@ -87,16 +100,129 @@ TEST_CASE("all nodes are rows, also those that are gone") {
     CHECK(status["health"] == "degraded");
 }
 
-TEST_CASE("a member that only a group knows is a row too") {
+TEST_CASE("rows are those of the groups' members: an added node is there, a removed one is not") {
     Three three;
     three.found.groups[0].member_count = 4;
     three.found.groups[0].members[3].node = base::NodeId(9);
-    const Json status = three.status();
+    three.found.nodes.push_back(node_view(9, false, "http://10.0.0.9:4437"));
+    Json status = three.status();
     REQUIRE(status["nodes"].size() == 4);
     CHECK(status["nodes"][3]["id"] == 9);
-    CHECK(status["nodes"][3]["address"] == "");
+    CHECK(status["nodes"][3]["address"] == "10.0.0.9:4439");
+    CHECK(status["nodes"][3]["client"] == "http://10.0.0.9:4437");
     CHECK(status["nodes"][3]["reachable"] == false);
     CHECK(status["nodes"][3]["replicas"] == 1);
+
+    for (api::GroupView& group : three.found.groups) {
+        group.member_count = 2;
+        group.leader = base::NodeId(1);
+    }
+    three.found.nodes.resize(2);
+    status = three.status();
+    REQUIRE(status["nodes"].size() == 2);
+    CHECK(status["nodes"][1]["id"] == 2);
+    CHECK(status["health"] == "ok");
+
+    // Nobody can be asked yet: what the directory says.
+    three.found = {};
+    three.facts.started = false;
+    CHECK(three.status()["nodes"].size() == 3);
+}
+
+TEST_CASE("a node that no group counts any more says so") {
+    Three three;
+    three.cluster.self = base::NodeId(3);
+    for (api::GroupView& group : three.found.groups) {
+        group.members[2].voter = false;
+        group.members[2].outgoing = true;
+    }
+    REQUIRE(is_removed(three.facts, three.found));
+    CHECK(three.status()["nodes"][2]["state"] == "removed");
+    const HealthReport report = report_health(three.facts, three.found);
+    CHECK(report.status == ops::HealthStatus::down);
+    CHECK(report.reasons[0].code == "removed");
+    for (api::GroupView& group : three.found.groups) {
+        group.member_count = 2;
+    }
+    CHECK(is_removed(three.facts, three.found));
+    CHECK(three.status()["nodes"].size() == 3);
+    three.found.groups[1].member_count = 3;
+    CHECK(is_removed(three.facts, three.found));
+    three.found.groups[1].members[2].outgoing = false;  // a learner
+    CHECK(!is_removed(three.facts, three.found));
+    three.found.groups.clear();
+    CHECK(!is_removed(three.facts, three.found));
+}
+
+TEST_CASE("members: who is what in how many groups, each storage of an id by itself") {
+    Three three;
+    three.found.groups[0].members[2].voter = false;
+    three.found.groups[1].members[2].voter = false;
+    three.found.groups[1].members[2].outgoing = true;
+    three.found.groups[1].joint = true;
+    three.found.groups[3].members[2].incarnation = 5;
+    three.found.nodes.push_back(node_view(3, true, ""));
+    three.found.nodes.back().incarnation = 5;
+    const Json members = Json::parse(render_members(three.facts, three.found));
+    CHECK(members["schema"] == 1);
+    CHECK(members["groups"] == 4);
+    CHECK(members["changing"] == 1);
+    REQUIRE(members["members"].size() == 4);
+    const Json& one = members["members"][0];
+    CHECK(one["id"] == 1);
+    CHECK(one["address"] == "10.0.0.1:4439");
+    CHECK(one["client"] == "http://10.0.0.1:4437");
+    CHECK(one["incarnation"] == "1001");
+    CHECK(one["shards"] == 2);
+    CHECK(one["voter"] == 4);
+    CHECK(one["leads"] == 1);
+    CHECK(one["reachable"] == true);
+    const Json& emptied = members["members"][2];
+    CHECK(emptied["incarnation"] == "5");
+    CHECK(emptied["voter"] == 1);
+    CHECK(emptied["reachable"] == true);
+    const Json& old = members["members"][3];
+    CHECK(old["id"] == 3);
+    CHECK(old["client"].is_null());
+    CHECK(old["voter"] == 1);
+    CHECK(old["learner"] == 1);
+    CHECK(old["leaving"] == 1);
+    CHECK(old["reachable"] == false);
+}
+
+TEST_CASE("a change of members: what is one and what is none") {
+    const auto read = [](std::string_view body) {
+        return read_member_change(base::as_bytes(body));
+    };
+    const auto add =
+        read(R"({"step":"add_learner","node":4,"incarnation":"18446744073709551615","shards":2,)"
+             R"("address":"10.0.0.4:4439","client":"http://10.0.0.4:4437"})");
+    REQUIRE(add.has_value());
+    const api::ChangeMemberCall call = add->call(base::GroupId(7));
+    CHECK(call.group == base::GroupId(7));
+    CHECK(call.step == api::ChangeMemberCall::Step::add_learner);
+    CHECK(call.node == base::NodeId(4));
+    CHECK(call.incarnation == UINT64_MAX);
+    CHECK(call.shards == 2);
+    CHECK(call.address == "10.0.0.4:4439");
+    CHECK(call.client == "http://10.0.0.4:4437");
+    const auto remove = read(R"({"step":"remove","node":2})");
+    REQUIRE(remove.has_value());
+    CHECK(remove->step == api::ChangeMemberCall::Step::remove);
+    CHECK(remove->incarnation == 0);
+    for (const std::string_view body :
+         {"", "{}", "[]", "4", R"({"step":"remove"})", R"({"node":2})", R"({"step":"go","node":2})",
+          R"({"step":"remove","node":0})", R"({"step":"remove","node":-1})",
+          R"({"step":"remove","node":"2"})", R"({"step":"remove","node":4294967296})",
+          R"({"step":"remove","node":2,"more":1})", R"({"step":"remove","node":2,"incarnation":7})",
+          R"({"step":"remove","node":2,"incarnation":""})",
+          R"({"step":"remove","node":2,"incarnation":"7x"})",
+          R"({"step":"remove","node":2,"incarnation":"18446744073709551616"})",
+          R"({"step":"promote","node":2,"shards":0})",
+          R"({"step":"promote","node":2,"address":1})"}) {
+        CAPTURE(body);
+        CHECK(!read(body).has_value());
+    }
 }
 
 TEST_CASE("health: reasons with words and a next step") {
@@ -117,7 +243,7 @@ TEST_CASE("health: reasons with words and a next step") {
 
     Three well;
     well.found.groups[3].leader = base::NodeId(3);
-    well.found.peers[1].up = true;
+    well.found.nodes[2].up = true;
     CHECK(report_health(well.facts, well.found).status == ops::HealthStatus::ok);
     CHECK(report_health(well.facts, well.found).reasons.empty());
 

@@ -328,3 +328,143 @@ TEST_CASE("who is nobody to form a cluster with") {
           "a cluster of 3 is made once all its members are there; not heard of: node 2 at "
           "127.0.0.1:5002, node 3 at 127.0.0.1:5003");
 }
+
+namespace {
+
+Standing standing_of_four() {
+    Standing self;
+    self.node = base::NodeId(4);
+    self.incarnation = 104;
+    self.shards = 6;
+    self.groups = 16;
+    return self;
+}
+
+// By node 2 of a cluster with 4 groups.
+Admission admission_of_four() {
+    Admission admission;
+    admission.cluster = 77;
+    admission.incarnation = 104;
+    admission.node = base::NodeId(4);
+    admission.groups = 4;
+    admission.by = base::NodeId(2);
+    admission.name = "t";
+    return admission;
+}
+
+// What a member of a formed cluster of `members` says.
+Standing member_of(std::uint32_t node, std::uint32_t members) {
+    Standing standing = standing_of_four();
+    standing.node = base::NodeId(node);
+    standing.incarnation = 100 + node;
+    standing.cluster = {ClusterStage::formed, 77, {}};
+    for (std::uint32_t id = 1; id <= members; ++id) {
+        standing.cluster.members.push_back({base::NodeId(id), 1, 100 + id, {}, {}});
+    }
+    return standing;
+}
+
+}  // namespace
+
+TEST_CASE("a node whose file names no members waits to be taken in") {
+    ClusterPlan plan;
+    plan.name = "t";
+    plan.groups = 16;
+    plan.address = "10.0.0.4:4439";
+    Formation formation(plan, standing_of_four());
+    CHECK(!formation.begin(9));
+    CHECK(formation.waits_for() ==
+          "node 4 is of no cluster and waits to be added to one: on a member of it run: ursulactl "
+          "cluster add --id 4 --address 10.0.0.4:4439");
+    // It forms none, whoever asks; a visitor of a cluster is let in.
+    Standing other = standing_of_four();
+    other.node = base::NodeId(5);
+    CHECK(formation.refusal_of(other) == "node 4 forms no cluster, it waits to be added to one");
+    CHECK(!formation.hear(other, 9));
+    CHECK(formation.refusal_of(member_of(2, 3)) == "");
+    CHECK(!formation.hear(member_of(2, 3), 9));
+
+    CHECK(refusal_of(admission_of_four(), formation.self(), "t") == "");
+    const Standing joined = formation.admitted(admission_of_four());
+    CHECK(joined.cluster.admitted());
+    CHECK(joined.cluster.id == 77);
+    CHECK(joined.groups == 4);
+    CHECK(joined.shards == 4);  // no shard without a group
+    CHECK(joined.incarnation == 104);
+    CHECK(!formation.formed());
+    formation.stored(joined);
+    CHECK(formation.formed());
+    CHECK(formation.self() == joined);
+    CHECK(formation.admitted(admission_of_four()) == joined);
+}
+
+TEST_CASE("who is not taken in, and why") {
+    const auto refusal = [](auto change, const std::string& name = "t") {
+        Admission admission = admission_of_four();
+        Standing self = standing_of_four();
+        change(admission, self);
+        return refusal_of(admission, self, name);
+    };
+    CHECK(refusal([](Admission&, Standing&) {}) == "");
+    CHECK(refusal([](Admission& admission, Standing&) { admission.node = base::NodeId(5); }) ==
+          "this is node 4, not node 5");
+    CHECK(refusal([](Admission& admission, Standing&) { admission.incarnation = 105; }) ==
+          "node 4 has other storage than was visited: its directory was emptied in between; begin "
+          "again");
+    CHECK(refusal([](Admission&, Standing&) {}, "u") ==
+          "node 4 has cluster.name = \"u\" and is not taken into cluster \"t\": they must be the "
+          "same");
+    CHECK(refusal([](Admission&, Standing& self) {
+              self.cluster = {ClusterStage::formed, 78, {}};
+          }) ==
+          "node 4 is of cluster 000000000000004e and not taken into cluster 000000000000004d: a "
+          "directory's cluster never changes");
+    CHECK(refusal([](Admission&, Standing& self) {
+              self.cluster = {ClusterStage::formed, 77, {}};
+          }) == "");
+    CHECK(refusal([](Admission&, Standing& self) {
+              self.cluster = {ClusterStage::forming, 77, {}};
+          }).find("node 4 is about to form a cluster") == 0);
+}
+
+TEST_CASE("a node in whose file a cluster was made without it says how it is put in") {
+    ClusterPlan plan = plan_of(4);
+    plan.address = "10.0.0.4:4439";
+    Formation formation(plan, standing_of_four());
+    CHECK(formation.waits_for().find("not heard of: node 1 at") != std::string::npos);
+    CHECK(!formation.hear(member_of(2, 3), 9));
+    CHECK(formation.waits_for() ==
+          "cluster 000000000000004d is there without this directory: node 4 is not counted until "
+          "it is put in: on another node run: ursulactl cluster add --id 4 --address "
+          "10.0.0.4:4439, or, when the cluster has a node 4: ursulactl cluster replace 4");
+    CHECK(refusal_of(admission_of_four(), formation.self(), "t") == "");
+    formation.stored(formation.admitted(admission_of_four()));
+    CHECK(formation.formed());
+    // What others hear of it later does not make them its followers.
+    Formation third(plan, [] {
+        Standing self = standing_of_four();
+        self.node = base::NodeId(3);
+        return self;
+    }());
+    CHECK(!third.hear(formation.self(), 9));
+    CHECK(!third.formed());
+}
+
+TEST_CASE("a visitor from elsewhere does not keep nodes from becoming a cluster") {
+    const ClusterPlan plan = plan_of(2);
+    Standing self;
+    self.plan = plan.hash();
+    self.node = base::NodeId(1);
+    self.incarnation = 1;
+    self.shards = 1;
+    self.groups = 8;
+    Formation formation(plan, self);
+    CHECK(formation.refusal_of(member_of(9, 3)) == "");
+    CHECK(!formation.hear(member_of(9, 3), 5));
+    Standing other = self;
+    other.node = base::NodeId(2);
+    other.incarnation = 2;
+    const auto record = formation.hear(other, 5);
+    REQUIRE(record);
+    CHECK(record->stage == ClusterStage::forming);
+}

@@ -63,6 +63,17 @@ Standing standing() {
     return standing;
 }
 
+Admission admission() {
+    Admission admission;
+    admission.cluster = 77;
+    admission.incarnation = 104;
+    admission.node = base::NodeId(4);
+    admission.groups = 8;
+    admission.by = base::NodeId(2);
+    admission.name = "prod";
+    return admission;
+}
+
 void seal_again(std::vector<std::byte>& block) {
     base::store(block.data() + 12, static_cast<std::uint32_t>(block.size()));
     base::store(block.data() + 4, base::crc32c(base::Bytes(block).subspan(8)));
@@ -81,7 +92,12 @@ TEST_CASE("greetings come back as written") {
     empty.cluster = {};
     CHECK(decode_standing(encode_standing(empty), back) == "");
     CHECK(back == empty);
+    Admission taken;
+    CHECK(decode_admission(encode_admission(admission()), taken) == "");
+    CHECK(taken == admission());
     CHECK(decode_refusal(encode_refusal("no, thank you")) == "no, thank you");
+    CHECK(decode_refusal(encode_dismissal("go")) == "go");
+    CHECK(net::magic_of(encode_dismissal("go")) != net::magic_of(encode_refusal("go")));
     CHECK(decode_refusal(encode_refusal("a\nb\x1b[2J\xff")) == "a?b?[2J?");
     CHECK(decode_refusal(encode_refusal(std::string(10'000, 'x'))).size() ==
           base::limits::peer_refusal_bytes_max);
@@ -89,14 +105,17 @@ TEST_CASE("greetings come back as written") {
 
 TEST_CASE("no damaged greeting is taken, whichever byte it is") {
     for (const std::vector<std::byte>& whole :
-         {encode_hello(hello_of_two()), encode_standing(standing()), encode_refusal("why")}) {
+         {encode_hello(hello_of_two()), encode_standing(standing()), encode_refusal("why"),
+          encode_admission(admission())}) {
         for (std::size_t at = 4; at < whole.size(); ++at) {
             std::vector<std::byte> block = whole;
             block[at] ^= std::byte{0x20};
             Hello hello;
             Standing other;
             CHECK(decode_hello(block, hello) != "");
+            Admission taken;
             CHECK(decode_standing(block, other) != "");
+            CHECK(decode_admission(block, taken) != "");
             CHECK(decode_refusal(block) != "why");
         }
     }
@@ -147,6 +166,42 @@ TEST_CASE("greetings that are sealed but wrong are refused, shorter and longer o
     block.resize(hello_bytes - 1);
     seal_again(block);
     CHECK(decode_hello(block, hello) != "");
+}
+
+TEST_CASE("admissions that are sealed but wrong are refused") {
+    const auto refused = [](auto change) {
+        Admission wrong = admission();
+        change(wrong);
+        Admission out;
+        return decode_admission(encode_admission(wrong), out) != "";
+    };
+    CHECK_FALSE(refused([](Admission&) {}));
+    CHECK_FALSE(refused([](Admission& one) { one.name = {}; }));
+    CHECK(refused([](Admission& one) { one.cluster = 0; }));
+    CHECK(refused([](Admission& one) { one.node = base::NodeId{}; }));
+    CHECK(refused([](Admission& one) { one.by = base::NodeId{}; }));
+    CHECK(refused([](Admission& one) { one.groups = 0; }));
+    CHECK(refused([](Admission& one) { one.groups = base::limits::groups_max + 1; }));
+    CHECK(refused([](Admission& one) { one.name = std::string(65, 'x'); }));
+    const std::vector<std::byte> whole = encode_admission(admission());
+    for (std::size_t size = net::block_header_bytes; size < whole.size(); ++size) {
+        std::vector<std::byte> block(whole.begin(),
+                                     whole.begin() + static_cast<std::ptrdiff_t>(size));
+        seal_again(block);
+        Admission out;
+        CHECK(decode_admission(block, out) != "");
+    }
+}
+
+TEST_CASE("what a node is told that no group names") {
+    const std::vector<shard::MemberInfo> members = {{base::NodeId(2), 1, 500, "10.0.0.2:4439", {}}};
+    CHECK(dismissal_of(hello_of_two(), members) ==
+          "cluster 000000000000004d has a node 2 with other storage than this: if this directory "
+          "was replaced, stop the node; if it is the new one, put it in: ursulactl cluster replace "
+          "2");
+    CHECK(dismissal_of(hello_of_three(), members) ==
+          "node 3 was removed from cluster 000000000000004d, no group names it: stop it, or empty "
+          "its directory and add it again: ursulactl cluster add --id 3");
 }
 
 TEST_CASE("who may be a peer") {

@@ -125,7 +125,7 @@ class Pair {
             std::vector<shard::LinkEvent> events;
             peers->take(frames, events);
             for (const shard::LinkEvent& event : events) {
-                CHECK(event.peer == shard_of(first ? 2 : 1));
+                CHECK((any_peer || event.peer == shard_of(first ? 2 : 1)));
                 seen.events.push_back(event.up);
             }
             for (const shard::ReceivedFrame& frame : frames) {
@@ -201,6 +201,7 @@ class Pair {
     Seen one_saw;
     Seen two_saw;
     bool two_listens = false;  // in one's place
+    bool any_peer = false;     // others come as well
     std::vector<std::uint32_t> targets;
 
   private:
@@ -349,6 +350,88 @@ TEST_CASE("members are learnt and forgotten at run time") {
     REQUIRE(pair.run([&] { return pair.one->idle() && !pair.two_saw.up(); }));
     REQUIRE(pair.run([&] { return pair.two->counters().links_in_all == 0; }));
     CHECK(pair.targets.size() == 1);
+}
+
+TEST_CASE("a node that no group names is dismissed, is told so, and may come back as a member") {
+    Pair pair;
+    REQUIRE(pair.connect());
+    CHECK(pair.two->counters().dismissed == base::Instant{});
+    pair.one->know(base::NodeId(2), {});
+    pair.one->dismiss(base::NodeId(2), 55);  // other storage
+    pair.turn();
+    CHECK(pair.one_saw.up());
+    pair.one->dismiss(base::NodeId(2), 102);
+    REQUIRE(pair.run([&] { return !pair.one_saw.up() && !pair.two_saw.up(); }));
+    CHECK(pair.two->counters().dismissed != base::Instant{});
+    CHECK(pair.two->counters().links == 0);
+
+    // Whoever comes with that storage is told at once.
+    const auto answer_to = [&pair](std::uint64_t incarnation) {
+        Hello hello;
+        hello.cluster = 77;
+        hello.incarnation = incarnation;
+        hello.boot = 3;
+        hello.node = base::NodeId(2);
+        hello.shards = 1;
+        hello.groups = 4;
+        hello.to_node = base::NodeId(1);
+        const int fd = pair.stranger();
+        write_all(fd, net::encode_preamble(0));
+        write_all(fd, encode_hello(hello));
+        bool closed = false;
+        return pair.read_to_end(fd, closed);
+    };
+    const std::string told = answer_to(102);
+    CHECK(net::magic_of(base::as_bytes(told)) == dismissal_magic);
+    CHECK(decode_refusal(base::as_bytes(told)).find("node 2 was removed from cluster") == 0);
+
+    // Named again, it is let in.
+    pair.one->know(base::NodeId(2), std::array{pair.member(2)});
+    pair.two->know(base::NodeId(1), {});
+    pair.two->know(base::NodeId(1), std::array{pair.member(1)});
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    // Another storage of its id does not take its place.
+    const std::string other = answer_to(103);
+    CHECK(net::magic_of(base::as_bytes(other)) == refusal_magic);
+    CHECK(decode_refusal(base::as_bytes(other)).find("has a node 2 with other storage") !=
+          std::string::npos);
+    CHECK(pair.one_saw.up());
+    CHECK(pair.one->counters().links == 1);
+}
+
+TEST_CASE("nodes that no group names have so many links and no more") {
+    Pair pair;
+    pair.any_peer = true;
+    pair.start_one();
+    std::vector<int> held;
+    const auto come = [&](std::size_t at) {
+        Hello hello;
+        hello.cluster = 77;
+        hello.incarnation = 7;
+        hello.boot = 3;
+        hello.node = base::NodeId(static_cast<std::uint32_t>(100 + at));
+        hello.shards = 1;
+        hello.groups = 4;
+        hello.to_node = base::NodeId(1);
+        held.push_back(pair.stranger());
+        write_all(held.back(), net::encode_preamble(0));
+        write_all(held.back(), encode_hello(hello));
+    };
+    for (std::size_t i = 0; i < limits::stranger_links_max; ++i) {
+        come(i);
+        REQUIRE(pair.run([&] { return pair.one->counters().links == i + 1; }));
+    }
+    come(limits::stranger_links_max);
+    bool closed = false;
+    const std::string answer = pair.read_to_end(held.back(), closed);
+    held.pop_back();
+    CHECK(closed);
+    CHECK(decode_refusal(base::as_bytes(answer)) ==
+          "too many nodes that no group names are connected");
+    for (const int fd : held) {
+        ::close(fd);
+    }
+    CHECK(pair.run([&] { return pair.one->counters().links == 0; }));
 }
 
 TEST_CASE("a node with the lower id dials when the other one does not come") {

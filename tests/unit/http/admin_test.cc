@@ -1,4 +1,5 @@
 // The admin plane over HTTP: who may ask what, and how questions go to shards and back.
+#include "admin/visit.h"
 #include "api/inspect.h"
 #include "api/placement.h"
 #include "tests/unit/http/edge_server.h"
@@ -101,6 +102,34 @@ TEST_CASE("changes need the admin plane, and no web page") {
               "\"state\":\"under_way\"}\n"));
 }
 
+TEST_CASE("a change of members goes to the group and comes back in words") {
+    constexpr std::string_view path = "/admin/v1/groups/3/members";
+    constexpr std::string_view remove = "{\"step\":\"remove\",\"node\":2}";
+    EdgeServer server;
+    Client client(server.port);
+    Client operators(server.admin_port);
+    CHECK(says(server.ask(client, post(path, remove)), 403, "admin_only"));
+    CHECK(says(server.ask(operators, get(path)), 405, "method_not_allowed"));
+    CHECK(says(server.ask(operators, post(path, "{}")), 400, "bad_body"));
+    CHECK(!server.has<api::ChangeMemberCall>());
+
+    operators.send(post(path, remove));
+    const SentCall call = server.take<api::ChangeMemberCall>();
+    CHECK(call.to == api::shard_of(base::GroupId(3), 1));
+    server.answer(call.id, api::ChangeMemberReply{true, base::LogIndex(17)});
+    const std::string done = server.receive_until(operators, "}\n");
+    CHECK(done.starts_with("HTTP/1.1 200 "));
+    CHECK(has(done, "{\"schema\":1,\"group\":3,\"node\":2,\"changed\":true,\"index\":17}\n"));
+
+    operators.send(post(path, "{\"step\":\"promote\",\"node\":4}"));
+    api::Refused refused{api::Refusal::member_not_caught_up};
+    refused.numbers[0] = 12;
+    server.answer(server.take<api::ChangeMemberCall>().id, refused);
+    const std::string behind = server.receive_until(operators, "}\n");
+    CHECK(says(behind, 409, "member_not_caught_up"));
+    CHECK(has(behind, "it lacks 12 of"));
+}
+
 TEST_CASE("what is read is not for other origins") {
     EdgeServer server;
     server.use_shard();
@@ -130,6 +159,74 @@ TEST_CASE("bodies that are not {\"to\": NODE}") {
     CHECK(!server.has<api::TransferCall>());
     operators.send(post(transfer, padded.substr(1)));
     CHECK(server.take<api::TransferCall>().id != api::CallId{});
+}
+
+TEST_CASE("a visit is made by the loop, and its outcome is the response") {
+    constexpr std::string_view visit = "/admin/v1/cluster/visit";
+    constexpr std::string_view admit = "/admin/v1/cluster/admit";
+    using Kind = admin::VisitOutcome::Kind;
+    EdgeServer server;
+    Client client(server.port);
+    Client operators(server.admin_port);
+    const std::string there = "{\"address\":\"10.0.0.4:4439\"}";
+    CHECK(says(server.ask(client, post(visit, there)), 403, "admin_only"));
+    CHECK(says(server.ask(operators, get(visit)), 405, "method_not_allowed"));
+    for (const char* body :
+         {"", "{}", "[]", "{\"address\":4439}", "{\"address\":\"a\",\"node\":1}"}) {
+        CHECK(says(server.ask(operators, post(visit, body)), 400, "bad_body"));
+    }
+    for (const char* body :
+         {"{\"address\":\"a\"}", "{\"address\":\"a\",\"node\":4,\"incarnation\":5}",
+          "{\"address\":\"a\",\"node\":0,\"incarnation\":\"5\"}",
+          "{\"address\":\"a\",\"node\":70000,\"incarnation\":\"5\"}",
+          "{\"address\":\"a\",\"node\":4,\"incarnation\":\"0\"}",
+          "{\"address\":\"a\",\"node\":4,\"incarnation\":\"-5\"}",
+          "{\"address\":\"a\",\"node\":4,\"incarnation\":\"18446744073709551616\"}",
+          "{\"address\":\"a\",\"node\":4,\"incarnation\":\"5\",\"x\":1}"}) {
+        CAPTURE(body);
+        CHECK(says(server.ask(operators, post(admit, body)), 400, "bad_body"));
+    }
+    CHECK(server.visits.empty());
+
+    operators.send(post(visit, there));
+    server.turn_until([&] { return server.visits.size() == 1; });
+    CHECK(server.visits[0].second.address == "10.0.0.4:4439");
+    CHECK(!server.visits[0].second.admits);
+    admin::VisitOutcome outcome;
+    outcome.node = base::NodeId(4);
+    outcome.incarnation = 18'446'744'073'709'551'615u;
+    outcome.shards = 2;
+    outcome.groups = 64;
+    server.end_visit(outcome);
+    CHECK(has(server.receive_until(operators, "}\n"),
+              "{\"schema\":1,\"node\":4,\"incarnation\":\"18446744073709551615\",\"shards\":2,"
+              "\"groups\":64,\"stage\":\"none\",\"cluster\":\"\"}\n"));
+
+    const auto answer = [&](Kind kind) {
+        operators.send(
+            post(admit, "{\"address\":\"10.0.0.4:4439\",\"node\":4,\"incarnation\":\"77\"}"));
+        server.turn_until([&] { return server.visits.size() == 1; });
+        CHECK(server.visits[0].second.admits);
+        CHECK(server.visits[0].second.node == base::NodeId(4));
+        CHECK(server.visits[0].second.incarnation == 77);
+        outcome.kind = kind;
+        outcome.why = "so it is";
+        server.end_visit(outcome);
+        return server.receive_until(operators, "}\n");
+    };
+    outcome.stage = admin::VisitOutcome::Stage::formed;
+    outcome.cluster = 0xabc;
+    CHECK(has(answer(Kind::answered), "\"stage\":\"formed\",\"cluster\":\"0000000000000abc\"}\n"));
+    CHECK(says(answer(Kind::alone), 409, "not_clustered"));
+    CHECK(says(answer(Kind::bad_address), 400, "bad_address"));
+    CHECK(says(answer(Kind::too_many), 503, "too_many_visits"));
+    const std::string nobody = answer(Kind::unreachable);
+    CHECK(says(nobody, 504, "node_unreachable"));
+    CHECK(has(nobody, "No node was reached at 10.0.0.4:4439: so it is"));
+    const std::string refused = answer(Kind::refused);
+    CHECK(says(refused, 409, "node_refused"));
+    CHECK(has(refused, "so it is"));
+    CHECK(says(answer(Kind::other_cluster), 409, "other_cluster"));
 }
 
 TEST_CASE("methods") {

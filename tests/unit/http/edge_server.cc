@@ -154,6 +154,11 @@ void EdgeServer::turn() {
         }
     }
     replies_now_.clear();
+    for (const admin::VisitOutcome& outcome : visit_ends_) {
+        front_->on_visit(visits.front().first, visits.front().second, outcome);
+        visits.pop_front();
+    }
+    visit_ends_.clear();
     for (const api::Call& call : internal_) {
         calls_.push_back(call);
     }

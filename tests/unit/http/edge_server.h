@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "admin/facts.h"
+#include "admin/visit.h"
 #include "http/front.h"
 #include "net/buffers.h"
 #include "net/ring.h"
@@ -83,6 +84,9 @@ class EdgeServer : public CallSink, public NodePages {
         replies_.push_back({id, options_.shard, std::move(answer)});
     }
 
+    // The oldest visit, in the next turn.
+    void end_visit(const admin::VisitOutcome& outcome) { visit_ends_.push_back(outcome); }
+
     // --- clients ---
     // Turns until the bytes the client got hold `text`, and returns all of them.
     std::string receive_until(test_support::LoopbackClient& client, std::string_view text);
@@ -103,6 +107,7 @@ class EdgeServer : public CallSink, public NodePages {
     bool is_ready = true;
     admin::ClusterView cluster;
     admin::NodeFacts facts;  // a started node of one; a test may change them
+    std::deque<std::pair<api::CallId, admin::Visit>> visits;  // asked for, and not ended
 
   private:
     template <class Verb>
@@ -117,6 +122,9 @@ class EdgeServer : public CallSink, public NodePages {
     std::string health() override { return "{\"status\":\"ok\"}\n"; }
     std::string metrics() override { return "# none\n"; }
     admin::NodeFacts admin_facts() override { return facts; }
+    void visit(api::CallId id, const admin::Visit& visit) override {
+        visits.push_back({id, visit});
+    }
 
     EdgeOptions options_;
     std::unique_ptr<net::Ring> ring_;
@@ -130,6 +138,7 @@ class EdgeServer : public CallSink, public NodePages {
     std::vector<api::Call> internal_;
     std::vector<api::Reply> replies_;
     std::vector<api::Reply> replies_now_;
+    std::vector<admin::VisitOutcome> visit_ends_;
 };
 
 // --- answers a shard would give ---

@@ -323,7 +323,8 @@ TEST_CASE("what operators ask and are told") {
             group.members[0].node = base::NodeId(i + 1);
             reply.groups.push_back(group);
         }
-        reply.peers = {{base::NodeId(2), true}, {base::NodeId(3), false}};
+        reply.nodes = {{base::NodeId(2), true, 3, 77, slice("10.0.0.2:4439"), slice("http://b")},
+                       {base::NodeId(3), false, 1, 0, {}, {}}};
         reply.streams = {{{base::GroupId(1), base::LogIndex(2), 3}, 77, true, true}};
         reply.content_type = slice("a/b");
         Passed passed;
@@ -334,9 +335,15 @@ TEST_CASE("what operators ask and are told") {
             REQUIRE(got.groups[i].commit == base::LogIndex(1000 + i));
             REQUIRE(got.groups[i].members[0].node == base::NodeId(i + 1));
         }
-        REQUIRE(got.peers.size() == 2);
-        CHECK(got.peers[0].up);
-        CHECK(!got.peers[1].up);
+        REQUIRE(got.nodes.size() == 2);
+        CHECK(got.nodes[0].up);
+        CHECK(got.nodes[0].shards == 3);
+        CHECK(got.nodes[0].incarnation == 77);
+        CHECK(base::as_text(got.nodes[0].address.bytes()) == "10.0.0.2:4439");
+        CHECK(base::as_text(got.nodes[0].client.bytes()) == "http://b");
+        CHECK(got.nodes[1].node == base::NodeId(3));
+        CHECK(!got.nodes[1].up);
+        CHECK(got.nodes[1].address.bytes().empty());
         REQUIRE(got.streams.size() == 1);
         CHECK(got.streams[0].tail == 77);
         CHECK(base::as_text(got.content_type.bytes()) == "a/b");

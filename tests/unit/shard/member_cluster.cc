@@ -25,6 +25,9 @@ class MemberCluster::Port final : public PeerNet {
             known_.insert(node.value);
         }
     }
+    void dismiss(base::NodeId node, std::uint64_t incarnation) override {
+        dismissed_.insert({node.value, incarnation});
+    }
     void take(std::vector<ReceivedFrame>& frames, std::vector<LinkEvent>& /*events*/) override {
         shown_.swap(inbox_);
         inbox_.clear();
@@ -46,6 +49,9 @@ class MemberCluster::Port final : public PeerNet {
             {{base::NodeId(node_), base::ShardId(shard_)}, {frame.begin(), frame.end()}});
     }
     const std::set<std::uint32_t>& known() const { return known_; }
+    const std::set<std::pair<std::uint32_t, std::uint64_t>>& dismissed() const {
+        return dismissed_;
+    }
 
   private:
     struct Mail {
@@ -58,6 +64,7 @@ class MemberCluster::Port final : public PeerNet {
     std::vector<Mail> inbox_;
     std::vector<Mail> shown_;
     std::set<std::uint32_t> known_;
+    std::set<std::pair<std::uint32_t, std::uint64_t>> dismissed_;
     std::set<std::uint32_t> met_;
 };
 
@@ -259,6 +266,11 @@ bool MemberCluster::agreed(const std::vector<std::uint32_t>& nodes, const std::s
         }
     }
     return true;
+}
+
+bool MemberCluster::dismisses(std::uint32_t node, std::uint32_t other,
+                              std::uint64_t incarnation) const {
+    return nodes_[node - 1].parts.front().port->dismissed().count({other, incarnation}) != 0;
 }
 
 bool MemberCluster::knows(std::uint32_t node, std::uint32_t other) const {

@@ -68,6 +68,8 @@ class MemberCluster {
 
     // Whether its net was told who the other one is.
     bool knows(std::uint32_t node, std::uint32_t other) const;
+    // Whether its net was asked to send that storage of the other one away.
+    bool dismisses(std::uint32_t node, std::uint32_t other, std::uint64_t incarnation) const;
 
     // --- calls ---
     MemberInfo info(std::uint32_t node) const;

@@ -153,7 +153,7 @@ TEST_CASE("a node of one leads all its groups and knows all of each") {
     node.wait<api::CreateReply>(node.create("v1/a", "text/plain", "hello"));
     const auto found = node.wait<InspectReply>(node.call(InspectCall{}));
     REQUIRE(found.groups.size() == small_options().groups);
-    CHECK(found.peers.empty());
+    CHECK(found.nodes.empty());
     CHECK(found.streams.empty());
     std::uint64_t streams = 0;
     for (std::uint32_t i = 0; i < found.groups.size(); ++i) {
@@ -231,10 +231,13 @@ TEST_CASE("three nodes: the leader knows how far each is, the others themselves"
         CHECK(member_of(group, id).match_known == (id == other + 1));
     }
     const api::Answer answer = trio.ask(leader, InspectCall{});
-    const auto& peers = std::get<InspectReply>(answer).peers;
-    REQUIRE(peers.size() == 2);
-    CHECK(peers[0].up);
-    CHECK(peers[1].up);
+    const auto& nodes = std::get<InspectReply>(answer).nodes;
+    REQUIRE(nodes.size() == 3);
+    for (std::uint32_t id = 1; id <= 3; ++id) {
+        CHECK(nodes[id - 1].node == base::NodeId(id));
+        CHECK(nodes[id - 1].up);
+        CHECK(nodes[id - 1].incarnation == member_of(group, id).incarnation);
+    }
 }
 
 TEST_CASE("three nodes: leadership goes where it was asked to, and only from the leader") {
@@ -268,8 +271,8 @@ TEST_CASE("three nodes: one that is down is seen to be, and is handed nothing") 
     trio.stop(gone);
     trio.turn_until([&] { return !member_of(trio.look(leader), gone_id).up; });
     const api::Answer answer = trio.ask(leader, InspectCall{});
-    for (const api::PeerView& peer : std::get<InspectReply>(answer).peers) {
-        CHECK(peer.up == (peer.node != Trio::node(gone)));
+    for (const api::NodeView& node : std::get<InspectReply>(answer).nodes) {
+        CHECK(node.up == (node.node != Trio::node(gone)));
     }
     CHECK(trio.hand_over(leader, gone_id).kind == TransferReply::Kind::not_up);
     CHECK(trio.leader() == leader);

@@ -240,6 +240,30 @@ TEST_CASE("changes that cannot be are refused, and those that are already so are
     CHECK(cluster.append(0, "c"));
 }
 
+TEST_CASE("who no group names any more is dismissed by leaders, and nobody else is") {
+    MemberCluster cluster(3, 4);
+    cluster.create();
+    cluster.append_everywhere("a");
+    cluster.do_change(0, Step::remove, 3);
+    constexpr auto while_ms = static_cast<std::uint32_t>(base::limits::stranger_link_ms * 2);
+    const auto dismissed = [&cluster](std::uint32_t other) {
+        const std::uint64_t incarnation = cluster.info(other).incarnation;
+        bool any = false;
+        for (std::uint32_t node = 1; node <= 3; ++node) {
+            any = any || cluster.dismisses(node, other, incarnation);
+        }
+        return any;
+    };
+    // The other group still names it.
+    cluster.run(while_ms);
+    CHECK(!dismissed(3));
+    cluster.do_change(1, Step::remove, 3);
+    cluster.run(while_ms);
+    CHECK(dismissed(3));
+    CHECK(!cluster.dismisses(3, 1, cluster.info(1).incarnation));
+    CHECK((!dismissed(1) && !dismissed(2)));
+}
+
 TEST_CASE("any node takes a change and passes it on to the leader") {
     MemberCluster cluster(3, 4);
     cluster.create();

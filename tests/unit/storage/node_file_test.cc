@@ -151,9 +151,18 @@ TEST_CASE("a cluster's record out of bounds or order is none") {
     CHECK(refused([](ClusterRecord& record) { record.members[0].shards = 65; }));
     CHECK(refused([](ClusterRecord& record) { record.members[0].address.resize(65, 'x'); }));
     CHECK(refused([](ClusterRecord& record) { record.members[0].client.resize(257, 'x'); }));
-    CHECK(refused([](ClusterRecord& record) { record.members.clear(); }));
+    CHECK(refused([](ClusterRecord& record) {
+        record.stage = ClusterStage::forming;
+        record.members.clear();
+    }));
     CHECK(refused([](ClusterRecord& record) { record.id = 0; }));
     CHECK(refused([](ClusterRecord& record) { record.stage = ClusterStage::none; }));
+    CHECK(refused([](ClusterRecord& record) { record = {ClusterStage::none, 5, {}}; }));
+    CHECK(refused([](ClusterRecord& record) { record = {ClusterStage::formed, 0, {}}; }));
+    // Who was taken in later knows no founders.
+    CHECK(!refused([](ClusterRecord& record) { record = {ClusterStage::formed, 5, {}}; }));
+    CHECK(out.admitted());
+    CHECK(!good.admitted());
     CHECK(refused([](ClusterRecord& record) {
         for (std::uint32_t id = 8; id < 13; ++id) {
             ClusterMember member = record.members[0];
