@@ -32,7 +32,7 @@ Response json(int status, std::string body) {
 Response no_such_path() {
     return problem(404, "no_such_route", "No such path of the admin plane",
                    "there are /admin/v1/status, health, members, groups, groups/{g}, "
-                   "cluster/visit and "
+                   "cluster/visit, cluster/admit and "
                    "streams/{bucket}/{stream}");
 }
 
@@ -215,6 +215,21 @@ std::optional<Response> Task::begin_transfer(const Request& request) {
     return std::nullopt;
 }
 
+std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
+    const std::string form =
+        admits ? "{\"address\": ADDRESS, \"node\": N, \"incarnation\": \"DIGITS\"}"
+               : "{\"address\": ADDRESS}";
+    if (auto refused = refuse_change(request, form)) {
+        return refused;
+    }
+    visit_ = read_visit(request.body, admits);
+    if (!visit_) {
+        return problem(400, "bad_body", "The body is not " + form,
+                       "the address is that node's cluster.listen, as in \"10.0.0.4:4439\"");
+    }
+    return std::nullopt;
+}
+
 std::optional<Response> Task::begin_change(const Request& request) {
     constexpr std::string_view body = "{\"step\": \"remove\", \"node\": NODE}";
     if (auto refused = refuse_change(request, body)) {
@@ -230,21 +245,6 @@ std::optional<Response> Task::begin_change(const Request& request) {
     }
     change_ = std::move(*change);
     ask_.verb = change_.call(ask_.group);
-    return std::nullopt;
-}
-
-std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
-    if (auto refused = refuse_change(request, "one JSON object")) {
-        return refused;
-    }
-    visit_ = read_visit(request.body, admits);
-    if (!visit_) {
-        const std::string form =
-            admits ? "{\"address\": ADDRESS, \"node\": N, \"incarnation\": \"DIGITS\"}"
-                   : "{\"address\": ADDRESS}";
-        return problem(400, "bad_body", "The body is not " + form,
-                       "the address is that node's cluster.listen, as in \"10.0.0.4:4439\"");
-    }
     return std::nullopt;
 }
 
