@@ -22,6 +22,7 @@ namespace {
 constexpr base::Duration publish_every = base::milliseconds(100);
 constexpr base::Duration refused_log_pause = base::seconds(10);
 constexpr base::Duration snapshot_log_pause = base::seconds(1);
+constexpr base::Duration guest_log_pause = base::seconds(1);
 constexpr base::Duration stranger_log_pause = base::seconds(5);
 constexpr base::Duration slow_turn = base::milliseconds(50);
 constexpr base::Duration wait_max = base::seconds(1);  // every wait is finite
@@ -286,8 +287,11 @@ void Loop::answer_guests() {
         if (refusal.empty()) {
             gate_->answer(encode_standing(options_.standing));
         } else {
-            base::log(base::Event::peer_refused,
-                      {{"peer", gate_->guest_name()}, {"side", "refused"}, {"why", refusal}});
+            if (now_.mono >= guest_log_due_) {
+                guest_log_due_ = now_.mono + guest_log_pause;
+                base::log(base::Event::peer_refused,
+                          {{"peer", gate_->guest_name()}, {"side", "refused"}, {"why", refusal}});
+            }
             gate_->answer(encode_refusal(refusal));
         }
     }
@@ -565,8 +569,8 @@ ops::HealthInput Loop::look() const {
         input.live_readers +=
             metrics.live_readers_sse.value() + metrics.live_readers_long_poll.value();
     }
-    // One of many groups may have dismissed a node that is only about to be named by it.
-    input.removed = dismissed && input.leaderless_groups > 0;
+    // Leaders of some groups may not know a node yet that others are naming right now.
+    input.removed = dismissed && input.leaderless_groups == options_.shard_options.groups;
     input.recovered = neighbours_.accepting;
     input.draining = neighbours_.draining;
     input.disk_full = neighbours_.full_disks > 0;

@@ -169,6 +169,7 @@ class Loop final : public http::CallSink, public http::NodePages {
     base::Instant hand_over_end_;
     base::Instant published_;
     std::uint64_t doorbells_ = 0;
+    base::Instant guest_log_due_{};
     base::Instant refused_log_due_{};
     std::uint64_t refused_logged_ = 0;  // logged so far, as those below
     std::uint64_t accept_errors_logged_ = 0;

@@ -233,6 +233,16 @@ ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
     return plan;
 }
 
+// A node that was taken in later and hears of no leader: its operator's command may have ended
+// halfway.
+std::string waits_for(const Config& config, const storage::NodeFile& node) {
+    const std::string id = std::to_string(node.node.value);
+    return "node " + id + " was taken into " + cluster_name(node.cluster.id) +
+           " and has not heard of all groups' leaders; when no group names it yet, on a member run "
+           "once more: ursulactl cluster add --id " +
+           id + " --address " + plan_of(config, node.groups).address;
+}
+
 // What the node proves itself with, and a context of it for this thread; empty without TLS.
 struct Tls {
     net::TlsFiles files;
@@ -303,14 +313,22 @@ void ring_all(Neighbours& neighbours) {
 // A second signal ends the process at once.
 class Supervisor {
   public:
-    Supervisor(Neighbours& neighbours, const sigset_t& signals, const CommandLine& line)
-        : neighbours_(neighbours), signals_(signals), line_(line) {}
+    // `waits_for` is logged, now and then, as long as the node is not ready; may be empty.
+    Supervisor(Neighbours& neighbours, const sigset_t& signals, const CommandLine& line,
+               std::string waits_for)
+        : neighbours_(neighbours),
+          signals_(signals),
+          line_(line),
+          waits_for_(std::move(waits_for)) {}
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
         for (int polls = 0; neighbours_.ready.load() < neighbours_.shards; ++polls) {
             if (neighbours_.stopping || neighbours_.draining) {
                 return false;
+            }
+            if (polls % waits_polls == waits_first_poll && !waits_for_.empty()) {
+                base::log(base::Event::cluster_waits, {{"why", waits_for_}});
             }
             // A majority may be long in coming.
             if (poll_signal(polls < 500 ? 2 : 50)) {
@@ -388,9 +406,13 @@ class Supervisor {
         base::log(base::Event::config_reloaded, {});
     }
 
+    static constexpr int waits_first_poll = 600;  // 6 s
+    static constexpr int waits_polls = 12'600;    // ten minutes
+
     Neighbours& neighbours_;
     const sigset_t& signals_;
     const CommandLine& line_;
+    const std::string waits_for_;
     bool asked_ = false;         // by the first signal
     int start_polls_left_ = 50;  // of 20 ms, for a recovery that was asked to stop
     std::vector<std::unique_ptr<Config>> configs_;
@@ -607,7 +629,8 @@ int run_node(const CommandLine& line) {
             --running;
         });
     }
-    Supervisor supervisor(neighbours, signals, line);
+    Supervisor supervisor(neighbours, signals, line,
+                          layout->node.cluster.admitted() ? waits_for(config, layout->node) : "");
     const bool ready = supervisor.wait_ready();
     if (ready && directory != nullptr && !layout->node.begun) {
         layout->node.begun = true;

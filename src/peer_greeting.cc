@@ -189,8 +189,9 @@ std::string dismissal_of(const Hello& theirs, const std::vector<shard::MemberInf
             cluster_name(theirs.cluster), node, node);
     }
     return fmt::format(
-        "node {} was removed from {}, no group names it: stop it, or empty its directory and add "
-        "it again: ursulactl cluster add --id {}",
+        "node {} was removed from {}, or is still being added: no group that leads here names it; "
+        "a removed node is to be stopped, or emptied and added again: ursulactl cluster add --id "
+        "{}",
         node, cluster_name(theirs.cluster), node);
 }
 

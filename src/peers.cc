@@ -54,6 +54,12 @@ Peers::Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls,
 // --- who there is ---
 
 void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
+    std::vector<const Link*> of_members;
+    for (const Link& link : links_) {
+        if (link.up && link.peer.node == node && is_member(link.hello)) {
+            of_members.push_back(&link);
+        }
+    }
     std::erase_if(members_,
                   [node](const shard::MemberInfo& member) { return member.node == node; });
     members_.insert(members_.end(), infos.begin(), infos.end());
@@ -70,6 +76,13 @@ void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
         }
     }
     if (!infos.empty()) {
+        // Its storage was replaced: the way is to be free for the new one, which may be elsewhere.
+        for (Link& link : links_) {
+            if (std::find(of_members.begin(), of_members.end(), &link) != of_members.end() &&
+                !is_member(link.hello)) {
+                end(link, "that node's storage was replaced");
+            }
+        }
         name_links(infos.back());
     }
     // Who is connected goes on to be heard; begin_turn forgets those who are not.
@@ -485,7 +498,8 @@ bool Peers::look_at(Stranger& stranger) {
                    !is_member(theirs)) {
             // Two nodes of one id: the member is not to lose its connection to the other one.
             why = dismissal_of(theirs, members_);
-        } else if (why.empty() && link != nullptr && link->up && comes_first(*link)) {
+        } else if (why.empty() && link != nullptr && link->up && comes_first(*link) &&
+                   (is_member(link->hello) || !is_member(theirs))) {
             why = "of two nodes the one with the higher id dials";
         } else if (why.empty() && link == nullptr &&
                    unnamed_links() >= limits::stranger_links_max) {

@@ -205,6 +205,30 @@ def check_who_is_not_taken_in(work):
         expect_in("why", "holds the data of a node that was alone", node.log())
 
 
+def check_a_command_that_ended_halfway(work):
+    """Taken in and named by no group: the node says so, also after a restart, and goes on later."""
+    with Cluster(work, groups=GROUPS) as cluster:
+        cluster.start()
+        cluster.create("/v1/stream/s")
+        cluster.append("/v1/stream/s", "x")
+        node = newcomer(cluster, shards=2)
+        node.launch()
+        node.wait_log("cluster.waits")
+        seen = visit(cluster.node(1), node)[1]
+        expect("status", admit(cluster.node(1), node, seen["incarnation"])[0], 200)
+        node.wait_log("once more: ursulactl cluster add --id 4")
+        expect("exit code", node.stop(), 0)
+        node.launch()
+        node.wait_log("once more: ursulactl cluster add --id 4")
+        expect("ready", node.ready(), False)
+        node.kill()
+        node.launch()
+        node.wait_log("server.starting")
+        expect("still the same", visit(cluster.node(2), node)[1]["stage"], "formed")
+        take_in(cluster.node(2), node)
+        expect("what it reads", reads_itself(node), (200, "x"))
+
+
 def check_a_file_with_four_members(work):
     """A node whose file names itself among the members of a cluster that was made without it."""
     with Cluster(work, groups=GROUPS) as cluster:

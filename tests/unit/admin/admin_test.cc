@@ -253,7 +253,7 @@ TEST_CASE("health: reasons with words and a next step") {
 
     // Every code that ops/health.h can give has words of its own.
     ops::HealthInput& input = well.facts.health;
-    input.draining = input.disk_full = input.memory_full = true;
+    input.draining = input.disk_full = input.memory_full = input.removed = true;
     input.stalled_shards = 1;
     for (const bool recovered : {true, false}) {
         input.recovered = recovered;

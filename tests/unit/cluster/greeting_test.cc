@@ -200,8 +200,9 @@ TEST_CASE("what a node is told that no group names") {
           "was replaced, stop the node; if it is the new one, put it in: ursulactl cluster replace "
           "2");
     CHECK(dismissal_of(hello_of_three(), members) ==
-          "node 3 was removed from cluster 000000000000004d, no group names it: stop it, or empty "
-          "its directory and add it again: ursulactl cluster add --id 3");
+          "node 3 was removed from cluster 000000000000004d, or is still being added: no group "
+          "that leads here names it; a removed node is to be stopped, or emptied and added again: "
+          "ursulactl cluster add --id 3");
 }
 
 TEST_CASE("who may be a peer") {

@@ -399,6 +399,22 @@ TEST_CASE("a node that no group names is dismissed, is told so, and may come bac
     CHECK(pair.one->counters().links == 1);
 }
 
+TEST_CASE("a link to storage that was replaced ends") {
+    Pair pair;
+    REQUIRE(pair.connect());
+    shard::MemberInfo moved = pair.member(2);
+    moved.address = "127.0.0.1:1";
+    pair.one->know(base::NodeId(2), std::array{moved});
+    pair.turn();
+    CHECK(pair.one_saw.up());  // the same, elsewhere
+    shard::MemberInfo next = moved;
+    next.incarnation = 202;
+    const std::size_t events = pair.one_saw.events.size();
+    pair.one->know(base::NodeId(2), std::array{next});
+    REQUIRE(pair.run([&] { return pair.one_saw.events.size() > events; }));
+    CHECK_FALSE(pair.one_saw.events[events]);
+}
+
 TEST_CASE("nodes that no group names have so many links and no more") {
     Pair pair;
     pair.any_peer = true;

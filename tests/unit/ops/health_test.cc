@@ -42,6 +42,9 @@ TEST_CASE("leaders are no question of readiness") {
     input.leaderless_groups = 1;
     CHECK(assess_health(input).status == HealthStatus::degraded);
     CHECK(assess_health(input).reasons == Codes{"leaderless_groups"});
+    input.removed = true;
+    CHECK(assess_health(input).reasons == Codes{"leaderless_groups", "removed"});
+    input.removed = false;
     CHECK(reasons_not_ready(input).empty());
     input.leaderless_groups = 64;
     CHECK(assess_health(input).status == HealthStatus::down);

@@ -111,11 +111,13 @@ TEST_CASE("an emptied node is another member: it counts only once it was replace
     cluster.run(2000);
     CHECK(cluster.members(3, 0) == "");
     CHECK(cluster.machine(3, 0).applied().index.value == 0);  // it was sent nothing
+    CHECK(cluster.shard(1).strange_groups() + cluster.shard(3).strange_groups() == 0);
     // 1 and 2 go on; one of them and the emptied one do not.
     cluster.append_everywhere("b");
     cluster.kill(2);
     CHECK(!cluster.append(0, "x", 2000));
     CHECK(!cluster.append(1, "x", 2000));
+    CHECK(has_event(cluster, ShardEvent::Kind::member_unheard));
     cluster.start(2);
     cluster.wait_for({1, 2}, "1 2 3");
     const api::ChangeMemberCall again = cluster.change(0, Step::add_learner, 3);
