@@ -196,15 +196,18 @@ DirectoryFacts look_at_directory(const std::string& dir) {
 }
 
 void make_directory(const std::string& dir) {
-    if (::mkdir(dir.c_str(), folder_mode) == 0) {
-        return;
-    }
     const std::size_t slash = dir.find_last_of('/');
-    if (errno == ENOENT && slash != std::string::npos && slash != 0) {
-        make_directory(dir.substr(0, slash));
-        if (::mkdir(dir.c_str(), folder_mode) == 0) {
-            return;
-        }
+    const std::string above = slash == std::string::npos ? "."
+                              : slash == 0               ? "/"
+                                                         : dir.substr(0, slash);
+    int made = ::mkdir(dir.c_str(), folder_mode);
+    if (made != 0 && errno == ENOENT && above.size() > 1) {
+        make_directory(above);
+        made = ::mkdir(dir.c_str(), folder_mode);
+    }
+    if (made == 0) {
+        sync_folder(above);  // else a power cut could take what is put there with it
+        return;
     }
     struct stat status {};
     if (errno != EEXIST) {
