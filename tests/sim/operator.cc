@@ -122,7 +122,7 @@ void Cluster::operate(Operator& op) {
     }
     // Sometimes it changes its mind; and a removal waits until nobody is missing.
     const bool missing = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
-        return &one != op.node && one.member && (one.lost || one.rotten);
+        return &one != op.node && one.member && (one.lost || one.rotten || one.replacing);
     });
     if ((missing && !op.node->member) ||
         (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
