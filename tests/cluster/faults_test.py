@@ -47,10 +47,11 @@ class Row:
 
 
 class Run:
-    def __init__(self, options, work):
+    def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
-        self.cluster = Cluster(work)
+        self.work = tempfile.mkdtemp(prefix="cluster-blackbox-")
+        self.cluster = Cluster(self.work)
         self.load = Load(self.cluster, STREAMS, options.seed)
         self.outages = collections.defaultdict(list)
         self.passed = 0
@@ -150,6 +151,56 @@ class Run:
             self.settle(f"after the restart of node {node.number}")
 
     # --- the run ---
+
+    def whole(self):
+        """Clients, the rows one after the other, the reads at the end and the verdict on it all."""
+        sys.setswitchinterval(0.001)
+        load = self.load
+        self.cluster.node(3).on_small_disk(SMALL_DISK_MB)
+        tailers = [Tailer(load, index) for index in range(TAILERS)]
+        writers = [Writer(load, index) for index in range(WRITERS)]
+        threads = [
+            threading.Thread(target=client.run, daemon=True) for client in [*tailers, *writers]
+        ]
+        began = time.monotonic()
+        nodes = list(self.cluster.nodes)
+        try:
+            self.cluster.start()
+            self.create()
+            for thread in threads:
+                thread.start()
+            for row in self.rows():
+                self.run_row(row)
+            if not self.options.only or "one disk wiped" in self.options.only:
+                nodes.remove(self.wiped_row())
+            load.over = True
+            for thread in threads:
+                thread.join(20.0)
+            self.final_reads(nodes)
+            self.check_tails(tailers)
+            check_history(load.history, self.work, load.failures)
+        except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
+            load.failures.add("run", str(error))
+        finally:
+            load.over = True
+            self.put_away()
+        for name, seconds in sorted(self.outages.items()):
+            known = sorted(second for second in seconds if second is not None)
+            print(f"outage {name:22s} median {known[len(known) // 2] * 1e3:6.0f} ms,"
+                  f" longest {known[-1] * 1e3:6.0f} ms, {len(known)} times")
+        print(" · ".join(f"{name} {count}" for name, count in sorted(load.counts.items())))
+        print(f"{load.operations()} operations in {time.monotonic() - began:.0f} s")
+
+    def put_away(self):
+        cluster = self.cluster
+        if self.options.keep:
+            print(f"kept in {self.work}: " + " ".join(node.log_path for node in cluster.nodes))
+            cluster.old_logs.clear()
+            for node in cluster.nodes:
+                node.log_path = ""
+        cluster.close()
+        if not self.options.keep:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def create(self):
         connection = Connection(self.cluster.node(1).host, self.cluster.node(1).port, 20.0)
@@ -315,49 +366,9 @@ def main():
     options = parser.parse_args()
     netns.enter()
     print(f"cluster black box: {options.kills} kills, seed {options.seed}", flush=True)
-    sys.setswitchinterval(0.001)
-    work = tempfile.mkdtemp(prefix="cluster-blackbox-")
-    run = Run(options, work)
+    run = Run(options)
     load = run.load
-    run.cluster.node(3).on_small_disk(SMALL_DISK_MB)
-    tailers = [Tailer(load, index) for index in range(TAILERS)]
-    writers = [Writer(load, index) for index in range(WRITERS)]
-    threads = [threading.Thread(target=client.run, daemon=True) for client in [*tailers, *writers]]
-    began = time.monotonic()
-    nodes = list(run.cluster.nodes)
-    try:
-        run.cluster.start()
-        run.create()
-        for thread in threads:
-            thread.start()
-        for row in run.rows():
-            run.run_row(row)
-        if not options.only or "one disk wiped" in options.only:
-            nodes.remove(run.wiped_row())
-        load.over = True
-        for thread in threads:
-            thread.join(20.0)
-        run.final_reads(nodes)
-        run.check_tails(tailers)
-        check_history(load.history, work, load.failures)
-    except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
-        load.failures.add("run", str(error))
-    finally:
-        load.over = True
-        if options.keep:
-            print(f"kept in {work}: " + " ".join(node.log_path for node in run.cluster.nodes))
-            run.cluster.old_logs.clear()
-            for node in run.cluster.nodes:
-                node.log_path = ""
-        run.cluster.close()
-        if not options.keep:
-            shutil.rmtree(work, ignore_errors=True)
-    for name, seconds in sorted(run.outages.items()):
-        known = sorted(second for second in seconds if second is not None)
-        print(f"outage {name:22s} median {known[len(known) // 2] * 1e3:6.0f} ms,"
-              f" longest {known[-1] * 1e3:6.0f} ms, {len(known)} times")
-    print(" · ".join(f"{name} {count}" for name, count in sorted(load.counts.items())))
-    print(f"{load.operations()} operations in {time.monotonic() - began:.0f} s")
+    run.whole()
     if not options.only:
         for name, least in LEAST.items():
             if load.counts[name] < least:
