@@ -176,6 +176,8 @@ raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntr
 
 void read_beat(Fields& in, FrameItem& item) {
     item.write_age_ms = in.u32();
+    item.asks = in.flag();
+    in.zero(3);
     const std::uint32_t count = in.u32();
     if (count > in.left() / led_bytes) {
         in.refuse();
@@ -374,9 +376,10 @@ void FrameWriter::add_entry(raft::EntryKind kind, base::Bytes body) {
     end_item();
 }
 
-void FrameWriter::add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led) {
+void FrameWriter::add_beat(std::uint32_t write_age_ms, bool asks, const std::vector<Led>& led) {
     begin_item(beat_kind, base::GroupId{}, base::Term{});
     put(write_age_ms);
+    put(static_cast<std::uint32_t>(asks));
     put(static_cast<std::uint32_t>(led.size()));
     for (const Led& one : led) {
         put(one.group.value);
