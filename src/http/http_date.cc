@@ -22,8 +22,8 @@ void write_two(char* out, unsigned value) {
 
 void write_http_date(char* out, base::WallTime at) {
     const std::int64_t ms = std::clamp(at.ms, first_s * 1000, end_s * 1000 - 1);
-    const std::chrono::sys_seconds second = std::chrono::floor<std::chrono::seconds>(
-        std::chrono::sys_time(std::chrono::milliseconds(ms)));
+    const std::chrono::sys_time<std::chrono::milliseconds> instant{std::chrono::milliseconds(ms)};
+    const std::chrono::sys_seconds second = std::chrono::floor<std::chrono::seconds>(instant);
     const auto day = std::chrono::floor<std::chrono::days>(second);
     const std::chrono::year_month_day date(day);
     const auto of_day = static_cast<unsigned>((second - day).count());
