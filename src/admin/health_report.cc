@@ -40,9 +40,11 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                 "see that they run and that their cluster.listen can be reached"};
     }
     if (code == "removed") {
-        return {code, "this node was removed from the cluster, or its storage replaced",
-                "stop it; to have it back, empty its storage.path, start it, and on a member run: "
-                "ursulactl cluster add (or replace)"};
+        return {code,
+                "this node was removed from the cluster, or its storage replaced: no group counts "
+                "it as a member any more",
+                "stop it; with an emptied data directory it can be added again: ursulactl cluster "
+                "add, on another node"};
     }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
@@ -79,6 +81,9 @@ std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found)
 }
 
 bool is_removed(const NodeFacts& facts, const api::InspectReply& found) {
+    if (facts.health.removed) {
+        return true;
+    }
     bool any = false;
     for (const api::GroupView& group : found.groups) {
         for (std::uint32_t i = 0; i < group.member_count; ++i) {
@@ -98,19 +103,14 @@ HealthReport report_health(const NodeFacts& facts, const api::InspectReply& foun
     if (!input.recovered) {
         input.leaderless_groups = 0;  // "starting" says it already
     }
+    input.removed = is_removed(facts, found);
     const ops::Health health = ops::assess_health(input);
     HealthReport report;
     report.status = health.status;
     for (const std::string_view code : health.reasons) {
         report.reasons.push_back(explain(code, input));
     }
-    if (is_removed(facts, found)) {
-        report.reasons.insert(
-            report.reasons.begin(),
-            {"removed", "this node was removed: no group counts it as a member any more",
-             "stop it; with an emptied data directory it can be added again: ursulactl cluster "
-             "add, on another node"});
-        report.status = ops::HealthStatus::down;
+    if (input.removed) {
         return report;  // whom it hears says nothing any more
     }
     std::set<base::NodeId> missed;  // of a node with two storages one is enough
