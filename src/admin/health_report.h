@@ -25,7 +25,7 @@ struct HealthReport {
 [[nodiscard]] std::string_view name_of(ops::HealthStatus status);
 // Groups of the node without a leader that it knows.
 [[nodiscard]] std::uint32_t leaderless(const NodeFacts& facts, const api::InspectReply& found);
-// No group counts this node any more: they have members and it is none, or their leaders say so.
+// Leaders said so, or no group counts this node any more, though they have members.
 [[nodiscard]] bool is_removed(const NodeFacts& facts, const api::InspectReply& found);
 [[nodiscard]] HealthReport report_health(const NodeFacts& facts, const api::InspectReply& found);
 

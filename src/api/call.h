@@ -111,11 +111,17 @@ struct ListStreamsCall {
 
 // A bucket's removal, from group 0's shard to every group: refuse creates for this bucket id from
 // here on and say whether the group holds a stream of it; or take that back.
+//
+// What a driver of removals says may come late: after it was deposed, or after it began again. An
+// unseal would then open what another round counts on being sealed, and a seal close for good what
+// another round has opened. So each round has a number that is higher than that of all before it,
+// and a group refuses what is of an earlier round than the newest it has seen.
 struct SealBucketCall {
     base::GroupId group;
     std::string_view bucket;
     std::uint64_t bucket_id = 0;
     bool seal = true;
+    std::uint64_t round = 0;
 };
 
 // One step of a change of a group's members (raft thesis 4), to its leader: add_learner makes the

@@ -32,12 +32,13 @@ tl::unexpected<base::Error> system_error(const std::string& what, int error) {
 
 // What does not make a directory somebody's: our own files from before a first start was complete,
 // and what mkfs puts into a fresh file system.
-// A node's certificate is there before its first start.
+// A node's certificate is there before its first start, and on one node the authority's own folder
+// (tls-authority), each first as NAME.new.
 constexpr std::string_view tls_name = "tls";
 
 bool counts_as_nothing(std::string_view name) {
     return name == "." || name == ".." || name == lock_name || name == probe_name ||
-           name == "node.tmp" || name == "lost+found" || name == tls_name;
+           name == "node.tmp" || name == "lost+found" || name.starts_with(tls_name);
 }
 
 // The directory that holds `path`, "." for a single name.

@@ -6,8 +6,12 @@
 //   group says if it is empty
 //   3. all empty: group 0 finish_remove_bucket.  Else: group 0 reopen_bucket, every group
 //   unseal_bucket(id)
-// Only the leader of group 0 drives one. A crash, or another leader, leaves a closing bucket; who
-// leads then takes it up again, without a caller.
+// Only the leader of group 0 drives removals, one after the other. A crash, or another leader,
+// leaves a closing bucket; who leads then takes it up again, without a caller.
+//
+// Each round of 2 and 3 has a number (api::SealBucketCall): what group 0 had applied when it said
+// that the bucket is closing. The next round of the same leader begins with a later entry of group
+// 0, and that of a later leader with one behind all that an earlier one can have applied.
 #include <algorithm>
 
 #include "api/placement.h"
@@ -102,8 +106,8 @@ void Shard::seal_everywhere(Removal& removal, bool seal) {
         api::Call call;
         call.id = removal.waiting_for;
         call.from = options_.id;
-        call.verb =
-            api::SealBucketCall{base::GroupId(group), removal.bucket, removal.bucket_id, seal};
+        call.verb = api::SealBucketCall{base::GroupId(group), removal.bucket, removal.bucket_id,
+                                        seal, removal.round};
         internal_calls_->push_back(call);
     }
 }
@@ -122,6 +126,7 @@ void Shard::drive_removal(Removal& removal, const api::Answer& answer) {
                 return;
             }
             removal.bucket_id = closing->bucket_id;
+            removal.round = replica(api::bucket_group).machine.applied().index.value;
             removal.step = Removal::Step::decide;
             seal_everywhere(removal, true);
             return;
@@ -178,15 +183,10 @@ void Shard::on_internal_reply(const api::Reply& reply) {
 
 // When run_removals() would go on: the shard wants a turn then, which nothing else may bring.
 base::Instant Shard::removals_deadline() const {
-    base::Instant at = base::Instant::never();
-    if (!removals_.empty() && replicas_.front()->group.is_leader()) {
-        for (const auto& removal : removals_) {
-            if (removal->due) {
-                at = std::min(at, removal->not_before);
-            }
-        }
+    if (removals_.empty() || !removals_.front()->due || !replicas_.front()->group.is_leader()) {
+        return base::Instant::never();
     }
-    return at;
+    return removals_.front()->not_before;
 }
 
 // Steps whose answers are in, once per turn.
@@ -197,26 +197,20 @@ void Shard::run_removals() {
     if (now_.mono < removals_deadline()) {
         return;
     }
-    for (std::size_t i = 0; i < removals_.size();) {
-        Removal& removal = *removals_[i];
-        if (!removal.due || now_.mono < removal.not_before) {
-            ++i;
-            continue;
-        }
+    // One at a time: a group knows one newest round.
+    while (!removals_.empty() && removals_.front()->due) {
+        Removal& removal = *removals_.front();
         if (removal.failed) {
             // Overload or a full disk in the middle of it: begin again, every step may be repeated.
             removal.failed = false;
             removal.empty = true;
             removal.step = Removal::Step::begin;
             removal.not_before = now_.mono + removal_retry_pause;
-            ++i;
-            continue;
+            return;
         }
         removal.due = false;
-        const std::size_t before = removals_.size();
         const api::Answer answer = removal.answer;
         drive_removal(removal, answer);
-        i += removals_.size() == before ? 1 : 0;
     }
 }
 

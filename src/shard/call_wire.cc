@@ -76,6 +76,7 @@ CallFields fields_of(const api::Verb& verb) {
         fields.close = seal->seal;
         fields.name = seal->bucket;
         fields.number = seal->bucket_id;
+        fields.producer.seq = seal->round;
     } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
         fields.kind = CallKind::change_member;
         fields.name = change->address;
@@ -122,7 +123,8 @@ bool acceptable(const CallFields& fields) {
            (fields.content_type.empty() || creates || fields.has_content_type) &&
            fields.content_type.size() <= limits::content_type_bytes_max &&
            (producer.present ? appends && !producer.id.empty()
-                             : producer.id.empty() && producer.epoch == 0 && producer.seq == 0) &&
+                             : producer.id.empty() && producer.epoch == 0 &&
+                                   (producer.seq == 0 || fields.kind == CallKind::seal_bucket)) &&
            producer.id.size() <= limits::producer_id_bytes_max &&
            producer.epoch <= limits::producer_number_max &&
            producer.seq <= limits::producer_number_max && (fields.stream_seq.empty() || appends) &&
@@ -153,7 +155,8 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
             verb = api::RemoveBucketCall{fields.name};
             return;
         case CallKind::seal_bucket:
-            verb = api::SealBucketCall{group, fields.name, fields.number, fields.close};
+            verb = api::SealBucketCall{group, fields.name, fields.number, fields.close,
+                                       fields.producer.seq};
             return;
         case CallKind::change_member: {
             const auto step =

@@ -46,8 +46,9 @@
 //     12 TimeoutNow      nothing
 //     13 SnapshotOffer   u64 last term, u64 last index, membership
 //     14 SnapshotStatus  u8 failed
-//     64 beat            u32 age in ms of the sender's oldest log write under way, u32 n;
-//                        n x {u32 group, u64 term}: all groups that the sender leads
+//     64 beat            u32 age in ms of the sender's oldest log write under way, u32 1 with a
+//                        full disk, u32 n; n x {u32 group, u64 term}: all groups that the sender
+//                        leads
 //     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
 //                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
 //     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
@@ -142,6 +143,12 @@ struct FetchData {
 // Of FetchData pieces: the append does not end with the piece.
 constexpr std::uint32_t piece_goes_on = 1u << 31;
 
+// What a node tells of its disk: one of a slow or full disk should not lead.
+struct DiskHealth {
+    std::uint32_t write_age_ms = 0;  // of the oldest log write under way
+    bool full = false;               // appends are refused
+};
+
 // One item as read. Views live as long as the frame; vectors are used again by the next item.
 struct FrameItem {
     enum class Kind : std::uint8_t { message, beat, fetch_ask, fetch_data, call, answer };
@@ -149,8 +156,8 @@ struct FrameItem {
     base::GroupId group;
     raft::Message message;
     std::vector<FrameEntry> entries;  // of a Replicate: those after prev, all of them
-    std::uint32_t write_age_ms = 0;
-    std::vector<Led> led;  // by rising group
+    DiskHealth disk;                  // of a beat
+    std::vector<Led> led;             // by rising group
     FetchAsk ask;
     FetchData data;
     std::vector<std::uint32_t> pieces;  // of fetch data
@@ -170,7 +177,7 @@ class FrameWriter {
     void add_replicate(base::GroupId group, base::Term term, const raft::Replicate& message);
     void add_entry(raft::EntryKind kind, base::Bytes body);
     // `led` by rising group.
-    void add_beat(std::uint32_t write_age_ms, const std::vector<Led>& led);
+    void add_beat(const DiskHealth& disk, const std::vector<Led>& led);
     void add_call(base::GroupId group, std::uint64_t number, base::Bytes call);
     void add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer);
     void add_ask(base::GroupId group, const FetchAsk& ask);

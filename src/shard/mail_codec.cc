@@ -273,11 +273,12 @@ void fields(Io& io, T& message) {
 
 template <class Io, Like<api::SealBucketCall> T>
 void fields(Io& io, T& message) {
-    auto& [group, bucket, bucket_id, seal] = message;
+    auto& [group, bucket, bucket_id, seal, round] = message;
     io.number(group);
     io.text(bucket);
     io.number(bucket_id);
     io.number(seal);
+    io.number(round);
 }
 
 template <class Io, Like<api::ChangeMemberCall> T>

@@ -63,9 +63,9 @@ struct PeerLink {
     std::size_t fetch_bytes = 0;  // of fetches, in this turn's frame
 
     // Hearing.
-    base::Instant heard;  // the newest frame of its life
-    bool down = false;    // what the groups were told
-    std::uint32_t write_age_ms = 0;
+    base::Instant heard;     // the newest frame of its life
+    bool down = false;       // what the groups were told
+    DiskHealth disk;         // as its newest beat has it
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;
     std::uint64_t incarnation = 0;  // of its storage in that life; 0: not heard of yet

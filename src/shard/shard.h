@@ -180,6 +180,10 @@ class Shard {
     const stream::Machine& machine(base::GroupId group) const {
         return replicas_[group.value / options_.shards]->machine;
     }
+    // Its memberships from the one in force at what is applied to that at the log's end.
+    std::span<const MemberTable> tables(base::GroupId group) const {
+        return replicas_[group.value / options_.shards]->tables;
+    }
 
     // The other nodes that memberships of this shard's groups name, by rising id, of one node the
     // newest last; valid until the next advance. The number is another one when they are others.
@@ -221,6 +225,7 @@ class Shard {
     void take_frame(const ReceivedFrame& frame);
     bool take_item(PeerLink& link, const FrameHeader& header);
     void take_beat(PeerLink& link, const FrameItem& beat);
+    void forget_handed_by(base::NodeId node);
     void meet(PeerLink& link, std::uint64_t boot);
     void watch_links();
     void tell_groups(const PeerLink& link);
@@ -310,6 +315,8 @@ class Shard {
     base::NodeId preferred_leader(const Replica& replica) const;
     bool could_lead(const Replica& replica, base::NodeId node) const;
     void hand_over(Replica& replica, base::NodeId to);
+    bool has_good_disk(const Replica& replica, base::NodeId node);
+    void leave_full_disk();
 
     // shard_submit.cc
     void take(const api::Call& call);
@@ -419,6 +426,7 @@ class Shard {
         base::Term term;  // in which this node leads group 0 and drives it
         std::string bucket;
         std::uint64_t bucket_id = 0;
+        std::uint64_t round = 0;  // of api::SealBucketCall
         api::CallId waiting_for;  // the step under way, and how many answers it still needs
         std::uint32_t waiting = 0;
         bool due = true;             // all its answers are in: drive it on

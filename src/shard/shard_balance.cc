@@ -1,8 +1,9 @@
 // Who leads: each group has a preferred member, so that leaders are spread evenly over the nodes
 // and over the shards of each. A leader that is another one hands over (thesis 3.10) once the nodes
 // have been well for a while, a few groups at a time - but not to a node that itself handed the
-// group over in its present life: an operator, or its disk, wanted that. And a node that is going
-// to end hands over all it leads, so that nobody has to notice its silence first.
+// group over in its present life: an operator, or its disk, wanted that. A node whose disk is full
+// hands over what it leads to those that have room, and gets it back when it has. And a node that
+// is going to end hands over all it leads, so that nobody has to notice its silence first.
 #include <algorithm>
 
 #include "raft/bounds.h"
@@ -64,6 +65,30 @@ void Shard::hand_over(Replica& replica, base::NodeId to) {
     carry_out(replica);
 }
 
+bool Shard::has_good_disk(const Replica& replica, base::NodeId node) {
+    const PeerLink* link = find_link(node, replica);
+    return link != nullptr && !link->down && !link->disk.full &&
+           link->disk.write_age_ms <= write_age_ms_max;
+}
+
+// A full disk refuses appends; where there is room they go on. Where nobody has any, the groups
+// stay: handing them round would refuse as much.
+void Shard::leave_full_disk() {
+    for (auto& replica : replicas_) {
+        if (!replica->group.is_leader()) {
+            continue;
+        }
+        const auto members = replica->group.membership().membership.members();
+        for (std::size_t i = 0; i < members.size(); ++i) {
+            const base::NodeId node = members[(i + replica->id().value) % members.size()].id;
+            if (could_lead(*replica, node) && has_good_disk(*replica, node)) {
+                hand_over(*replica, node);
+                break;
+            }
+        }
+    }
+}
+
 void Shard::balance() {
     if (now_.mono < balance_at_) {
         return;
@@ -77,9 +102,12 @@ void Shard::balance() {
         }
         return;
     }
+    if (was_full_) {
+        leave_full_disk();
+    }
     const bool well = std::all_of(links_.begin(), links_.end(), [](const PeerLink& link) {
         return !link.named ||
-               (!link.down && link.boot != 0 && link.write_age_ms <= write_age_ms_max);
+               (!link.down && link.boot != 0 && link.disk.write_age_ms <= write_age_ms_max);
     });
     if (!well) {
         calm_since_ = now_.mono;
@@ -95,7 +123,7 @@ void Shard::balance() {
         }
         const base::NodeId wanted = preferred_leader(replica);
         if (wanted == base::NodeId{} || wanted == options_.node || wanted == replica.handed_by ||
-            !could_lead(replica, wanted)) {
+            !could_lead(replica, wanted) || !has_good_disk(replica, wanted)) {
             continue;
         }
         hand_again_[i] = now_.mono + hand_again_after;

@@ -73,7 +73,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
         meet(*link, header.boot);
     }
     link->heard = now_.mono;
-    if (link->down && link->write_age_ms < raft::limits::election_timeout.ms()) {
+    if (link->down && link->disk.write_age_ms < raft::limits::election_timeout.ms()) {
         link->down = false;
         tell_groups(*link);
     }
@@ -167,15 +167,13 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
     std::rotate(link.lives.begin(), life, life + 1);
     link.boot = boot;
     link.heard_sequence = 0;
-    link.write_age_ms = 0;
+    link.disk = {};
     link.down = false;
     const base::NodeId node = link.peer.node;
+    forget_handed_by(node);
     for (auto& replica : replicas_) {
         if (!link.has(replica->id())) {
             continue;
-        }
-        if (replica->handed_by == node) {
-            replica->handed_by = base::NodeId{};
         }
         if (restarted && replica->group.leader() == node) {
             replica->group.step(raft::LeaderGone{node, replica->group.term()}, now_,
@@ -186,8 +184,20 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
     tell_groups(link);
 }
 
+// It may be handed groups again.
+void Shard::forget_handed_by(base::NodeId node) {
+    for (auto& replica : replicas_) {
+        if (replica->handed_by == node) {
+            replica->handed_by = base::NodeId{};
+        }
+    }
+}
+
 void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
-    link.write_age_ms = beat.write_age_ms;
+    if (link.disk.full && !beat.disk.full) {
+        forget_handed_by(link.peer.node);
+    }
+    link.disk = beat.disk;
     for (auto& replica : replicas_) {
         if (replica->group.leader() != link.peer.node || !link.has(replica->id())) {
             continue;
@@ -209,7 +219,7 @@ void Shard::watch_links() {
     for (PeerLink& link : links_) {
         const bool silent = now_.mono - link.heard >= raft::limits::election_timeout &&
                             !planted(Planted::silence_unnoticed);
-        const bool down = silent || link.write_age_ms >= raft::limits::election_timeout.ms();
+        const bool down = silent || link.disk.write_age_ms >= raft::limits::election_timeout.ms();
         if (down != link.down) {
             link.down = down;
             tell_groups(link);

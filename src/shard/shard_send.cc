@@ -314,11 +314,13 @@ void Shard::send_beats() {
         }
     }
     dismiss_strangers();
-    const std::int64_t age = oldest_write_age().ms();
+    DiskHealth disk;
+    disk.write_age_ms =
+        static_cast<std::uint32_t>(std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));
+    disk.full = was_full_;
     for (PeerLink& link : links_) {
         if (!link.is_free()) {
-            link.frame.add_beat(static_cast<std::uint32_t>(std::min<std::int64_t>(age, UINT32_MAX)),
-                                led_);
+            link.frame.add_beat(disk, led_);
         }
     }
 }

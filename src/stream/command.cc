@@ -16,7 +16,8 @@ constexpr std::uint8_t flag_has_content_type = 2;
 constexpr std::uint8_t flag_has_body = 4;
 constexpr std::uint8_t flag_producer = 8;
 constexpr std::uint8_t flag_json = 16;
-constexpr std::uint8_t flags_known = 31;
+constexpr std::uint8_t flag_round = 32;
+constexpr std::uint8_t flags_known = 63;
 
 constexpr std::uint8_t json_comma = ',';
 
@@ -27,6 +28,7 @@ std::uint8_t flags_of(const Command& command) {
     flags |= command.has_body ? flag_has_body : 0u;
     flags |= command.producer.present ? flag_producer : 0u;
     flags |= command.payload.json ? flag_json : 0u;
+    flags |= command.round != 0 ? flag_round : 0u;
     return static_cast<std::uint8_t>(flags);
 }
 
@@ -43,6 +45,7 @@ std::size_t encoded_size(const Command& command) {
     if (command.producer.present) {
         size += 16 + command.producer.id.size();
     }
+    size += command.round != 0 ? 8 : 0;
     return size;
 }
 
@@ -78,6 +81,10 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
         base::store(part, command.producer.epoch);
         base::store(part + 8, command.producer.seq);
         part += 16;
+    }
+    if (command.round != 0) {
+        base::store(part, command.round);
+        part += 8;
     }
     put(command.name);
     put(command.content_type);
@@ -137,13 +144,14 @@ bool EntryReader::next(Command& command) {
         return false;
     }
     const bool producer = (flags & flag_producer) != 0;
+    const bool round = (flags & flag_round) != 0;
     const std::size_t id_size = producer ? base::load<std::uint8_t>(at + 3) + std::size_t{1} : 0;
     const std::size_t name_size = base::load<std::uint16_t>(at + 4);
     const std::size_t type_size = base::load<std::uint16_t>(at + 6);
     const std::size_t stored_size = base::load<std::uint32_t>(at + 8);
     const std::size_t seq_size = base::load<std::uint16_t>(at + 20);
-    const std::size_t parts =
-        (producer ? 16 : 0) + name_size + type_size + id_size + seq_size + stored_size;
+    const std::size_t parts = (producer ? 16 : 0) + (round ? 8 : 0) + name_size + type_size +
+                              id_size + seq_size + stored_size;
     if (body_.size() - used_ - command_head_bytes < parts) {
         return false;
     }
@@ -167,6 +175,11 @@ bool EntryReader::next(Command& command) {
         command.producer.epoch = base::load<std::uint64_t>(part);
         command.producer.seq = base::load<std::uint64_t>(part + 8);
         part += 16;
+    }
+    command.round = 0;
+    if (round) {
+        command.round = base::load<std::uint64_t>(part);
+        part += 8;
     }
     command.name = take(name_size);
     command.content_type = take(type_size);

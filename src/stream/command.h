@@ -27,6 +27,7 @@
 //    24  u64  number: bucket id (create_stream, the bucket commands) or producers to keep
 //    (forget_producers)
 //             then u64 producer epoch, u64 producer seq (only with flag producer)
+//             then u64 round (only with flag round)
 //             then name, content type, producer id, Stream-Seq, payload
 #pragma once
 
@@ -77,6 +78,7 @@ struct Command {
     api::Producer producer;
     std::string_view stream_seq;  // empty: absent
     std::uint64_t number = 0;     // bucket id, or producers to keep
+    std::uint64_t round = 0;      // seal_bucket, unseal_bucket: see api::SealBucketCall
     // Encoding takes payload.bytes and adds the final comma of JSON. Decoding fills `stored` and
     // leaves payload.bytes empty.
     api::Payload payload;

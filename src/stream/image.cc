@@ -105,6 +105,11 @@ void Machine::put_head(std::vector<std::byte>& out) const {
         item.put_text(base::as_text(membership_));
         item.finish();
     }
+    if (seal_round_ != 0) {
+        ItemWriter item(out, ItemKind::seal_round);
+        item.put(seal_round_);
+        item.finish();
+    }
     for (const auto& [name, bucket] : buckets_) {
         ItemWriter item(out, ItemKind::bucket,
                         bucket.closing ? flag_bucket_closing : std::uint8_t{0});
@@ -357,6 +362,8 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
             return head(body);
         case ItemKind::membership:
             return membership(body);
+        case ItemKind::seal_round:
+            return seal_round(body);
         case ItemKind::bucket:
             return bucket(flags, body);
         case ItemKind::sealed:
@@ -408,6 +415,17 @@ base::Result<void> ImageReader::membership(base::Bytes body) {
     membership_due_ = false;
     machine_.membership_index_ = index;
     machine_.membership_.assign(bytes.begin(), bytes.end());
+    return {};
+}
+
+base::Result<void> ImageReader::seal_round(base::Bytes body) {
+    base::WireReader in(body);
+    const auto round = in.get<std::uint64_t>();
+    if (!in.ok() || in.left() != 0 || round == 0 || machine_.seal_round_ != 0 ||
+        !machine_.buckets_.empty() || !machine_.sealed_.empty() || machine_.streams() != 0) {
+        return base::fail("an image's round of removals is out of place");
+    }
+    machine_.seal_round_ = round;
     return {};
 }
 

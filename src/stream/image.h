@@ -96,6 +96,7 @@ class ImageReader {
     base::Result<void> head(base::Bytes body);
     base::Result<void> membership(base::Bytes body);
     base::Result<void> bucket(std::uint8_t flags, base::Bytes body);
+    base::Result<void> seal_round(base::Bytes body);
     base::Result<void> sealed(base::Bytes body);
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
     base::Result<void> producer(base::Bytes body);

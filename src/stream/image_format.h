@@ -16,6 +16,7 @@
 //   next bucket id,
 //             u64 buckets, u64 sealed ranges, u64 streams
 //   membership (version 2, exactly one) u64 index of the entry that set it, the shard's bytes
+//   seal_round (at most one) u64
 //   bucket    (by name) u64 id, name; flag 1: closing
 //   sealed    (ascending) u64 first id, u64 last id
 //   stream    (by creation) u64 created index, u32 created ordinal, u32 producers, u64 bucket id,
@@ -60,6 +61,7 @@ enum class ItemKind : std::uint8_t {
     pieces = 7,
     end = 8,
     membership = 9,
+    seal_round = 10,
 };
 
 constexpr std::size_t frame_head_bytes = 8;

@@ -83,6 +83,7 @@ void Machine::swap(Machine& other) {
     buckets_.swap(other.buckets_);
     std::swap(next_bucket_id_, other.next_bucket_id_);
     sealed_.swap(other.sealed_);
+    std::swap(seal_round_, other.seal_round_);
     std::swap(membership_index_, other.membership_index_);
     membership_.swap(other.membership_);
 }
@@ -324,11 +325,15 @@ Outcome Machine::judge_bucket(const Command& command) const {
             refuse(outcome, Refusal::bucket_not_found);  // the built-in namespace is never sealed
             return outcome;
         }
+        if (command.round < seal_round_) {
+            refuse(outcome, Refusal::bucket_being_removed);
+            return outcome;
+        }
         const bool seal = command.kind == CommandKind::seal_bucket;
         outcome.did = seal ? Did::sealed : Did::unsealed;
         outcome.bucket_id = command.number;
         outcome.empty = streams_of_bucket(command.number) == 0;
-        outcome.changed = is_sealed(command.number) != seal;
+        outcome.changed = is_sealed(command.number) != seal || command.round > seal_round_;
         return outcome;
     }
     const Bucket* bucket = find_bucket(command.name);
@@ -397,9 +402,11 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
             change_bucket(command, outcome);
             break;
         case Did::sealed:
+            seal_round_ = command.round;
             seal(command.number);
             break;
         case Did::unsealed:
+            seal_round_ = command.round;
             unseal(command.number);
             break;
         case Did::refused:
@@ -475,6 +482,9 @@ void Machine::change_bucket(const Command& command, const Outcome& outcome) {
 }
 
 void Machine::seal(std::uint64_t bucket_id) {
+    if (is_sealed(bucket_id)) {
+        return;
+    }
     const auto next =
         std::upper_bound(sealed_.begin(), sealed_.end(), bucket_id,
                          [](std::uint64_t id, const Sealed& range) { return id < range.first; });
@@ -493,6 +503,9 @@ void Machine::seal(std::uint64_t bucket_id) {
 }
 
 void Machine::unseal(std::uint64_t bucket_id) {
+    if (!is_sealed(bucket_id)) {
+        return;
+    }
     const auto range =
         std::upper_bound(sealed_.begin(), sealed_.end(), bucket_id,
                          [](std::uint64_t id, const Sealed& r) { return id < r.first; }) -

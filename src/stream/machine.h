@@ -124,6 +124,8 @@ class Machine {
     const Bucket* find_bucket(std::string_view name) const;
     std::uint64_t streams_of_bucket(std::uint64_t bucket_id) const;
     bool is_sealed(std::uint64_t bucket_id) const;
+    // The newest that sealed or unsealed anything here (api::SealBucketCall).
+    std::uint64_t seal_round() const { return seal_round_; }
 
     // Exchanges everything with another machine of the same group, key and local. Streams keep
     // their addresses. No image of either is being taken.
@@ -198,6 +200,7 @@ class Machine {
     Buckets buckets_;
     std::uint64_t next_bucket_id_ = 1;
     std::vector<Sealed> sealed_;  // sorted, disjoint, not adjacent
+    std::uint64_t seal_round_ = 0;
 
     ImageWriter* image_ = nullptr;  // the image being taken, or null
 };

@@ -7,11 +7,13 @@ The last line is `N passed, N failed`.
 
 import json
 import os
+import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -285,6 +287,53 @@ def check_unreachable(work):
     url = f"http://127.0.0.1:{silent.getsockname()[1]}"
     refused(UNREACHABLE, "did not answer in time", "status", "--timeout", "300ms", "--server", url)
     silent.close()
+
+
+class HangsUp(threading.Thread):
+    """Takes each connection of a listening socket, says `answer` and ends it. With `reset`, the
+    request is left unread, which makes the end a reset."""
+
+    def __init__(self, listener, answer, reset):
+        super().__init__(daemon=True)
+        self.listener = listener
+        self.answer = answer
+        self.reset = reset
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.reset:
+                select.select([connection], [], [], 10)
+            else:
+                connection.recv(65536)
+            connection.sendall(self.answer)
+            connection.close()
+
+
+def check_hung_up(work):
+    """A node that ends takes connections for a moment longer and then drops them."""
+    path = os.path.join(work, "a.sock")
+    local = socket.socket(socket.AF_UNIX)
+    local.bind(path)
+    local.listen()
+    remote = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{remote.getsockname()[1]}"
+    for listener, target in ((local, f"unix:{path}"), (remote, url)):
+        server = HangsUp(listener, b"", reset=True)
+        for server.reset in (True, False):
+            said = refused(UNREACHABLE, f"cannot reach {target}: the connection ended before",
+                           "status", "--server", target)
+            expect_in("what next", "start it", said.err)
+        # An answer that is cut off is something else.
+        server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"
+        refused(UNREACHABLE, f"talking to {target} failed", "status", "--server", target)
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        server.join(10)
 
 
 def check_targets_from_the_environment(work):

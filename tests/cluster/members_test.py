@@ -6,13 +6,19 @@ The last line is `N passed, N failed`.
 """
 
 import os
+import random
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import finals  # noqa: E402
+import verdicts  # noqa: E402
 from checks import expect, expect_in, run_checks  # noqa: E402
-from cluster import Cluster, wait_for  # noqa: E402
-from ctl import CONFLICT, OK, USAGE, ctl, ctl_json  # noqa: E402
+from clients import Load, Tailer, Writer, create_streams  # noqa: E402
+from cluster import Cluster, Node, wait_for  # noqa: E402
+from ctl import CONFLICT, OK, UNHEALTHY, USAGE, ctl, ctl_json, start_ctl  # noqa: E402
 
 GROUPS = 12
 
@@ -25,6 +31,65 @@ def members(node):
 def wait_healthy(node):
     code, out, err = ctl(node, "wait", "--healthy", "--timeout", "60s")
     expect(f"healthy ({err})", (code, out), (OK, "healthy\n"))
+
+
+def waiting_node(cluster, number):
+    """One more node, with an empty directory and a configuration that names no members."""
+    node = Node(cluster, number, f"{cluster.node(1).host.rsplit('.', 1)[0]}.{number}")
+    cluster.shards.append(1)
+    cluster.nodes.append(node)
+    node.write_config([
+        f"node_id = {number}",
+        f'name = "{cluster.name}"',
+        f'listen = "{node.host}:{node.peer_port}"',
+    ])
+    node.launch()
+    return node
+
+
+def add_words(node):
+    return ("cluster", "add", "--id", str(node.number), "--address",
+            f"{node.host}:{node.peer_port}", "--client", f"http://{node.host}:{node.port}")
+
+
+class UnderLoad:
+    """Clients on the nodes of a list that the test changes as it goes."""
+
+    def __init__(self, cluster, work, streams=12, writers=6, tailers=4):
+        self.cluster = cluster
+        self.work = work
+        self.nodes = list(cluster.nodes)  # those that clients talk to
+        self.load = Load(self, streams, random.randrange(1 << 30))
+        self.tailers = [Tailer(self.load, index) for index in range(tailers)]
+        clients = [*self.tailers, *[Writer(self.load, index) for index in range(writers)]]
+        self.threads = [threading.Thread(target=one.run, daemon=True) for one in clients]
+
+    def __enter__(self):
+        create_streams(self.load, self.nodes[0])
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.load.over = True
+
+    def settle(self, when):
+        """Until every stream took an append that began after now."""
+        since = time.monotonic_ns()
+        wait_for(f"every stream takes appends {when}",
+                 lambda: self.load.outage(since)[2] == len(self.load.streams))
+
+    def end(self, nodes, least):
+        self.load.over = True
+        for thread in self.threads:
+            thread.join(30.0)
+        finals.final_reads(self.load, random.Random(1), nodes)
+        finals.check_tails(self.load, self.tailers)
+        verdicts.check_history(self.load.history, self.work, self.load.failures)
+        expect("failures", dict(self.load.failures.counts), {})
+        print(" · ".join(f"{what} {n}" for what, n in sorted(self.load.counts.items())))
+        if self.load.counts["acked"] < least:
+            raise AssertionError(f"vacuous: {self.load.counts}")
 
 
 def check_what_would_break_a_quorum_is_refused(work):
@@ -64,6 +129,58 @@ def check_what_would_break_a_quorum_is_refused(work):
         cluster.start([1])  # again, from its log
         expect("members after a restart", members(one), {1: GROUPS})
         expect("the stream", cluster.read("/v1/stream/s"), "before between after")
+
+
+def check_nodes_are_added_and_removed_under_load(work):
+    with Cluster(work, groups=GROUPS) as cluster:
+        cluster.start()
+        one = cluster.node(1)
+        with UnderLoad(cluster, work) as run:
+            run.settle("at first")
+            four = waiting_node(cluster, 4)
+            # Interrupted at any moment, the same command finishes it.
+            for pause_s in (0.05, 0.3):
+                began = start_ctl(one.data_dir, *add_words(four), "--timeout", "100s")
+                time.sleep(pause_s)
+                began.kill()
+                began.communicate()
+            expect("added", ctl_json(one, *add_words(four))["state"], "done")
+            expect("members", members(one), {1: GROUPS, 2: GROUPS, 3: GROUPS, 4: GROUPS})
+            expect("again", ctl_json(one, *add_words(four))["changed"], 0)
+            four.wait_ready()
+            run.nodes.append(four)
+            run.settle("with four")
+            five = waiting_node(cluster, 5)
+            expect("added", ctl_json(one, *add_words(five))["changed"], GROUPS)
+            five.wait_ready()
+            run.nodes.append(five)
+            run.settle("with five")
+            status = ctl_json(five, "status")
+            expect("rows", [row["id"] for row in status["nodes"]], [1, 2, 3, 4, 5])
+
+            two = cluster.node(2)
+            two.kill()
+            run.settle("with node 2 dead")
+            removed = ctl_json(one, "cluster", "remove", "2", "--yes")
+            expect("removed", removed["changed"], GROUPS)
+            run.settle("without node 2")
+            # Clients go on asking one that is removed alive; it must not serve what is old.
+            expect("removed", ctl_json(one, "cluster", "remove", "3", "--yes")["state"], "done")
+            run.settle("without node 3")
+            expect("members", members(four), {1: GROUPS, 4: GROUPS, 5: GROUPS})
+            two.launch()
+            for gone in (two, cluster.node(3)):
+                wait_for(f"node {gone.number} says that it was removed", lambda gone=gone: [
+                    row["state"] for row in ctl_json(gone, "status")["nodes"]
+                    if row["id"] == gone.number] == ["removed"])
+                health = ctl_json(gone, "health", code=UNHEALTHY)
+                expect_in("why", "removed", str(health["reasons"]))
+            run.settle("with the removed ones about")
+            expect("members", members(four), {1: GROUPS, 4: GROUPS, 5: GROUPS})
+            wait_healthy(one)
+            run.nodes.remove(two)
+            run.nodes.remove(cluster.node(3))
+            run.end([one, four, five], least=1000)
 
 
 if __name__ == "__main__":

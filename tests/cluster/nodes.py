@@ -24,7 +24,6 @@ CONFIG = """
 listen = "{address}:{client}"
 insecure = true
 pin = false
-max_body = "4MiB"
 shards = {shards}
 drain_timeout = "2s"
 max_body = "4MiB"

@@ -51,11 +51,15 @@ Cluster::Node* Cluster::choose_node(const Client& client, std::uint32_t group, b
 }
 
 void Cluster::send(Client& client, Node& node, const api::Verb& verb) {
+    send(client, node, group_of(client.stream), verb);
+}
+
+void Cluster::send(Client& client, Node& node, std::uint32_t group, const api::Verb& verb) {
     client.call = api::CallId(next_call_++);
     client.node = node.number;
     // Some wait longer than a forwarded write may take.
     client.at = now_ + (random_.chance(1, 8) ? patience * 2 : patience);
-    Part& part = part_of(node, group_of(client.stream));
+    Part& part = part_of(node, group);
     const auto shard = static_cast<std::uint32_t>(&part - node.parts.data());
     part.calls.push_back({client.call, base::ShardId(shard), verb});
 }
@@ -86,6 +90,10 @@ void Cluster::ask(Client& client) {
     }
     if (swarm_.snapshots && !proof_ && !client.producing && random_.chance(1, fetching() ? 2 : 5)) {
         ask_about_fleeting(client);
+        return;
+    }
+    if (swarm_.buckets && !proof_ && !client.producing && random_.chance(1, 4)) {
+        ask_about_bucket(client);
         return;
     }
     client.stream = client.producing ? client.produced_stream : streams_[at];
@@ -186,6 +194,11 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         done(client);
         return;
     }
+    if (client.verb == Verb::bucket) {
+        answer_about_bucket(client, answer);
+        done(client);
+        return;
+    }
     if (refused != nullptr) {
         client.leaders[group] = refused->why == api::Refusal::not_leader
                                     ? static_cast<std::size_t>(refused->numbers[0])
@@ -209,6 +222,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
     switch (client.verb) {
         case Verb::none:
         case Verb::fleeting:
+        case Verb::bucket:
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {

@@ -60,9 +60,13 @@ Cluster::Cluster(const Swarm& swarm, bool print)
             node.back_at = base::Instant::never();
         }
     }
+    std::uint64_t op_number = 0;
     if (swarm_.has(Fault::members)) {
-        operator_.random = base::Random(mixed(swarm_.seed, 8));
-        operator_.at = base::Instant{} + base::milliseconds(600);
+        operators_.resize(swarm_.operators);
+        for (Operator& op : operators_) {
+            op.random = base::Random(mixed(mixed(swarm_.seed, 8), op_number++));
+            op.at = base::Instant{} + base::milliseconds(600);
+        }
     }
     leaders_.resize(groups_);
     applied_terms_.resize(groups_);
@@ -177,7 +181,9 @@ bool Cluster::step(base::Instant until) {
     for (std::size_t i = 0; i < clients_.size(); ++i) {
         offer(clients_[i].at, What::client, i, 0);
     }
-    offer(operator_.at, What::operate, 0, 0);
+    for (std::size_t i = 0; i < operators_.size(); ++i) {
+        offer(operators_[i].at, What::operate, i, 0);
+    }
     if (faulty_) {
         offer(next_fault_, What::fault, 0, 0);
         offer(uncut_at_, What::uncut, 0, 0);
@@ -216,7 +222,7 @@ void Cluster::happen(What what, std::size_t which, std::size_t part) {
             fault();
             break;
         case What::operate:
-            operate();
+            operate(operators_[which]);
             break;
         case What::uncut:
             end_cuts();
@@ -246,10 +252,21 @@ void Cluster::turn(Node& node, std::size_t at) {
     internal_.clear();
     part.shard->advance(calls_, now_of(node), replies_, internal_);
     plan(node, part);
+    for (const api::Call& call : internal_) {
+        route_internal(node, call);
+    }
     for (const api::Reply& reply : replies_) {
         report_.hash = report_.hash * 31 + reply.id.value * 16 + reply.answer.index();
-        if (reply.id == operator_.call) {
-            operator_hears(reply.answer, node.number);
+        if (shard::Shard::is_internal(reply.id)) {
+            node.parts.front().shard->on_internal_reply(reply);
+            plan(node, node.parts.front());
+            continue;
+        }
+        const auto op =
+            std::find_if(operators_.begin(), operators_.end(),
+                         [&reply](const Operator& one) { return one.call == reply.id; });
+        if (op != operators_.end()) {
+            operator_hears(*op, reply.answer, node.number);
             if (!node.up) {
                 return;
             }
@@ -274,6 +291,7 @@ void Cluster::turn(Node& node, std::size_t at) {
     }
     check(node, at);
     if (node.worn_out) {
+        remember(node);
         lose(node);
         return;
     }

@@ -9,7 +9,8 @@
 // convergence, and all of history.h.
 //
 // Files: cluster.cc time · life.cc starts and ends of nodes · clients.cc · faults.cc · healing.cc
-// the end of a life · operator.cc changes of the members · oracles.cc; swarm.h what a seed decides.
+// the end of a life · operator.cc changes of the members · buckets.cc · oracles.cc; swarm.h what a
+// seed decides.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -118,7 +120,8 @@ class Cluster final : public FrameWitness {
         std::vector<Seen> seen;  // by group
     };
     // fleeting: anything done to a stream that also gets removed.
-    enum class Verb : std::uint8_t { none, create, append, produce, read, list, fleeting };
+    // bucket: of buckets and the streams in them.
+    enum class Verb : std::uint8_t { none, create, append, produce, read, list, fleeting, bucket };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
@@ -135,6 +138,14 @@ class Cluster final : public FrameWitness {
         std::string produced_body;
         std::uint64_t produced = 0;
         std::map<std::string, std::uint64_t> next_seq;
+        std::string bucket;
+        std::size_t bucket_stream = SIZE_MAX;  // in bucket_streams_
+    };
+    // Each name is created once.
+    struct BucketStream {
+        std::string name;
+        bool acknowledged = false;
+        bool removing = false;  // somebody asked for that
     };
 
     struct Operator {
@@ -150,6 +161,7 @@ class Cluster final : public FrameWitness {
         shard::MemberInfo info;             // the open call looks at it
         api::CallId call;                   // 0: none is open
         std::size_t hint = 0;               // whom to ask; 0: anybody
+        base::Instant begins{};             // when it comes to carry out the plan
     };
 
     // What happens next.
@@ -175,6 +187,7 @@ class Cluster final : public FrameWitness {
     void check_start(Node& node, std::size_t part);
     void count(const shard::Shard& shard);
     void crash(Node& node, bool power);
+    void remember(Node& node);
     void lose(Node& node);
     shard::ShardOptions options_of(const Node& node, std::size_t part) const;
 
@@ -193,6 +206,7 @@ class Cluster final : public FrameWitness {
     void end_cuts();
     void set_disks(Node& node, base::Duration low, base::Duration high);
     bool may_lose(const Node& node) const;
+    void stand_still(Node& node, base::Random& random);
     void rot(Node& node, base::Random& random);
 
     // healing.cc
@@ -207,18 +221,22 @@ class Cluster final : public FrameWitness {
     std::uint64_t incarnation_of(const Node& node) const;
     shard::MemberInfo info_of(const Node& node) const;
     void renew(Node& node);
-    void plan_change();
+    void plan_change(Operator& op);
+    bool is_aimed_at(const Node& node) const;
     // A member of any group.
-    bool is_needed(const Node& node) const { return node.member || operator_.node == &node; }
-    void aim(Node& node);
-    void operate();
-    void operator_hears(const api::Answer& answer, std::size_t from);
-    void retire(Node& node);
+    bool is_needed(const Node& node) const { return node.member || is_aimed_at(node); }
+    void aim(Operator& op, Node& node);
+    void operate(Operator& op);
+    void operator_hears(Operator& op, const api::Answer& answer, std::size_t from);
+    void retire(Operator& op, Node& node);
     bool has_members(const Node& node, std::uint32_t group) const;
-    bool by_majority(const raft::Membership& membership,
-                     const std::function<bool(const Node&)>& has) const;
-    std::vector<raft::MembershipAt> memberships_from(std::uint32_t group,
-                                                     base::EntryId entry) const;
+    std::span<const shard::MemberTable> tables_of(const Node& node, std::uint32_t group) const {
+        return part_of(node, group).shard->tables(base::GroupId(group));
+    }
+    const Seen* seen_of(const Node& node, std::uint64_t generation, std::uint32_t group) const;
+    bool by_majority(const shard::MemberTable& table,
+                     const std::function<bool(const Node&, std::uint64_t generation)>& has) const;
+    std::vector<shard::MemberTable> tables_from(std::uint32_t group, base::EntryId entry) const;
     static bool holds(const raft::IdLog& log, base::EntryId entry);
 
     // clients.cc
@@ -226,6 +244,7 @@ class Cluster final : public FrameWitness {
     void ask_about(Client& client, const std::string& stream);
     void ask_to_produce(Client& client);
     void send(Client& client, Node& node, const api::Verb& verb);
+    void send(Client& client, Node& node, std::uint32_t group, const api::Verb& verb);
     Node* choose_node(const Client& client, std::uint32_t group, bool any);
     api::StreamKey key(const std::string& stream) const;
     std::string_view keep(Node& node, const std::string& stream, const std::string& text);
@@ -234,6 +253,14 @@ class Cluster final : public FrameWitness {
     void answer_append(Client& client, const api::Answer& answer);
     void done(Client& client);
     void give_up(Client& client);  // waiting for an answer
+
+    // buckets.cc
+    void ask_about_bucket(Client& client);
+    void ask_for_bucket(Client& client, api::Verb verb);
+    void answer_about_bucket(const Client& client, const api::Answer& answer);
+    void route_internal(Node& node, const api::Call& call);
+    bool removes_buckets() const;
+    void check_buckets();
 
     // fleeting.cc
     bool fetching() const;
@@ -263,12 +290,15 @@ class Cluster final : public FrameWitness {
     const std::uint32_t groups_;
     std::vector<Node> nodes_;  // number - 1
     std::unique_ptr<SimNet> net_;
-    Operator operator_;
+    std::vector<Operator> operators_;
     std::vector<Client> clients_;
     std::vector<std::string> streams_;
     std::vector<bool> created_;  // by stream: acknowledged
     // Bytes of streams that come and go, by incarnation: the same on every node.
     std::map<std::pair<std::string, base::Incarnation>, std::string> fleeting_;
+    std::map<std::string, std::uint64_t> bucket_ids_;  // as somebody was told last
+    std::set<std::uint64_t> known_buckets_;            // all of them
+    std::vector<BucketStream> bucket_streams_;
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;

@@ -16,7 +16,7 @@ void Cluster::fault() {
                              20, static_cast<std::uint64_t>(swarm_.fault_gap_ms_max))));
     const std::size_t nodes = nodes_.size();
     Node& node = nodes_[random.below(nodes)];
-    const std::uint64_t dice = random.below(20);
+    const std::uint64_t dice = random.below(24);
     const std::uint64_t times = random.between(1, 10);
     const base::Duration a_while =
         base::milliseconds(static_cast<std::int64_t>(times * random.between(1, 150)));
@@ -71,15 +71,40 @@ void Cluster::fault() {
         crash(node, power);
         node.back_at = now_ + a_while;
         rot(node, random);
-    } else if (dice == 18 && swarm_.has(Fault::wipes) && node.member && may_lose(node)) {
+    } else if ((dice == 18 || dice >= 22) && swarm_.has(Fault::wipes) && node.member &&
+               may_lose(node)) {
         if (node.up) {
             crash(node, power);
         }
         lose(node);
+    } else if ((dice == 20 || dice == 21) && swarm_.has(Fault::pauses) && nodes > 1) {
+        stand_still(node, random);
     } else if (dice == 19 && swarm_.has(Fault::jumps)) {
         node.wall =
             base::milliseconds(static_cast<std::int64_t>(random.below(7'200'001)) - 3'600'000);
         say(fmt::format("the wall clock of n{} jumps to {} ms", node.number, node.wall.ms()));
+    }
+}
+
+// So long that the others choose another leader; what they say meanwhile is lost, comes later, or
+// lies there when it goes on. It has much to learn then, and may learn it late.
+void Cluster::stand_still(Node& node, base::Random& random) {
+    const base::Duration pause =
+        base::milliseconds(static_cast<std::int64_t>(random.between(500, 1800)));
+    const base::Duration longer = base::milliseconds(static_cast<std::int64_t>(random.below(300)));
+    say(fmt::format("n{} stands still for {} ms, and hears late", node.number, pause.ms()));
+    node.paused_until = now_ + pause;
+    for (std::size_t from = 1; from <= nodes_.size(); ++from) {
+        const std::uint64_t kind = random.below(4);
+        if (from == node.number) {
+            continue;
+        }
+        if (kind == 0 && swarm_.has(Fault::cuts)) {
+            net_->cut(from, node.number) = true;
+            uncut_at_ = node.paused_until + longer;
+        } else if (kind < 3) {
+            net_->clog(from, node.number, node.paused_until + longer);
+        }
     }
 }
 

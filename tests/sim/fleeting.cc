@@ -16,11 +16,13 @@ bool Cluster::fetching() const {
     });
 }
 
-// While a snapshot is fetched, they go.
+// While a snapshot is fetched, they go and are read.
 void Cluster::ask_about_fleeting(Client& client) {
     const std::string stream = fmt::format("v1/f{}", random_.below(4));
     const std::uint32_t group = group_of(stream);
-    const std::uint64_t dice = random_.below(fetching() ? 4 : 12);
+    const bool fetched = fetching();
+    const std::uint64_t what = random_.below(fetched ? 8 : 12);
+    const std::uint64_t dice = !fetched ? what : what < 2 ? 0 : what < 7 ? 2 : 3;
     client.stream = stream;
     Node* node = choose_node(client, group, dice == 2);
     if (node == nullptr) {
@@ -28,6 +30,12 @@ void Cluster::ask_about_fleeting(Client& client) {
         return;
     }
     if (dice == 2) {
+        // Most often where a snapshot is fetched: the read waits there, and the stream may go.
+        for (Node& one : nodes_) {
+            if (one.up && random_.chance(3, 4) && part_of(one, group).shard->fetching()) {
+                node = &one;
+            }
+        }
         ask_to_read_fleeting(client, *node, stream);
         return;
     }

@@ -21,7 +21,7 @@ void Cluster::heal() {
             node.back_at = now_;
         }
         if (!is_needed(node)) {
-            retire(node);
+            retire(operators_.front(), node);
         }
         set_disks(node, base::microseconds(50), base::microseconds(400));
         for (std::size_t other = 1; other <= nodes_.size(); ++other) {
@@ -31,6 +31,7 @@ void Cluster::heal() {
     const base::Instant healed = now_;
     converge();
     report_.healed_ms = (now_ - healed).ms();
+    check_buckets();
     if (!failed()) {
         read_all();
     }
@@ -79,10 +80,12 @@ std::string Cluster::why_not_healed() const {
             text += fmt::format(" {} (g{}) takes no append;", streams_[i], group_of(streams_[i]));
         }
     }
-    if (operator_.node != nullptr) {
-        text +=
-            fmt::format(" the operator asks for n{} in g{}, step {} of {};", operator_.node->number,
-                        operator_.group, operator_.step, operator_.steps.size());
+    text += removes_buckets() ? " a bucket is being removed;" : "";
+    for (const Operator& op : operators_) {
+        if (op.node != nullptr) {
+            text += fmt::format(" an operator asks for n{} in g{}, step {} of {};", op.node->number,
+                                op.group, op.step, op.steps.size());
+        }
     }
     for (const Node& node : nodes_) {
         if (!node.up) {
@@ -113,7 +116,11 @@ std::string Cluster::why_not_healed() const {
 // One leader per group, every member has applied all of its log, and the members are those that are
 // to be.
 bool Cluster::agreed() const {
-    if (operator_.node != nullptr) {
+    if (std::any_of(operators_.begin(), operators_.end(),
+                    [](const Operator& op) { return op.node != nullptr; })) {
+        return false;
+    }
+    if (removes_buckets()) {
         return false;
     }
     for (std::uint32_t group = 0; group < groups_; ++group) {

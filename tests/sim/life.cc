@@ -72,12 +72,7 @@ void Cluster::start(Node& node) {
 void Cluster::crash(Node& node, bool power) {
     say(fmt::format("n{} {}", node.number, power ? "loses power" : "is killed"));
     ++report_.crashes;
-    for (std::uint32_t group = 0; group < groups_; ++group) {
-        check_matching(group);
-        Seen& seen = node.seen[group];
-        seen.log = replica_of(node, group).log();
-        seen.promised = replica_of(node, group).hard_state_persisted();
-    }
+    remember(node);
     net_->detach(node.number);
     for (Part& part : node.parts) {
         count(*part.shard);
@@ -104,6 +99,16 @@ void Cluster::crash(Node& node, bool power) {
                 other.parts[to].port->tell({gone, false});
             }
         }
+    }
+}
+
+// What it goes down with.
+void Cluster::remember(Node& node) {
+    for (std::uint32_t group = 0; group < groups_; ++group) {
+        check_matching(group);
+        Seen& seen = node.seen[group];
+        seen.log = replica_of(node, group).log();
+        seen.promised = replica_of(node, group).hard_state_persisted();
     }
 }
 

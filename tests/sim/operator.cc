@@ -1,6 +1,7 @@
-// An operator who changes the members while all else goes on: adds spare nodes, removes members and
-// replaces those whose directory is gone, one plan at a time, step by step for every group, asking
-// again until it is done. Nothing is kept of a plan but what it wants, as in ursulactl.
+// Operators who change the members while all else goes on: add spare nodes, remove members and
+// replace those whose directory is gone, one plan at a time, step by step for every group, asking
+// again until it is done. Nothing is kept of a plan but what it wants, as in ursulactl. Two of them
+// have different nodes in mind and do not wait for each other.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,13 +13,14 @@ namespace ursula::sim {
 namespace {
 
 constexpr base::Duration patience = base::milliseconds(800);
+constexpr std::uint64_t generation_step = 1000;  // of a node's incarnations
 
 using Step = api::ChangeMemberCall::Step;
 
 }  // namespace
 
 std::uint64_t Cluster::incarnation_of(const Node& node) const {
-    return node.number + 1000 * node.generation;
+    return node.number + generation_step * node.generation;
 }
 
 shard::MemberInfo Cluster::info_of(const Node& node) const {
@@ -45,35 +47,41 @@ void Cluster::renew(Node& node) {
     }
 }
 
+bool Cluster::is_aimed_at(const Node& node) const {
+    return std::any_of(operators_.begin(), operators_.end(),
+                       [&node](const Operator& op) { return op.node == &node; });
+}
+
 // Decides what to do next. Nothing while nothing is to be done.
-void Cluster::plan_change() {
-    Operator& op = operator_;
+void Cluster::plan_change(Operator& op) {
     Node& node = nodes_[op.random.below(nodes_.size())];
     const bool by_group = op.random.chance(1, 2);
     const auto members =
         std::count_if(nodes_.begin(), nodes_.end(), [](const Node& one) { return one.member; });
-    const auto broken = std::find_if(nodes_.begin(), nodes_.end(),
-                                     [](const Node& one) { return one.lost && one.member; });
+    const auto broken = std::find_if(nodes_.begin(), nodes_.end(), [this](const Node& one) {
+        return one.lost && one.member && !is_aimed_at(one);
+    });
     op.by_group = by_group;
     op.tries = 0;
     if (broken != nodes_.end()) {
-        aim(*broken);
+        aim(op, *broken);
+    } else if (is_aimed_at(node)) {
+        return;
     } else if (faulty_ && !node.member) {
         // The disk of a node that was a member may be used again, or not.
         if (!node.up && (node.lost || op.random.chance(1, 2))) {
             renew(node);
         }
         node.member = true;
-        aim(node);
+        aim(op, node);
     } else if (faulty_ && members > 1 && op.random.chance(1, 2)) {
         node.member = false;
-        aim(node);
+        aim(op, node);
     }
 }
 
 // The plan that makes it a member, or none, from wherever it is now.
-void Cluster::aim(Node& node) {
-    Operator& op = operator_;
+void Cluster::aim(Operator& op, Node& node) {
     op.node = &node;
     op.step = 0;
     op.group = 0;
@@ -88,6 +96,11 @@ void Cluster::aim(Node& node) {
         op.steps = {Step::remove};
         renew(node);
         node.replacing = true;
+        // The node may be there again, with nothing on its disk, long before anybody looks.
+        const std::uint64_t late = op.random.below(1500);
+        if (faulty_ && op.random.chance(1, 2)) {
+            op.begins = now_ + base::milliseconds(static_cast<std::int64_t>(late));
+        }
     }
     op.steps.insert(op.steps.end(), {Step::add_learner, Step::promote});
     if (!node.up && node.back_at == base::Instant::never()) {
@@ -96,12 +109,11 @@ void Cluster::aim(Node& node) {
     say(fmt::format("operator: {} n{}", node.replacing ? "replaces" : "adds", node.number));
 }
 
-void Cluster::operate() {
-    Operator& op = operator_;
+void Cluster::operate(Operator& op) {
     op.at = now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(5, 60)));
     op.call = api::CallId{};
     if (op.node == nullptr) {
-        plan_change();
+        plan_change(op);
         if (op.node == nullptr) {
             op.at =
                 now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(50, 600)));
@@ -116,11 +128,15 @@ void Cluster::operate() {
         (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
         say(fmt::format("operator: changes its mind about n{}", op.node->number));
         op.node->member = !op.node->member;
-        aim(*op.node);
+        aim(op, *op.node);
     }
     // Whoever is lost on the way to being a member becomes one as another.
     if (op.node->lost && op.node->member) {
-        aim(*op.node);
+        aim(op, *op.node);
+    }
+    if (now_ < op.begins) {
+        op.at = op.begins;
+        return;
     }
     Node& asked = op.hint != 0 ? nodes_[op.hint - 1] : nodes_[op.random.below(nodes_.size())];
     op.hint = 0;
@@ -149,8 +165,7 @@ void Cluster::operate() {
     part.calls.push_back({op.call, base::ShardId(shard), change});
 }
 
-void Cluster::operator_hears(const api::Answer& answer, std::size_t from) {
-    Operator& op = operator_;
+void Cluster::operator_hears(Operator& op, const api::Answer& answer, std::size_t from) {
     op.call = api::CallId{};
     op.at = now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(1, 40)));
     if (const auto* refused = std::get_if<api::Refused>(&answer)) {
@@ -193,14 +208,14 @@ void Cluster::operator_hears(const api::Answer& answer, std::size_t from) {
     node.replacing = false;
     op.node = nullptr;
     if (!node.member) {
-        retire(node);
+        retire(op, node);
     }
 }
 
 // Whoever is no member goes, at once or when it falls next.
-void Cluster::retire(Node& node) {
+void Cluster::retire(Operator& op, Node& node) {
     node.back_at = base::Instant::never();
-    if (node.up && (!faulty_ || operator_.random.chance(2, 3))) {
+    if (node.up && (!faulty_ || op.random.chance(2, 3))) {
         crash(node, false);
         node.back_at = base::Instant::never();
     }
@@ -221,13 +236,26 @@ bool Cluster::has_members(const Node& node, std::uint32_t group) const {
     return !membership.joint() && membership.members().size() == members;
 }
 
-// Whether `has` is true of a majority of each side.
-bool Cluster::by_majority(const raft::Membership& membership,
-                          const std::function<bool(const Node&)>& has) const {
+// What the node's storage of that generation holds, or held last. Null: there was none yet.
+const Cluster::Seen* Cluster::seen_of(const Node& node, std::uint64_t generation,
+                                      std::uint32_t group) const {
+    if (generation == node.generation) {
+        return &node.seen[group];
+    }
+    return generation < node.generation ? &node.former[generation][group] : nullptr;
+}
+
+// Whether `has` is true of a majority of each side, each with the storage that the table names: a
+// node with other storage is not that member (R11).
+bool Cluster::by_majority(
+    const shard::MemberTable& table,
+    const std::function<bool(const Node&, std::uint64_t generation)>& has) const {
     std::size_t voters[2] = {};
     std::size_t good[2] = {};
-    for (const raft::Member& member : membership.members()) {
-        const bool its = member.id.value <= nodes_.size() && has(nodes_[member.id.value - 1]);
+    for (const raft::Member& member : table.at.membership.members()) {
+        const std::uint64_t generation = table.find(member.id)->incarnation / generation_step;
+        const bool its =
+            member.id.value <= nodes_.size() && has(nodes_[member.id.value - 1], generation);
         for (const std::size_t side : {std::size_t{0}, std::size_t{1}}) {
             if (side == 0 ? member.voter : member.outgoing) {
                 ++voters[side];
@@ -235,7 +263,7 @@ bool Cluster::by_majority(const raft::Membership& membership,
             }
         }
     }
-    return good[0] * 2 > voters[0] && (!membership.joint() || good[1] * 2 > voters[1]);
+    return good[0] * 2 > voters[0] && (!table.at.membership.joint() || good[1] * 2 > voters[1]);
 }
 
 bool Cluster::holds(const raft::IdLog& log, base::EntryId entry) {
@@ -244,25 +272,25 @@ bool Cluster::holds(const raft::IdLog& log, base::EntryId entry) {
 
 // The memberships that a commit of the entry may have been counted by, as those who have it know
 // them: the one in force at it, and later ones.
-std::vector<raft::MembershipAt> Cluster::memberships_from(std::uint32_t group,
-                                                          base::EntryId entry) const {
+std::vector<shard::MemberTable> Cluster::tables_from(std::uint32_t group,
+                                                     base::EntryId entry) const {
     base::LogIndex first;
-    std::vector<raft::MembershipAt> all;
+    std::vector<shard::MemberTable> all;
     for (const Node& node : nodes_) {
         if (!node.up || !holds(replica_of(node, group).log(), entry)) {
             continue;
         }
-        for (const raft::MembershipAt& one : replica_of(node, group).memberships()) {
-            if (one.membership.voters() == 0) {
+        for (const shard::MemberTable& one : tables_of(node, group)) {
+            if (one.at.membership.voters() == 0) {
                 continue;
             }
             all.push_back(one);
-            if (one.index <= entry.index) {
-                first = std::max(first, one.index);
+            if (one.at.index <= entry.index) {
+                first = std::max(first, one.at.index);
             }
         }
     }
-    std::erase_if(all, [first](const raft::MembershipAt& one) { return one.index < first; });
+    std::erase_if(all, [first](const shard::MemberTable& one) { return one.at.index < first; });
     return all;
 }
 
@@ -286,10 +314,11 @@ bool Cluster::may_lose(const Node& node) const {
                 committed = std::max(committed, {log.term_at(log.committed()), log.committed()});
             }
         }
-        const std::vector<raft::MembershipAt> all = memberships_from(group, committed);
+        const std::vector<shard::MemberTable> all = tables_from(group, committed);
         const bool safe = !all.empty() && std::all_of(all.begin(), all.end(), [&](const auto& one) {
-            return by_majority(one.membership, [&](const Node& member) {
-                return &member != &node && !member.lost && !member.rotten && !member.replacing;
+            return by_majority(one, [&](const Node& member, std::uint64_t generation) {
+                return &member != &node && !member.lost && !member.rotten && !member.replacing &&
+                       member.generation == generation;
             });
         });
         if (!safe) {

@@ -107,17 +107,17 @@ void Cluster::check_votes(const Node& node, const raft::Group& replica, std::uin
         return kept.term > replica.term() ||
                (kept.term == replica.term() && kept.vote == replica.self());
     };
-    const auto votes = [&](const Node& voter) {
-        return gives(voter.up ? replica_of(voter, group).hard_state_persisted()
-                              : voter.seen[group].promised) ||
-               std::any_of(
-                   voter.former.begin(), voter.former.end(),
-                   [&](const std::vector<Seen>& seen) { return gives(seen[group].promised); });
+    const auto votes = [&](const Node& voter, std::uint64_t generation) {
+        const Seen* seen = seen_of(voter, generation, group);
+        return seen != nullptr && gives(voter.up && generation == voter.generation
+                                            ? replica_of(voter, group).hard_state_persisted()
+                                            : seen->promised);
     };
-    if (!by_majority(replica.membership().membership, votes)) {
+    const shard::MemberTable& table = tables_of(node, group).back();
+    if (!by_majority(table, votes)) {
         fail(fmt::format("n{} leads g{} in term {} without the votes of a majority of {}",
                          node.number, group, replica.term().value,
-                         raft::describe(replica.membership().membership)));
+                         raft::describe(table.at.membership)));
     }
 }
 
@@ -165,22 +165,23 @@ void Cluster::check_majority(std::uint32_t group, base::EntryId applied) {
     const auto has = [&](const raft::IdLog& log) {
         return log.persisted() >= applied.index && holds(log, applied);
     };
-    const auto node_has = [&](const Node& node) {
-        return has(node.up ? replica_of(node, group).log() : node.seen[group].log) ||
-               std::any_of(node.former.begin(), node.former.end(),
-                           [&](const std::vector<Seen>& seen) { return has(seen[group].log); });
+    const auto node_has = [&](const Node& node, std::uint64_t generation) {
+        const Seen* seen = seen_of(node, generation, group);
+        return seen != nullptr &&
+               has(node.up && generation == node.generation ? replica_of(node, group).log()
+                                                            : seen->log);
     };
-    const std::vector<raft::MembershipAt> all = memberships_from(group, applied);
-    const bool safe = std::any_of(all.begin(), all.end(), [&](const raft::MembershipAt& one) {
-        return by_majority(one.membership, node_has);
-    });
+    const std::vector<shard::MemberTable> all = tables_from(group, applied);
+    const bool safe = std::any_of(all.begin(), all.end(),
+                                  [&](const auto& one) { return by_majority(one, node_has); });
     if (!safe) {
         std::string text;
         for (const Node& node : nodes_) {
-            text += node_has(node) ? fmt::format(" n{}", node.number) : "";
+            text += node_has(node, node.generation) ? fmt::format(" n{}", node.number) : "";
         }
-        for (const raft::MembershipAt& one : all) {
-            text += fmt::format("; {} from {}", raft::describe(one.membership), one.index.value);
+        for (const shard::MemberTable& one : all) {
+            text +=
+                fmt::format("; {} from {}", raft::describe(one.at.membership), one.at.index.value);
         }
         fail(fmt::format("entry {} of term {} of g{} is applied and durable only on{}",
                          applied.index.value, applied.term.value, group, text));

@@ -70,7 +70,10 @@ class Shrinker {
             smaller.drop(static_cast<Fault>(i));
             better = (smaller.faults != shrunk_.swarm.faults && try_life(smaller)) || better;
         }
-        return better;
+        Swarm smaller = shrunk_.swarm;
+        smaller.buckets = false;
+        smaller.operators = 1;
+        return try_life(smaller) || better;
     }
 
     bool fewer_nodes() {
@@ -79,6 +82,7 @@ class Shrinker {
             Swarm smaller = shrunk_.swarm;
             if (smaller.shards.size() > nodes) {
                 smaller.shards.resize(nodes);
+                smaller.spares = 0;
                 better = try_life(smaller) || better;
             }
         }

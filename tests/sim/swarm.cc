@@ -151,6 +151,13 @@ Swarm draw_swarm(std::uint64_t seed) {
             ++swarm.spares;
         }
     }
+    const bool two = random.chance(1, 2);
+    const bool wipes = random.chance(1, 2);
+    if (swarm.has(Fault::members)) {
+        swarm.operators = two ? 2 : 1;
+        swarm.faults |= wipes ? 1u << static_cast<unsigned>(Fault::wipes) : 0u;
+    }
+    swarm.buckets = random.chance(1, 3);
     return swarm;
 }
 
@@ -169,12 +176,14 @@ std::string to_text(const Swarm& swarm) {
         }
     }
     tell("spares", swarm.spares, drawn.spares);
+    tell("operators", swarm.operators, drawn.operators);
     tell("groups", swarm.groups, drawn.groups);
     tell("streams", swarm.streams, drawn.streams);
     tell("clients", swarm.clients, drawn.clients);
     tell("life", swarm.life_ms, drawn.life_ms);
     tell("tiny", swarm.tiny ? 1 : 0, drawn.tiny ? 1 : 0);
     tell("snapshots", swarm.snapshots ? 1 : 0, drawn.snapshots ? 1 : 0);
+    tell("buckets", swarm.buckets ? 1 : 0, drawn.buckets ? 1 : 0);
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
     tell("doubles", swarm.net.double_permille, drawn.net.double_permille);
     tell("delays", swarm.net.delay_permille, drawn.net.delay_permille);
@@ -240,6 +249,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             return false;  // the seed comes first: the others change what it draws
         } else if (key == "spares") {
             swarm.spares = static_cast<std::uint32_t>(number);
+        } else if (key == "operators") {
+            swarm.operators = static_cast<std::uint32_t>(number);
         } else if (key == "groups") {
             swarm.groups = static_cast<std::uint32_t>(number);
         } else if (key == "streams") {
@@ -252,6 +263,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.tiny = number != 0;
         } else if (key == "snapshots") {
             swarm.snapshots = number != 0;
+        } else if (key == "buckets") {
+            swarm.buckets = number != 0;
         } else if (key == "loss") {
             swarm.net.loss_permille = number;
         } else if (key == "doubles") {

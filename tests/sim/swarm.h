@@ -29,7 +29,7 @@ enum class Fault : std::uint8_t {
     skew,     // nodes' clocks differ
     drift,    // and run at different rates
     jumps,    // wall clocks jump
-    members,  // an operator adds, removes and replaces nodes
+    members,  // operators add, remove and replace nodes
     last,
 };
 const char* name_of(Fault fault);
@@ -46,12 +46,14 @@ struct Swarm {
     std::uint64_t seed = 1;
     std::vector<std::uint32_t> shards;  // by node
     std::uint32_t spares = 0;           // so many of them, the last, are no members at first
+    std::uint32_t operators = 1;        // who change the members, each another one at a time
     std::uint32_t groups = 1;           // at least as many as any node's shards
     std::uint32_t streams = 1;
     std::uint32_t clients = 2;
     std::uint32_t reads_of_ten = 2;  // calls
     std::int64_t life_ms = 2000;     // until the faults end
     bool tiny = false;               // limits of the log are as small as they can be
+    bool buckets = false;            // some clients make and remove buckets
     bool snapshots = false;          // logs are short: snapshots are taken and followers need them
     std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;

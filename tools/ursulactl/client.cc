@@ -58,6 +58,14 @@ Problem read_problem(const std::string& body) {
     return {text("code"), text("title"), text("hint")};
 }
 
+// A connection that was made and then ended, with nothing said.
+bool hung_up(CURL* easy, CURLcode code) {
+    long heads_bytes = 0;
+    curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &heads_bytes);
+    return heads_bytes == 0 &&
+           (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING);
+}
+
 }  // namespace
 
 struct Client::Handle {
@@ -143,6 +151,7 @@ Reply Client::ask(const std::string& path, const std::string& body,
         reply.error = error[0] != '\0' ? error : curl_easy_strerror(code);
         reply.trouble = code == CURLE_OPERATION_TIMEDOUT                  ? Reply::Trouble::timeout
                         : code == CURLE_COULDNT_RESOLVE_HOST              ? Reply::Trouble::refused
+                        : hung_up(easy, code)                             ? Reply::Trouble::hung_up
                         : code != CURLE_COULDNT_CONNECT                   ? Reply::Trouble::other
                         : system_error == EACCES || system_error == EPERM ? Reply::Trouble::denied
                         : system_error == ENOENT ? Reply::Trouble::no_socket
@@ -175,6 +184,10 @@ Failure Client::failure_of(const Reply& reply, const std::string& path) const {
             return {exit_unreachable, "cannot reach " + name + ": " + reply.error,
                     local ? "no process listens there: start the node"
                           : "is the node running? --server URL or --data-dir DIR names another"};
+        case Reply::Trouble::hung_up:
+            return {exit_unreachable,
+                    "cannot reach " + name + ": the connection ended before an answer",
+                    "the node ended, or is about to: see its log, start it and ask again"};
         case Reply::Trouble::timeout:
             return {exit_unreachable, name + " did not answer in time",
                     "it may be reading its log after a start; --timeout gives it longer"};

@@ -17,7 +17,9 @@ struct CurlPrinted {
 
 // What a node said, or why nothing came.
 struct Reply {
-    enum class Trouble { none, refused, denied, no_socket, timeout, other };
+    // hung_up: the connection ended before the first byte of an answer. A connection that is made
+    // in the moment after a node's end, while the kernel still holds its listening socket, ends so.
+    enum class Trouble { none, refused, denied, no_socket, hung_up, timeout, other };
     Trouble trouble = Trouble::none;
     std::string error;  // of a trouble, one line
     long status = 0;

@@ -85,5 +85,6 @@ std::span<const Command> node_commands();
 std::span<const Command> group_commands();
 std::span<const Command> stream_commands();
 std::span<const Command> member_commands();
+std::span<const Command> join_commands();
 
 }  // namespace ursula::ctl

@@ -8,7 +8,8 @@ std::span<const Command* const> all_commands() {
     static const std::vector<const Command*> commands = [] {
         std::vector<const Command*> all;
         for (const std::span<const Command> family :
-             {node_commands(), group_commands(), stream_commands(), member_commands()}) {
+             {node_commands(), group_commands(), stream_commands(), member_commands(),
+              join_commands()}) {
             for (const Command& command : family) {
                 all.push_back(&command);
             }

@@ -33,7 +33,7 @@ std::vector<api::Verb> all_calls() {
         api::CreateBucketCall{"bucket"},
         api::RemoveBucketCall{"bucket"},
         api::SealBucketCall{group, "bucket", 12, true},
-        api::SealBucketCall{group, "bucket", 12, false},
+        api::SealBucketCall{group, "bucket", 12, false, 99},
         api::ChangeMemberCall{group, Step::add_learner, base::NodeId(4), 99, 2, "10.0.0.4:4439",
                               "http://10.0.0.4:4437"},
         api::ChangeMemberCall{

@@ -191,11 +191,12 @@ TEST_CASE("calls on buckets") {
     CHECK(listed.count_max == 6);
     Passed seal;
     const auto& sealed = seal.call(api::SealBucketCall{
-        .group = base::GroupId(2), .bucket = "b", .bucket_id = 8, .seal = false});
+        .group = base::GroupId(2), .bucket = "b", .bucket_id = 8, .seal = false, .round = 77});
     CHECK(sealed.group == base::GroupId(2));
     CHECK(sealed.bucket == "b");
     CHECK(sealed.bucket_id == 8);
     CHECK_FALSE(sealed.seal);
+    CHECK(sealed.round == 77);
 }
 
 TEST_CASE("bodies at the inline limit, one above, ten times") {

@@ -479,4 +479,67 @@ TEST_CASE("group 0 gets another leader in the middle of a bucket's removal") {
     }
 }
 
+// The net may hold back for long what a leader of group 0 said before it was deposed.
+TEST_CASE("a late unseal of a deposed leader opens nothing, a late seal closes nothing") {
+    for (const bool late_seal : {false, true}) {
+        CAPTURE(late_seal);
+        Trio trio;
+        const base::GroupId group(1);
+        for (int tries = 0; trio.leader(base::GroupId(0)) != 1 || trio.leader(group) != 2;
+             ++tries) {
+            REQUIRE(tries < 40);
+            trio.make_leader(group, 2);
+            trio.make_leader(base::GroupId(0), 1);
+        }
+        const auto made = trio.wait<api::BucketReply>(1, trio.node(1).create_bucket("bucket"));
+        const std::string stream = one_stream_per_group("bucket")[group.value];
+        const auto create = [&](std::size_t number, std::uint64_t bucket_id) {
+            return trio.node(number).create(stream, "text/plain", {}, false, bucket_id);
+        };
+        trio.wait<api::CreateReply>(1, create(1, made.bucket_id));
+        trio.settle();
+        const auto sealed = [&] {
+            return trio.node(2).shard().machine(group).is_sealed(made.bucket_id);
+        };
+        trio.way(1, 2).held = late_seal;
+        const api::CallId removal = trio.node(1).remove_bucket("bucket");
+        if (!late_seal) {
+            trio.run_until(sealed);
+            trio.way(1, 2).held = true;
+        }
+        // Closing is what the third node knows; so it leads next and goes on.
+        trio.run_until([&] {
+            const auto& buckets = trio.node(3).shard().machine(base::GroupId(0)).buckets();
+            const auto found = buckets.find("bucket");
+            return found != buckets.end() && found->second.closing;
+        });
+        trio.run(base::milliseconds(20));
+        trio.way(1, 3).cut = true;
+        trio.run_until([&] {
+            const std::size_t leads = trio.leader(base::GroupId(0));
+            return leads == 2 || leads == 3;
+        });
+        // Not empty: it is open again, everywhere.
+        trio.run_until([&] {
+            const auto& buckets = trio.node(3).shard().machine(base::GroupId(0)).buckets();
+            return !buckets.find("bucket")->second.closing && !sealed();
+        });
+        trio.refusal(1, removal);
+        if (!late_seal) {
+            trio.wait<api::RemoveReply>(3, trio.node(3).remove(stream));
+            trio.wait<api::BucketReply>(3, trio.node(3).remove_bucket("bucket"));
+            CHECK(sealed());
+        }
+        trio.way(1, 2).held = false;
+        trio.way(1, 3).cut = false;
+        trio.run(base::milliseconds(1000));
+        CHECK(sealed() != late_seal);
+        if (late_seal) {
+            CHECK(!trio.wait<api::CreateReply>(3, create(3, made.bucket_id)).created);
+        } else {
+            CHECK(trio.refusal(3, create(3, made.bucket_id)) == api::Refusal::bucket_being_removed);
+        }
+    }
+}
+
 }  // namespace ursula::shard::test

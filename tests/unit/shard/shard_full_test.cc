@@ -2,8 +2,9 @@
 // frees space goes on, and nobody restarts anything.
 #include <map>
 
+#include "api/placement.h"
 #include "base/limits.h"
-#include "tests/unit/shard/shard_node.h"
+#include "tests/unit/shard/trio.h"
 
 namespace ursula::shard::test {
 
@@ -333,6 +334,80 @@ TEST_CASE("a log that cannot keep up refuses at its staged bytes, and takes call
     }
     node.wait<AppendReply>(node.append(names[0], body));
     CHECK(node.shard().wal().staged_bytes() == 0);
+}
+
+TEST_CASE("a leader with a full disk hands over to who has room, and stays where nobody has") {
+    ShardOptions options = small_options();
+    options.spread_leaders = true;
+    Trio trio(options);
+    const std::string name = "v1/a";
+    const base::GroupId group = api::group_of(name, options.groups);
+    trio.settle();
+    const std::size_t old = trio.leader(group);
+    trio.wait<api::CreateReply>(old, trio.node(old).create(name));
+    const auto is_full = [&trio](std::size_t number) {
+        return trio.node(number).shard().wal().state() == storage::Wal::State::full;
+    };
+    // At most one append is refused: the one that finds out.
+    const auto append_until = [&](const auto& condition) {
+        std::size_t refused = 0;
+        for (int i = 0; i < 2'000 && !condition(); ++i) {
+            const std::size_t at = old % Trio::size + 1;
+            const api::CallId call = trio.node(at).append(name, pattern(3000, 0));
+            trio.run_until([&] { return trio.node(at).answered(call); });
+            const api::Answer answer = trio.node(at).take(call);
+            refused += std::holds_alternative<api::Refused>(answer) ? 1 : 0;
+        }
+        REQUIRE(condition());
+        return refused;
+    };
+    trio.node(old).disk().set_capacity(1 << 20);
+    append_until([&] { return is_full(old); });
+    trio.run_until([&] {
+        const std::size_t leads = trio.leader(group);
+        return leads != 0 && leads != old;
+    });
+    const std::size_t next = trio.leader(group);
+    CHECK(trio.wait<AppendReply>(next, trio.node(next).append(name, "more")).tail > 0);
+    // It is not handed anything as long as it is full, whatever the spread of leaders wants.
+    trio.run(base::seconds(15));
+    for (std::uint32_t one = 0; one < options.groups; ++one) {
+        CHECK(trio.leader(base::GroupId(one)) != old);
+    }
+    CHECK(is_full(old));
+
+    // Where nobody has room the groups stay.
+    for (std::size_t number = 1; number <= Trio::size; ++number) {
+        trio.node(number).disk().set_capacity(1 << 20);
+    }
+    append_until([&] { return is_full(1) && is_full(2) && is_full(3); });
+    trio.run(base::seconds(1));
+    const auto hand_overs = [&trio] {
+        std::uint64_t all = 0;
+        for (std::size_t number = 1; number <= Trio::size; ++number) {
+            all += trio.node(number).shard().counters().hand_overs;
+        }
+        return all;
+    };
+    const std::uint64_t before = hand_overs();
+    trio.run(base::seconds(15));
+    CHECK(hand_overs() == before);
+    const std::size_t leads = trio.leader(group);
+    CHECK(trio.refusal(leads, trio.node(leads).append(name, "x")) == Refusal::disk_full);
+
+    // With space it leads again.
+    for (std::size_t number = 1; number <= Trio::size; ++number) {
+        trio.node(number).disk().set_capacity(UINT64_MAX);
+    }
+    trio.run_until([&] {
+        for (std::uint32_t one = 0; one < options.groups; ++one) {
+            if (trio.leader(base::GroupId(one)) == old) {
+                return true;
+            }
+        }
+        return false;
+    });
+    CHECK(trio.wait<AppendReply>(1, trio.node(1).append(name, "x")).tail > 0);
 }
 
 }  // namespace ursula::shard::test

@@ -31,6 +31,7 @@ std::vector<Command> one_of_each() {
     commands.push_back(simple(CommandKind::reopen_bucket, "demo", 1));
     commands.push_back(simple(CommandKind::seal_bucket, "demo", 1));
     commands.push_back(simple(CommandKind::unseal_bucket, "demo", 1));
+    commands.push_back(in_round(simple(CommandKind::seal_bucket, "demo", 1), 1ull << 52));
     commands.push_back(simple(CommandKind::forget_producers, "demo/a", 1'000'000));
     commands.push_back(by(append("n", "y"), std::string_view("0123456789abcdef"), 0, 0));
     return commands;
@@ -60,6 +61,7 @@ TEST_CASE("commands survive their bytes") {
         CHECK(got.producer.seq == want.producer.seq);
         CHECK(got.stream_seq == want.stream_seq);
         CHECK(got.number == want.number);
+        CHECK(got.round == want.round);
         CHECK(got.payload.json == want.payload.json);
         CHECK(got.payload.elements == want.payload.elements);
         CHECK(got.stored_size() == want.stored_size());

@@ -64,9 +64,10 @@ class History {
                 return simple(kinds[first % 3], keep(numbered("bucket", second % 4)), third % 6);
             }
             case 8:
-                return simple(
-                    first % 2 == 0 ? CommandKind::seal_bucket : CommandKind::unseal_bucket, "b",
-                    1 + second % 8);
+                return in_round(
+                    simple(first % 2 == 0 ? CommandKind::seal_bucket : CommandKind::unseal_bucket,
+                           "b", 1 + second % 8),
+                    seal_round_ += third % 2);
             default: {
                 Command c = append(of, body(), type);
                 c.close = random_.chance(1, 15);
@@ -96,6 +97,7 @@ class History {
     }
 
     base::Random random_;
+    std::uint64_t seal_round_ = 0;
     std::uint64_t names_;
     std::int64_t time_ms_ = 1'700'000'000'000;
     std::vector<Entry> entries_;

@@ -298,6 +298,7 @@ TEST_CASE("the state hash sees every part of the state") {
     add({simple(CommandKind::create_bucket, "b"), simple(CommandKind::begin_remove_bucket, "b")});
     add({simple(CommandKind::seal_bucket, "b", 1)});
     add({simple(CommandKind::seal_bucket, "b", 2)});
+    add({in_round(simple(CommandKind::seal_bucket, "b", 2), 7)});
     for (std::size_t i = 0; i < hashes.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {
             CAPTURE(i);

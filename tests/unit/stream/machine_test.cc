@@ -395,6 +395,28 @@ TEST_CASE("sealed buckets refuse creates, say whether they are empty, and can be
     CHECK(r.run(simple(CommandKind::unseal_bucket, "v1", 0)).why == Refusal::bucket_not_found);
 }
 
+TEST_CASE("seals and unseals of earlier rounds are refused, whatever bucket they are of") {
+    Replica r;
+    const auto seal = [&r](std::uint64_t id, std::uint64_t round) {
+        return r.run(in_round(simple(CommandKind::seal_bucket, "demo", id), round));
+    };
+    const auto unseal = [&r](std::uint64_t id, std::uint64_t round) {
+        return r.run(in_round(simple(CommandKind::unseal_bucket, "demo", id), round));
+    };
+    CHECK(seal(5, 10).changed);
+    CHECK(!seal(5, 10).changed);
+    CHECK(seal(5, 20).changed);
+    CHECK(unseal(5, 10).why == Refusal::bucket_being_removed);
+    CHECK(r.machine.is_sealed(5));
+    CHECK(unseal(5, 20).did == Did::unsealed);
+    CHECK(!unseal(5, 20).changed);
+    CHECK(seal(5, 10).why == Refusal::bucket_being_removed);
+    CHECK(seal(6, 19).why == Refusal::bucket_being_removed);
+    CHECK(!r.machine.is_sealed(5));
+    CHECK(unseal(6, 21).did == Did::unsealed);
+    CHECK(r.machine.seal_round() == 21);
+}
+
 TEST_CASE("sealed ids are kept as intervals, whatever the order") {
     base::Random random(3);
     Replica r;

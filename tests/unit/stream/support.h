@@ -72,6 +72,12 @@ inline Command json(Command command, std::uint32_t elements, Verdict verdict = V
     return command;
 }
 
+// A step of a bucket's removal.
+inline Command in_round(Command command, std::uint64_t round) {
+    command.round = round;
+    return command;
+}
+
 inline Command simple(CommandKind kind, std::string_view name, std::uint64_t number = 0) {
     Command command;
     command.kind = kind;

@@ -59,6 +59,7 @@ TEST_CASE("why nothing came") {
     CHECK(code(Reply::Trouble::denied) == exit_denied);
     CHECK(code(Reply::Trouble::no_socket) == exit_unreachable);
     CHECK(code(Reply::Trouble::refused) == exit_unreachable);
+    CHECK(code(Reply::Trouble::hung_up) == exit_unreachable);
     CHECK(code(Reply::Trouble::timeout) == exit_unreachable);
     CHECK(code(Reply::Trouble::other) == exit_unreachable);
 }
