@@ -14,12 +14,15 @@ namespace ursula::raft::limits {
 constexpr std::size_t members_max = 12;
 
 // --- elections (3.4, 9.3) ---
-// Silence of a node for this long is what the shard reports as PeerDown, and how long a group
-// without a leader waits at least. Far above a round trip with two disk writes (9.3: broadcast time
-// << election timeout).
+// Silence of a node for this long is what the shard reports as PeerDown. A node that says once in
+// base::limits::beat_interval_ms that it lives may be late by half of this.
+constexpr base::Duration silence_timeout = base::milliseconds(400);
+// How long a group without a leader waits at least for the election under way. Far above a round
+// trip with two disk writes (9.3: broadcast time << election timeout).
 constexpr base::Duration election_timeout = base::milliseconds(300);
-// Drawn from on top, so that one candidate is alone long enough to win (3.4).
-constexpr base::Duration election_spread = base::milliseconds(200);
+// Drawn from on top, so that one candidate is alone long enough to win (3.4): a question must reach
+// the others. Two whose questions cross do not split the votes (election.cc).
+constexpr base::Duration election_spread = base::milliseconds(100);
 // Added for a replica that should lead only when no other can: incomplete, or with disk trouble.
 constexpr base::Duration last_resort_delay = base::milliseconds(1000);
 // A transfer of leadership that takes longer is given up and submits are taken again (3.10).

@@ -152,6 +152,16 @@ void Group::lead(Now now, Effects& effects) {
     append(EntryKind::noop, SubmitTicket{}, 0, effects);
 }
 
+// Two of equal logs that ask each other at the same time would both be encouraged, and split the
+// votes for a whole timeout. The lower id does not encourage the other - as long as its own
+// question to it is open: one that cannot win itself, for want of others, must not stand in the
+// way.
+bool Group::outranks(NodeId rival, const PreVote& vote) {
+    const Peer* peer = find_peer(rival);
+    return role_ == Role::pre_candidate && peer != nullptr && !peer->granted && !peer->refused &&
+           vote.last == log_.last_id() && self_ < rival;
+}
+
 void Group::on(const Message& from, const PreVote& vote, Now now, Effects& effects) {
     // A leader that asks for votes does not lead any more.
     if (role_ == Role::follower && leader_ == from.from && from.term > hard_state_.term) {
@@ -160,6 +170,7 @@ void Group::on(const Message& from, const PreVote& vote, Now now, Effects& effec
     // 9.6 with 6.2: no vote against a leader that is heard.
     const bool free = hard_state_.vote == NodeId{} || hard_state_.vote == from.from;
     const bool granted = is_member_of_something() && !hears_leader() && is_up_to_date(vote.last) &&
+                         !outranks(from.from, vote) &&
                          (from.term > hard_state_.term || (from.term == hard_state_.term && free));
     // A refusal carries this node's own term, so that one that fell behind catches up with it.
     effects.messages.push_back(

@@ -143,6 +143,7 @@ class Group {
     // A node that was never added has no vote: its directory may be a lost one of the same id
     // (R11).
     bool is_member_of_something() const { return !peers_.empty(); }
+    bool outranks(NodeId rival, const PreVote& vote);
     bool is_up_to_date(EntryId last) const {
         return last >= log_.last_id() || planted(Planted::short_log_elected);
     }

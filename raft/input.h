@@ -101,8 +101,8 @@ struct Transfer {
 
 // --- Liveness of nodes, not of groups (DESIGN "Raft"; raft/README.md "Silence") ---
 
-// Nothing was heard of this node for limits::election_timeout, or the oldest log write it reports
-// is that old.
+// Nothing was heard of this node for limits::silence_timeout, or the oldest log write it reports is
+// nearly that old.
 struct PeerDown {
     NodeId node;
 };

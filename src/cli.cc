@@ -238,8 +238,11 @@ CommandLine judge(const Arguments& arguments, const char* const* environment) {
     }
     result.config = std::move(loaded.config);
     if (arguments.check) {
-        result.out =
-            (result.sources.file.empty() ? "built-in defaults" : result.sources.file) + ": ok\n";
+        // Also of a check without a file something was checked: flags and environment.
+        result.out = result.sources.file.empty()
+                         ? "no configuration file; flags, environment and built-in defaults: ok\n"
+                           "  ursula check --config FILE checks a file\n"
+                         : result.sources.file + ": ok\n";
         return result;
     }
     result.run = true;

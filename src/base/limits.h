@@ -127,9 +127,13 @@ constexpr std::size_t fetches_kept_max = 2;       // per group, given up and kep
 constexpr std::int64_t fetch_kept_ms = 60'000;
 // A sender keeps the log behind an image, and the image, this long after the last question.
 constexpr std::int64_t fetch_pinned_ms = 10'000;
-// Each peer is told this often that this node lives; raft::limits::election_timeout lets two of
-// them be lost.
-constexpr std::int64_t beat_interval_ms = 100;
+// Each peer is told this often that this node lives, and how old its oldest log write is: more
+// often while there is one. Who was not heard of for beat_ask_after_ms is asked, again and again,
+// until it answers or raft::limits::silence_timeout has come: what a network loses of the one or
+// the other makes nobody look dead.
+constexpr std::int64_t beat_interval_ms = 200;
+constexpr std::int64_t beat_again_ms = 100;  // with a log write under way; between two questions
+constexpr std::int64_t beat_ask_after_ms = 250;
 // A node that no membership names is forgotten when nothing was heard of it for so long: time
 // enough for a follower that is behind to learn that its leader is a member.
 constexpr std::int64_t stranger_link_ms = 10'000;
@@ -192,8 +196,10 @@ constexpr std::size_t cluster_name_bytes_max = 64;
 constexpr std::size_t member_url_bytes_max = 256;
 constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port
 // A log write under way for this long makes this node's leaders hand over: before the others take
-// the node for dead (raft::limits::election_timeout). Well again after this long without one.
+// the node for dead, which a reported write of disk_dead_ms is to them. Well again after this long
+// without one.
 constexpr std::int64_t disk_trouble_ms = 200;
+constexpr std::int64_t disk_dead_ms = 300;
 constexpr std::int64_t disk_well_ms = 1'000;
 
 // --- tails ---

@@ -1,5 +1,7 @@
 #include "http/front.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -21,7 +23,7 @@ Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& ca
       calls_(calls),
       pages_(pages),
       parser_(options.max_body),
-      responder_(options, transport, counters_),
+      responder_(options, transport, counters_, now.wall),
       tails_(options, responder_, calls, arena_, exchanges_, counters_, now.mono),
       targets_(net::HeadMemo::slots) {}
 
@@ -148,6 +150,7 @@ void Front::end_slow_bodies(base::Now now) {
 }
 
 void Front::collect(base::Now now) {
+    responder_.set_time(now.wall);
     for (const net::ConnectionId id : transport_.accepted()) {
         accept(id);
     }
@@ -229,7 +232,12 @@ void Front::pump(Peer& peer, base::Now now) {
         }
         if (event == net::ReadEvent::failed) {
             const net::HttpError error = peer.reader.error();
-            refuse_input(peer, problem_of_status(error.status, error.code));
+            Problem problem = problem_of_status(error.status, error.code);
+            if (error.status == 413) {
+                problem.hint = fmt::format(
+                    "send at most {} bytes at a time, or raise server.max_body", options_.max_body);
+            }
+            refuse_input(peer, problem);
             break;
         }
         if (event == net::ReadEvent::head_ready) {

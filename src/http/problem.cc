@@ -241,7 +241,7 @@ Problem problem_of_status(int status, std::string_view code) {
     problem.status = status;
     problem.code = code;
     problem.title = std::string(net::reason_phrase(status));
-    problem.hint = status == 413   ? "send a smaller body, or raise server.max_body"
+    problem.hint = status == 413   ? "send a smaller body"
                    : status == 431 ? "send fewer or shorter headers"
                    : status == 414 ? "send a shorter URL"
                    : status == 408 ? "send the whole request without long pauses"

@@ -6,11 +6,14 @@
 #include <array>
 
 #include "base/random.h"
+#include "http/http_date.h"
 #include "http/tokens.h"
 
 namespace ursula::http {
 namespace {
 
+constexpr std::string_view date_name = "Date: ";
+constexpr std::string_view append_status = "HTTP/1.1 204 No Content\r\n";
 constexpr std::string_view safe_headers =
     "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n";
 // By name, so that a browser page can read every header of the protocol (digest 2.11).
@@ -31,19 +34,34 @@ constexpr std::string_view preflight_lines =
 
 }  // namespace
 
-Responder::Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters)
+Responder::Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters,
+                     base::WallTime now)
     : options_(options),
       transport_(transport),
       counters_(counters),
       request_number_(base::Random(options.random_seed).next()) {
     options_changed();
     preflight_ = preflight_lines;
-    append_head_ = "HTTP/1.1 204 No Content\r\n";
-    append_head_ += safe_headers;
+    first_lines_ = date_name;
+    first_lines_ += std::string(http_date_bytes, ' ');
+    first_lines_ += "\r\n";
+    first_lines_ += safe_headers;
+    append_head_ = append_status;
+    append_head_ += first_lines_;
     append_head_ += "Stream-Next-Offset: ";
     append_offset_at_ = append_head_.size();
     append_head_ += std::string(offset_token_bytes, '0');
     append_head_ += "\r\n\r\n";
+    write_date(now);
+}
+
+void Responder::write_date(base::WallTime now) {
+    const std::int64_t into_second = now.ms % 1000;
+    dated_ms_ = now.ms - into_second - (into_second < 0 ? 1000 : 0);
+    char* date = first_lines_.data() + date_name.size();
+    write_http_date(date, now);
+    std::copy_n(date, http_date_bytes,
+                append_head_.data() + append_status.size() + date_name.size());
 }
 
 void Responder::options_changed() {
@@ -84,7 +102,7 @@ net::OutputBuffer& Responder::output(Exchange& exchange) {
 
 net::ResponseWriter Responder::begin(Exchange& exchange, int status, bool cross_origin) {
     ++counters_.responses[exchange.method][std::clamp(status / 100, 0, 5)];
-    net::ResponseWriter writer(output(exchange), status, safe_headers);
+    net::ResponseWriter writer(output(exchange), status, first_lines_);
     writer.constant(cors(exchange, cross_origin));
     if (!exchange.keep_alive) {
         writer.connection_close();

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "api/reply.h"
+#include "base/time.h"
 #include "http/edge.h"
 #include "http/exchange.h"
 #include "http/problem.h"
@@ -17,9 +18,17 @@ namespace ursula::http {
 
 class Responder {
   public:
-    Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters);
+    Responder(const EdgeOptions& options, net::Transport& transport, EdgeCounters& counters,
+              base::WallTime now);
 
     void options_changed();
+    // Once a turn, for the Date that its responses bear: written anew when it is another second,
+    // also when the clock was set back.
+    void set_time(base::WallTime now) {
+        if (static_cast<std::uint64_t>(now.ms - dated_ms_) >= 1000) [[unlikely]] {
+            write_date(now);
+        }
+    }
 
     // Begins a response: where to write it (the connection, or aside while earlier ones are open)
     // and its common headers. `cross_origin`: with the CORS block even when the request had no
@@ -52,6 +61,7 @@ class Responder {
     void set_first(Exchange& exchange, bool first) { exchange.held_aside = !first; }
 
   private:
+    void write_date(base::WallTime now);
     std::string_view cors(const Exchange& exchange, bool cross_origin);
     std::string next_request_id();
 
@@ -59,8 +69,10 @@ class Responder {
     net::Transport& transport_;
     EdgeCounters& counters_;
     net::OutputPool held_pool_;
-    std::string open_cors_;    // block for "*"
-    std::string listed_cors_;  // scratch
+    std::int64_t dated_ms_ = 0;  // the start of the second in the two heads
+    std::string first_lines_;    // Date, and what every response has
+    std::string open_cors_;      // block for "*"
+    std::string listed_cors_;    // scratch
     std::string preflight_;
     std::string append_head_;  // of append_accepted, without origin
     std::size_t append_offset_at_ = 0;

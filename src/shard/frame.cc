@@ -176,12 +176,9 @@ raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntr
 
 void read_beat(Fields& in, FrameItem& item) {
     item.disk.write_age_ms = in.u32();
-    const std::uint32_t full = in.u32();
-    if (full > 1) {
-        in.refuse();
-        return;
-    }
-    item.disk.full = full == 1;
+    item.disk.full = in.flag();
+    item.asks = in.flag();
+    in.zero(2);
     const std::uint32_t count = in.u32();
     if (count > in.left() / led_bytes) {
         in.refuse();
@@ -379,10 +376,10 @@ void FrameWriter::add_entry(raft::EntryKind kind, base::Bytes body) {
     end_item();
 }
 
-void FrameWriter::add_beat(const DiskHealth& disk, const std::vector<Led>& led) {
+void FrameWriter::add_beat(const DiskHealth& disk, bool asks, const std::vector<Led>& led) {
     begin_item(beat_kind, base::GroupId{}, base::Term{});
     put(disk.write_age_ms);
-    put(static_cast<std::uint32_t>(disk.full));
+    put(static_cast<std::uint32_t>(disk.full) | static_cast<std::uint32_t>(asks) << 8);
     put(static_cast<std::uint32_t>(led.size()));
     for (const Led& one : led) {
         put(one.group.value);

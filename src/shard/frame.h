@@ -46,9 +46,9 @@
 //     12 TimeoutNow      nothing
 //     13 SnapshotOffer   u64 last term, u64 last index, membership
 //     14 SnapshotStatus  u8 failed
-//     64 beat            u32 age in ms of the sender's oldest log write under way, u32 1 with a
-//                        full disk, u32 n; n x {u32 group, u64 term}: all groups that the sender
-//                        leads
+//     64 beat            u32 age in ms of the sender's oldest log write under way, u8 1 with a full
+//                        disk, u8 1 asks for a beat at once, u16 zero, u32 n; n x {u32 group, u64
+//                        term}: all groups that the sender leads
 //     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
 //                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
 //     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
@@ -157,6 +157,7 @@ struct FrameItem {
     raft::Message message;
     std::vector<FrameEntry> entries;  // of a Replicate: those after prev, all of them
     DiskHealth disk;                  // of a beat
+    bool asks = false;                // a beat: for one at once
     std::vector<Led> led;             // by rising group
     FetchAsk ask;
     FetchData data;
@@ -177,7 +178,7 @@ class FrameWriter {
     void add_replicate(base::GroupId group, base::Term term, const raft::Replicate& message);
     void add_entry(raft::EntryKind kind, base::Bytes body);
     // `led` by rising group.
-    void add_beat(const DiskHealth& disk, const std::vector<Led>& led);
+    void add_beat(const DiskHealth& disk, bool asks, const std::vector<Led>& led);
     void add_call(base::GroupId group, std::uint64_t number, base::Bytes call);
     void add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer);
     void add_ask(base::GroupId group, const FetchAsk& ask);

@@ -3,6 +3,7 @@
 // plain struct owned by its shard.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -11,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "base/limits.h"
 #include "base/time.h"
 #include "raft/message.h"
 #include "shard/frame.h"
@@ -61,10 +63,17 @@ struct PeerLink {
     std::deque<WaitingAsk> asks;
     std::deque<WaitingAnswer> answers;
     std::size_t fetch_bytes = 0;  // of fetches, in this turn's frame
+    base::Instant asked_at;       // for a beat
+    bool beat_wanted = false;     // it asked for one, or its connection is new
 
     // Hearing.
-    base::Instant heard;     // the newest frame of its life
-    bool down = false;       // what the groups were told
+    base::Instant heard;  // the newest frame of its life
+    bool down = false;    // what the groups were told
+    // When it is to be asked for a beat, unless it was heard of by then.
+    base::Instant ask_at() const {
+        return std::max(heard + base::milliseconds(base::limits::beat_ask_after_ms),
+                        asked_at + base::milliseconds(base::limits::beat_again_ms));
+    }
     DiskHealth disk;         // as its newest beat has it
     std::uint64_t boot = 0;  // its life; 0: not heard of yet
     std::uint64_t heard_sequence = 0;

@@ -126,7 +126,9 @@ void Shard::take_disk() {
     if (full != was_full_) {
         was_full_ = full;
         balance_at_ = now_.mono;
-        next_beat_ = std::min(next_beat_, now_.mono);  // nobody hands it groups now
+        for (PeerLink& link : links_) {
+            link.beat_wanted = true;  // nobody hands it groups now, or may again
+        }
         events_.push_back({full ? ShardEvent::Kind::disk_full : ShardEvent::Kind::disk_ok_again,
                            std::string(full ? wal_->full_reason() : std::string_view())});
     }

@@ -280,6 +280,8 @@ class Shard {
     void forget_fetch(WaitingEntries& waiting);
     void end_turn();
     void send_beats();
+    void list_led();
+    base::Instant next_beat() const;
     base::Duration oldest_write_age() const;
     void look_after_disk();
     void send_frames();
@@ -304,6 +306,7 @@ class Shard {
     void hold_refused(Replica& replica, std::size_t at);
     void lose_forward(Replica& replica, std::size_t at);
     void lose_forwards(const PeerLink& link);
+    void lose_stuck(Replica& replica);
     void take_call(PeerLink& link, const FrameHeader& header, const FrameItem& item);
     void take_answer(const PeerLink& link, const FrameItem& item);
     void reply_to_peer(base::ShardId to, api::CallId call, const api::Answer& answer);
@@ -464,12 +467,12 @@ class Shard {
     std::vector<Replica*> turn_ends_;  // raft::TurnEnd is due
     std::vector<Replica*> keeping_;    // hold applied entries for followers
     std::uint64_t kept_bytes_ = 0;     // of those entries
-    base::Instant next_beat_;
-    bool send_more_ = false;         // entries wait only for the next frame
-    bool calls_left_ = false;        // so do calls
-    std::vector<Replica*> waiting_;  // those with forwards, or reads to be asked for again
-    std::size_t waiting_calls_ = 0;  // forwards that wait, of all groups
-    std::size_t waiting_bytes_ = 0;  // and their bytes
+    base::Instant last_beat_;          // to all
+    bool send_more_ = false;           // entries wait only for the next frame
+    bool calls_left_ = false;          // so do calls
+    std::vector<Replica*> waiting_;    // those with forwards, or reads to be asked for again
+    std::size_t waiting_calls_ = 0;    // forwards that wait, of all groups
+    std::size_t waiting_bytes_ = 0;    // and their bytes
     std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
     std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
     std::vector<std::byte> answer_bytes_;

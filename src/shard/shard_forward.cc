@@ -2,10 +2,11 @@
 //
 // A forward is sent at most once, and once more only after the answer "I do not lead and took
 // nothing"; whoever it is sent to never sends it on. When its connection begins anew, its node is
-// another life, or no answer comes, its outcome is unknown and it is not sent again. The receiver
-// takes calls of one life of a node in the order of their numbers and none twice, whatever the
-// network does with frames. Calls of one group take effect in the order in which they came: one
-// that was refused is sent again only if no later one can have had an effect.
+// another life, it is silent and has a successor, or no answer comes, its outcome is unknown and it
+// is not sent again. The receiver takes calls of one life of a node in the order of their numbers
+// and none twice, whatever the network does with frames. Calls of one group take effect in the
+// order in which they came: one that was refused is sent again only if no later one can have had an
+// effect.
 #include <algorithm>
 #include <utility>
 
@@ -279,6 +280,26 @@ void Shard::lose_forwards(const PeerLink& link) {
     }
 }
 
+// Sent to a node that fell silent, and another one leads by now: the silent one will not commit it
+// any more, and whether it did is not heard in time.
+void Shard::lose_stuck(Replica& replica) {
+    const base::NodeId leader = replica.group.leader();
+    if (leader == base::NodeId{}) {
+        return;
+    }
+    for (std::size_t i = 0; i < replica.forwards.size() - replica.forwards_waiting;) {
+        const Forward& forward = replica.forwards[i];
+        const PeerLink& link = links_[forward.link];
+        if (forward.refused || !link.down || link.peer.node == leader) {
+            ++i;
+            continue;
+        }
+        const std::size_t before = replica.forwards.size();
+        lose_forward(replica, i);
+        i = replica.forwards.size() == before ? i + 1 : 0;
+    }
+}
+
 // --- what other nodes forward ---
 
 // Each number once and in order: a doubled frame does nothing twice, an overtaken one nothing late.
@@ -361,11 +382,17 @@ void Shard::take_answer(const PeerLink& link, const FrameItem& item) {
 
 // Once per turn: those who wait for a leader look whether there is one.
 void Shard::go_on_waiting() {
-    if (now_.mono >= next_beat_) {
+    if (now_.mono >= next_beat()) {
         end_waits();
     }
+    const bool stuck = std::any_of(links_.begin(), links_.end(), [](const PeerLink& link) {
+        return link.down && link.open_forwards > 0;
+    });
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
         Replica& replica = *waiting_[i];
+        if (stuck) {
+            lose_stuck(replica);
+        }
         if (!replica.forwards.empty()) {
             route(replica);
         }

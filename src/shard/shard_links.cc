@@ -20,7 +20,7 @@ void Shard::begin_links() {
         return;
     }
     VERIFY(options_.boot != 0 && disk_.keeps_data());
-    next_beat_ = now_.mono;
+    last_beat_ = now_.mono;
     balance_at_ = calm_since_ = now_.mono;
     hand_again_.assign(replicas_.size(), now_.mono);
     for (auto& replica : replicas_) {
@@ -87,6 +87,7 @@ PeerLink& Shard::add_link(PeerShard peer, std::uint32_t shards) {
     link->peer = peer;
     link->shards = shards;
     link->heard = now_.mono;
+    link->beat_wanted = true;
     link->sequence = dropped_sequence_;
     link->call_number = dropped_call_number_;
     return *link;

@@ -1,7 +1,7 @@
 // The other nodes: their frames become inputs of the groups, and their silence too. Liveness is of
 // nodes, not of groups: each node tells each other one every limits::beat_interval_ms that it
 // lives, which groups it leads and how old its oldest log write is, so idle groups stay silent and
-// a leader that is gone is still missed (DESIGN "Raft").
+// a leader that is gone is still missed (DESIGN "Raft"). One whose beat is late is asked for it.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -37,8 +37,11 @@ void Shard::take_frames() {
             }
             lose_forwards(link);
             if (!event.up) {
-                link.heard = base::Instant{now_.mono.ns - raft::limits::election_timeout.ns};
-            } else if (!link.down) {
+                link.heard = base::Instant{now_.mono.ns - raft::limits::silence_timeout.ns};
+                continue;
+            }
+            link.beat_wanted = true;
+            if (!link.down) {
                 tell_groups(link);
             }
         }
@@ -73,7 +76,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
         meet(*link, header.boot);
     }
     link->heard = now_.mono;
-    if (link->down && link->disk.write_age_ms < raft::limits::election_timeout.ms()) {
+    if (link->down && link->disk.write_age_ms < limits::disk_dead_ms) {
         link->down = false;
         tell_groups(*link);
     }
@@ -198,6 +201,7 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
         forget_handed_by(link.peer.node);
     }
     link.disk = beat.disk;
+    link.beat_wanted = link.beat_wanted || beat.asks;
     for (auto& replica : replicas_) {
         if (replica->group.leader() != link.peer.node || !link.has(replica->id())) {
             continue;
@@ -217,9 +221,9 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
 // Who was silent for too long, or reports a log write that old, is down.
 void Shard::watch_links() {
     for (PeerLink& link : links_) {
-        const bool silent = now_.mono - link.heard >= raft::limits::election_timeout &&
+        const bool silent = now_.mono - link.heard >= raft::limits::silence_timeout &&
                             !planted(Planted::silence_unnoticed);
-        const bool down = silent || link.disk.write_age_ms >= raft::limits::election_timeout.ms();
+        const bool down = silent || link.disk.write_age_ms >= limits::disk_dead_ms;
         if (down != link.down) {
             link.down = down;
             tell_groups(link);
@@ -252,10 +256,10 @@ base::Instant Shard::links_deadline() const {
     if (links_.empty()) {
         return base::Instant::never();
     }
-    base::Instant at = std::min(send_more_ ? now_.mono : next_beat_, strangers_due_);
+    base::Instant at = std::min(send_more_ ? now_.mono : next_beat(), strangers_due_);
     for (const PeerLink& link : links_) {
         if (!link.down) {
-            at = std::min(at, link.heard + raft::limits::election_timeout);
+            at = std::min({at, link.ask_at(), link.heard + raft::limits::silence_timeout});
         }
     }
     return at;

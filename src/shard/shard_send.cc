@@ -255,7 +255,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
 void Shard::end_turn() {
     send_more_ = std::exchange(calls_left_, false);
     settle_links();
-    if (now_.mono >= next_beat_) {
+    if (now_.mono >= next_beat()) {
         look_after_disk();
     }
     for (std::size_t link = 0; link < links_.size(); ++link) {
@@ -302,25 +302,46 @@ void Shard::send_waiting(std::size_t at) {
     }
 }
 
+base::Instant Shard::next_beat() const {
+    const bool writes = disk_trouble_ || wal_->oldest_write() != base::Instant::never();
+    return last_beat_ +
+           base::milliseconds(writes ? limits::beat_again_ms : limits::beat_interval_ms);
+}
+
+// To all when it is time; besides, to who asked for one and to who is to be asked.
 void Shard::send_beats() {
-    if (now_.mono < next_beat_) {
-        return;
+    const bool due = now_.mono >= next_beat();
+    if (due) {
+        last_beat_ = now_.mono;
+        dismiss_strangers();
+        list_led();
     }
-    next_beat_ = now_.mono + base::milliseconds(limits::beat_interval_ms);
-    led_.clear();
-    for (const auto& replica : replicas_) {
-        if (replica->group.is_leader()) {
-            led_.push_back({replica->id(), replica->group.term()});
-        }
-    }
-    dismiss_strangers();
     DiskHealth disk;
     disk.write_age_ms =
         static_cast<std::uint32_t>(std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));
     disk.full = was_full_;
     for (PeerLink& link : links_) {
-        if (!link.is_free()) {
-            link.frame.add_beat(disk, led_);
+        if (link.is_free()) {
+            continue;
+        }
+        const bool asks = !link.down && now_.mono >= link.ask_at();
+        if (!due && !asks && !link.beat_wanted) {
+            continue;
+        }
+        if (!due) {
+            list_led();
+        }
+        link.frame.add_beat(disk, asks, led_);
+        link.asked_at = asks ? now_.mono : link.asked_at;
+        link.beat_wanted = false;
+    }
+}
+
+void Shard::list_led() {
+    led_.clear();
+    for (const auto& replica : replicas_) {
+        if (replica->group.is_leader()) {
+            led_.push_back({replica->id(), replica->group.term()});
         }
     }
 }

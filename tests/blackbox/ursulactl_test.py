@@ -482,7 +482,7 @@ def check_hostile_requests(work):
         client = Connection(node.host, node.port)
         expect("a client", client.request("GET", "/livez").status, 200)
         expect("by URL", ctl("status", "--server", node.url).code, OK)
-        refused(UNREACHABLE, "as many connections", "health", "--timeout", "1s", "--data-dir",
+        refused(UNREACHABLE, "as many connections", "health", "--timeout", "3s", "--data-dir",
                 node.data_dir)
         for one in crowd:
             one.close()

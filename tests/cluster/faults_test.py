@@ -49,10 +49,11 @@ class Row:
 
 
 class Run:
-    def __init__(self, options, work):
+    def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
-        self.cluster = Cluster(work)
+        self.work = tempfile.mkdtemp(prefix="cluster-blackbox-")
+        self.cluster = Cluster(self.work)
         self.load = Load(self.cluster, STREAMS, options.seed)
         self.outages = collections.defaultdict(list)
         self.passed = 0
@@ -153,6 +154,55 @@ class Run:
 
     # --- the run ---
 
+    def whole(self):
+        """Clients, the rows one after the other, the reads at the end and the verdict on it all."""
+        sys.setswitchinterval(0.001)
+        load = self.load
+        self.cluster.node(3).on_small_disk(SMALL_DISK_MB)
+        tailers = [Tailer(load, index) for index in range(TAILERS)]
+        writers = [Writer(load, index) for index in range(WRITERS)]
+        threads = [
+            threading.Thread(target=client.run, daemon=True) for client in [*tailers, *writers]
+        ]
+        began = time.monotonic()
+        try:
+            self.cluster.start()
+            create_streams(load, self.cluster.node(1))
+            for thread in threads:
+                thread.start()
+            for row in self.rows():
+                self.run_row(row)
+            if not self.options.only or "one disk wiped" in self.options.only:
+                self.replace_row(self.wiped_row())
+            load.over = True
+            for thread in threads:
+                thread.join(20.0)
+            final_reads(load, self.random, self.cluster.nodes)
+            check_tails(load, tailers)
+            check_history(load.history, self.work, load.failures)
+        except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
+            load.failures.add("run", str(error))
+        finally:
+            load.over = True
+            self.put_away()
+        for name, seconds in sorted(self.outages.items()):
+            known = sorted(second for second in seconds if second is not None)
+            print(f"outage {name:22s} median {known[len(known) // 2] * 1e3:6.0f} ms,"
+                  f" longest {known[-1] * 1e3:6.0f} ms, {len(known)} times")
+        print(" · ".join(f"{name} {count}" for name, count in sorted(load.counts.items())))
+        print(f"{load.operations()} operations in {time.monotonic() - began:.0f} s")
+
+    def put_away(self):
+        cluster = self.cluster
+        if self.options.keep:
+            print(f"kept in {self.work}: " + " ".join(node.log_path for node in cluster.nodes))
+            cluster.old_logs.clear()
+            for node in cluster.nodes:
+                node.log_path = ""
+        cluster.close()
+        if not self.options.keep:
+            shutil.rmtree(self.work, ignore_errors=True)
+
     def settle(self, when):
         """Waits until every stream took an append that began after now."""
         since = time.monotonic_ns()
@@ -237,48 +287,9 @@ def main():
     options = parser.parse_args()
     netns.enter()
     print(f"cluster black box: {options.kills} kills, seed {options.seed}", flush=True)
-    sys.setswitchinterval(0.001)
-    work = tempfile.mkdtemp(prefix="cluster-blackbox-")
-    run = Run(options, work)
+    run = Run(options)
     load = run.load
-    run.cluster.node(3).on_small_disk(SMALL_DISK_MB)
-    tailers = [Tailer(load, index) for index in range(TAILERS)]
-    writers = [Writer(load, index) for index in range(WRITERS)]
-    threads = [threading.Thread(target=client.run, daemon=True) for client in [*tailers, *writers]]
-    began = time.monotonic()
-    try:
-        run.cluster.start()
-        create_streams(load, run.cluster.node(1))
-        for thread in threads:
-            thread.start()
-        for row in run.rows():
-            run.run_row(row)
-        if not options.only or "one disk wiped" in options.only:
-            run.replace_row(run.wiped_row())
-        load.over = True
-        for thread in threads:
-            thread.join(20.0)
-        final_reads(load, run.random, run.cluster.nodes)
-        check_tails(load, tailers)
-        check_history(load.history, work, load.failures)
-    except (OSError, Lost, NotSent, subprocess.SubprocessError) as error:
-        load.failures.add("run", str(error))
-    finally:
-        load.over = True
-        if options.keep:
-            print(f"kept in {work}: " + " ".join(node.log_path for node in run.cluster.nodes))
-            run.cluster.old_logs.clear()
-            for node in run.cluster.nodes:
-                node.log_path = ""
-        run.cluster.close()
-        if not options.keep:
-            shutil.rmtree(work, ignore_errors=True)
-    for name, seconds in sorted(run.outages.items()):
-        known = sorted(second for second in seconds if second is not None)
-        print(f"outage {name:22s} median {known[len(known) // 2] * 1e3:6.0f} ms,"
-              f" longest {known[-1] * 1e3:6.0f} ms, {len(known)} times")
-    print(" · ".join(f"{name} {count}" for name, count in sorted(load.counts.items())))
-    print(f"{load.operations()} operations in {time.monotonic() - began:.0f} s")
+    run.whole()
     if not options.only:
         for name, least in LEAST.items():
             if load.counts[name] < least:

@@ -44,7 +44,7 @@ void read(base::Bytes frame) {
     FrameItem item;
     while (reader.next(item)) {
         if (item.kind == FrameItem::Kind::beat) {
-            writer.add_beat(item.disk, item.led);
+            writer.add_beat(item.disk, item.asks, item.led);
             continue;
         }
         if (item.kind == FrameItem::Kind::call) {

@@ -152,6 +152,7 @@ class Cluster final : public FrameWitness {
         base::Random random{0};
         base::Instant at = base::Instant::never();  // when it asks next, or gives up waiting
         Node* node = nullptr;                       // whom its plan is about; null: it has none
+        Node* before = nullptr;                     // and that of the last one
         std::vector<api::ChangeMemberCall::Step> steps;
         std::size_t step = 0;
         std::uint32_t group = 0;
@@ -206,6 +207,7 @@ class Cluster final : public FrameWitness {
     void end_cuts();
     void set_disks(Node& node, base::Duration low, base::Duration high);
     bool may_lose(const Node& node) const;
+    bool survives(const shard::MemberTable& table, const Node& without) const;
     void stand_still(Node& node, base::Random& random);
     void rot(Node& node, base::Random& random);
 

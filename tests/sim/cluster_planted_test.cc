@@ -138,7 +138,7 @@ TEST_CASE("the simulator finds what is planted") {
         const Finding found = look_for(bug, seeds);
         plant_nothing();
         if (found.failure.empty()) {
-            FAIL_CHECK(bug.name << " is not found in " << found.tries << " seeds");
+            FAIL_CHECK(std::string(bug.name) << " is not found in " << found.tries << " seeds");
             continue;
         }
         tries.push_back(found.tries);

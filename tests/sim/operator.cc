@@ -122,7 +122,7 @@ void Cluster::operate(Operator& op) {
     }
     // Sometimes it changes its mind; and a removal waits until nobody is missing.
     const bool missing = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
-        return &one != op.node && one.member && one.lost;
+        return &one != op.node && one.member && (one.lost || one.rotten || one.replacing);
     });
     if ((missing && !op.node->member) ||
         (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
@@ -206,6 +206,7 @@ void Cluster::operator_hears(Operator& op, const api::Answer& answer, std::size_
     say(fmt::format("operator: n{} is {}", node.number,
                     node.member ? "a member" : "none any more"));
     node.replacing = false;
+    op.before = op.node;
     op.node = nullptr;
     if (!node.member) {
         retire(op, node);
@@ -294,6 +295,48 @@ std::vector<shard::MemberTable> Cluster::tables_from(std::uint32_t group,
     return all;
 }
 
+// Whether the membership has a majority without the node, and has one too when changes that are on
+// their way to it are done - any of those that operators have in mind, or had last.
+bool Cluster::survives(const shard::MemberTable& table, const Node& without) const {
+    const auto is_good = [&](const Node& one) {
+        return &one != &without && !one.lost && !one.rotten && !one.replacing;
+    };
+    std::vector<const Node*> changing;
+    for (const Operator& op : operators_) {
+        for (const Node* node : {op.node, op.before}) {
+            if (node != nullptr) {
+                changing.push_back(node);
+            }
+        }
+    }
+    for (std::uint32_t present = 0; present < 1u << changing.size(); ++present) {
+        for (const bool old_side : {false, true}) {
+            std::map<std::size_t, bool> voters;
+            for (const raft::Member& member : table.at.membership.members()) {
+                const Node& one = nodes_[member.id.value - 1];
+                if (old_side ? member.outgoing : member.voter) {
+                    voters[one.number] =
+                        is_good(one) && table.find(member.id)->incarnation == incarnation_of(one);
+                }
+            }
+            for (std::size_t i = 0; i < changing.size(); ++i) {
+                if ((present >> i & 1) != 0) {
+                    voters[changing[i]->number] = is_good(*changing[i]);
+                } else {
+                    voters.erase(changing[i]->number);
+                }
+            }
+            const auto good = std::count_if(voters.begin(), voters.end(),
+                                            [](const auto& one) { return one.second; });
+            if ((!old_side || table.at.membership.joint()) &&
+                static_cast<std::size_t>(good) * 2 <= voters.size()) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 // At most a minority of any membership that may count now may be lost: more is beyond what is
 // promised (3.2).
 bool Cluster::may_lose(const Node& node) const {
@@ -315,13 +358,8 @@ bool Cluster::may_lose(const Node& node) const {
             }
         }
         const std::vector<shard::MemberTable> all = tables_from(group, committed);
-        const bool safe = !all.empty() && std::all_of(all.begin(), all.end(), [&](const auto& one) {
-            return by_majority(one, [&](const Node& member, std::uint64_t generation) {
-                return &member != &node && !member.lost && !member.rotten && !member.replacing &&
-                       member.generation == generation;
-            });
-        });
-        if (!safe) {
+        if (all.empty() || !std::all_of(all.begin(), all.end(),
+                                        [&](const auto& one) { return survives(one, node); })) {
             return false;
         }
     }

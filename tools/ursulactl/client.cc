@@ -232,13 +232,18 @@ std::string Client::checked(Reply&& reply, const std::string& path) const {
 
 std::string Client::get(const std::string& path) {
     const auto end = Clock::now() + timeout_;
+    Reply refusal;
     for (;;) {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
         Reply reply = ask(path, "", left);
+        if (reply.trouble == Reply::Trouble::timeout && refusal.status != 0) {
+            reply = std::move(refusal);  // says more than that the time is over
+        }
         const bool again = reply.trouble == Reply::Trouble::none && reply.status == 503;
         if (!again || left <= retry_pause) {
             return checked(std::move(reply), path);
         }
+        refusal = std::move(reply);
         std::this_thread::sleep_for(retry_pause);
     }
 }

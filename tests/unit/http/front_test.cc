@@ -324,6 +324,10 @@ TEST_CASE("the refusal over the connection limit looks like any other") {
     CHECK(says(got, 503, "too_many_connections"));
     std::string expected = headers_of(other);
     expected.insert(expected.find("Content-Type:"), "Connection: close\r\n");
+    // It is written where no turn's clock is at hand; a 5xx may be without a date.
+    const std::size_t date = expected.find("Date: ");
+    REQUIRE(date != std::string::npos);
+    expected.erase(date, expected.find("\r\n", date) + 2 - date);
     CHECK(headers_of(got) == expected);
     const std::size_t body = got.find("\r\n\r\n") + 4;
     CHECK(got.find("Content-Length: " + std::to_string(got.size() - body) + "\r\n") !=

@@ -47,7 +47,7 @@ class Responses {
     EdgeOptions options_;
     EdgeCounters counters_;
     Exchanges exchanges_;
-    Responder responder_{options_, server_.transport(), counters_};
+    Responder responder_{options_, server_.transport(), counters_, base::WallTime{784'111'777'999}};
 };
 
 std::size_t count(const std::string& text, std::string_view part) {
@@ -66,16 +66,40 @@ TEST_CASE("the short way of an accepted append says what the long one says") {
         responses.responder().append_accepted(exchange, 1234567890123456);
     };
     CHECK(responses.of(accepted) ==
-          "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\n"
-          "Cross-Origin-Resource-Policy: cross-origin\r\n"
+          "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+          "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n"
           "Stream-Next-Offset: 0000000000000000_1234567890123456\r\n\r\n");
     const std::string closing =
         responses.of([](Exchange& exchange) { exchange.keep_alive = false; }, accepted);
     CHECK(closing ==
-          "HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\n"
-          "Cross-Origin-Resource-Policy: cross-origin\r\nConnection: close\r\n"
+          "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+          "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
+          "cross-origin\r\nConnection: close\r\n"
           "Stream-Next-Offset: 0000000000000000_1234567890123456\r\n\r\n");
     CHECK(responses.counters().responses[6][2] == 2);
+}
+
+TEST_CASE("Date: the second of the turn, in every response") {
+    Responses responses;
+    const auto both_say = [&](std::int64_t ms, const std::string& date) {
+        responses.responder().set_time(base::WallTime{ms});
+        const std::string line = "\r\nDate: " + date + "\r\n";
+        const std::string accepted = responses.of(
+            [&](Exchange& exchange) { responses.responder().append_accepted(exchange, 5); });
+        CHECK(count(accepted, line) == 1);
+        CHECK(count(accepted, "Date:") == 1);
+        const std::string refused = responses.of([&](Exchange& exchange) {
+            responses.responder().problem(exchange, bad_request("a", "b", "c"));
+        });
+        CHECK(count(refused, line) == 1);
+        CHECK(count(refused, "Date:") == 1);
+    };
+    both_say(784'111'777'999, "Sun, 06 Nov 1994 08:49:37 GMT");
+    both_say(784'111'778'000, "Sun, 06 Nov 1994 08:49:38 GMT");
+    both_say(784'111'778'999, "Sun, 06 Nov 1994 08:49:38 GMT");
+    both_say(784'111'777'999, "Sun, 06 Nov 1994 08:49:37 GMT");  // set back
+    both_say(-1, "Wed, 31 Dec 1969 23:59:59 GMT");
+    both_say(0, "Thu, 01 Jan 1970 00:00:00 GMT");
 }
 
 TEST_CASE("origins: any, some, none") {

@@ -162,6 +162,40 @@ TEST_CASE("3.4: a candidate that learns of a leader of its term follows it") {
     CHECK(cluster.failure() == "");
 }
 
+TEST_CASE("3.4: two whose questions cross do not split the votes") {
+    Three three;
+    three.crash(1);
+    three.lose_leader(2);
+    three.lose_leader(3);
+    three.expire(2);
+    three.expire(3);
+    three.deliver(three.find<PreVote>(2, 3));
+    three.deliver(three.find<PreVote>(3, 2));
+    CHECK(three.group(2).role() == Role::pre_candidate);
+    three.deliver(three.find<PreVoted>(3, 2));
+    CHECK(three.group(2).role() == Role::candidate);
+    three.deliver(three.find<PreVoted>(2, 3));
+    CHECK(three.group(3).role() != Role::candidate);
+    three.settle();  // no timeout is needed
+    CHECK(three.group(2).is_leader());
+    CHECK(three.group(2).term() == Term(2));
+    CHECK(three.group(3).leader() == NodeId(2));
+}
+
+TEST_CASE("3.4: a pre-candidate yields to one that answered it: it may never win itself") {
+    Three five(5, 5);
+    five.crash(1);
+    for (std::size_t i : {2u, 3u}) {
+        five.lose_leader(i);
+        five.expire(i);
+    }
+    five.deliver(five.find<PreVote>(2, 3));
+    five.deliver(five.find<PreVoted>(3, 2));  // one is missing still, which n2 does not reach
+    REQUIRE(five.group(2).role() == Role::pre_candidate);
+    const Effects& answer = five.deliver(five.find<PreVote>(3, 2));
+    CHECK(answer.messages == std::vector<Message>{{NodeId(2), NodeId(3), Term(2), PreVoted{true}}});
+}
+
 TEST_CASE("3.4: one vote per term, first come first served") {
     Cluster cluster(3, 3, 1);
     for (std::size_t i : {1u, 3u}) {

@@ -250,7 +250,7 @@ TEST_CASE("a new life of the leader's node: unknown at once, and its answers are
     f.node.turn();
     f.take_items();
     f.net.hand_over(1, f.net.frame(
-                           1, [](FrameWriter& writer) { writer.add_beat({}, {}); }, 4711));
+                           1, [](FrameWriter& writer) { writer.add_beat({}, false, {}); }, 4711));
     f.node.turn();
     CHECK(f.node.refusal(one) == api::Refusal::outcome_unknown);
     f.answer(1, 1, api::RemoveReply{});

@@ -135,7 +135,7 @@ void add_all(FrameWriter& writer) {
             writer.add_entry(static_cast<raft::EntryKind>(entry), base::as_bytes(bodies[entry]));
         }
     }
-    writer.add_beat({250, true}, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
+    writer.add_beat({250, true}, true, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
     writer.add_call(GroupId(8), 77, base::as_bytes(bodies[0]));
     writer.add_answer(GroupId(9), call_number_end - 1, base::as_bytes(bodies[2]));
     writer.add_ask(GroupId(7), some_ask());
@@ -198,6 +198,7 @@ TEST_CASE("a frame is read as it was written") {
         CHECK(item.kind == FrameItem::Kind::beat);
         CHECK(item.disk.write_age_ms == 250);
         CHECK(item.disk.full);
+        CHECK(item.asks);
         CHECK((item.led == std::vector<Led>{{GroupId(3), Term(4)}, {GroupId(5), Term(1)}}));
         REQUIRE(reader.next(item));
         CHECK(item.kind == FrameItem::Kind::call);

@@ -159,6 +159,22 @@ TEST_CASE("an answer that does not come: unknown when the time is over, and drop
     CHECK(node.shard().counters().forwards_failed == 1);
 }
 
+TEST_CASE("the leader is silent: unknown as soon as there is another one") {
+    Started s;
+    s.trio.isolate(1, true);
+    const api::CallId call = s.trio.node(2).append(name, "perhaps");
+    s.trio.run(base::milliseconds(100));
+    const std::size_t next = s.leader_but(1);
+    s.trio.run(base::milliseconds(50));  // node 2 has heard of it
+    REQUIRE(s.trio.node(2).answered(call));
+    CHECK(s.trio.refusal(2, call) == api::Refusal::outcome_unknown);
+    CHECK(s.trio.wait<api::AppendReply>(next, s.trio.node(next).append(name, "after")).tail == 5);
+    s.trio.isolate(1, false);
+    s.trio.settle();
+    CHECK(s.content(1) == "after");
+    CHECK(s.content(2) == "after");
+}
+
 TEST_CASE("the leader dies: a client sees one slow append") {
     Started s;
     s.trio.kill(1);
@@ -516,8 +532,8 @@ TEST_CASE("a late unseal of a deposed leader opens nothing, a late seal closes n
         trio.run(base::milliseconds(20));
         trio.way(1, 3).cut = true;
         trio.run_until([&] {
-            const std::size_t leads = trio.leader(base::GroupId(0));
-            return leads == 2 || leads == 3;
+            const raft::Group& one = trio.node(3).shard().group(base::GroupId(0));
+            return one.leader() == base::NodeId(2) || one.leader() == base::NodeId(3);
         });
         // Not empty: it is open again, everywhere.
         trio.run_until([&] {

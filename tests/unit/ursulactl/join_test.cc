@@ -439,9 +439,11 @@ TEST_CASE("who is not the line's authority never hears the token") {
     served.finish();
 }
 
-TEST_CASE("a node of the cluster cannot stand in for its authority") {
-    const Begun begun;
-    const TlsFiles node = issue(begun.authority, {"prod", 3}, wall_seconds());
+namespace {
+
+// What a dial says to somebody who listens on loopback and does `act` with the one connection.
+template <class Act>
+Failure dialled(JoinLine line, std::chrono::milliseconds time, Act act) {
     const int listening = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in own{};
     socklen_t own_size = sizeof own;
@@ -450,37 +452,101 @@ TEST_CASE("a node of the cluster cannot stand in for its authority") {
     REQUIRE(::bind(listening, reinterpret_cast<const sockaddr*>(&own), sizeof own) == 0);
     REQUIRE(::listen(listening, 1) == 0);
     REQUIRE(::getsockname(listening, reinterpret_cast<sockaddr*>(&own), &own_size) == 0);
-    int shaken = 1;
-    std::thread stands_in([&] {
+    ::signal(SIGPIPE, SIG_IGN);
+    std::thread other([&] {
         const int accepted = ::accept(listening, nullptr, nullptr);
-        const SslContextPointer context(SSL_CTX_new(TLS_server_method()));
-        const CertificatePointer certificate = read_certificate(node.certificate);
-        const CertificatePointer above = read_certificate(node.authority);
-        const KeyPointer key = read_key(node.key);
-        SSL_CTX_use_certificate(context.get(), certificate.get());
-        SSL_CTX_use_PrivateKey(context.get(), key.get());
-        SSL_CTX_add1_chain_cert(context.get(), above.get());
-        const SslPointer ssl(SSL_new(context.get()));
-        SSL_set_fd(ssl.get(), accepted);
-        shaken = SSL_accept(ssl.get());
+        act(accepted);
         ::close(accepted);
     });
-    JoinLine line;
     line.issuer.port = ntohs(own.sin_port);
     line.cluster = "prod";
     line.node = 2;
-    line.authority = good(fingerprint_of(begun.authority.certificate));
-    int code = 0;
+    Failure said(exit_ok, "");
     try {
-        ask_to_join(line, request_for(2, random_token(), good(make_request())),
-                    std::chrono::minutes(1));
+        ask_to_join(line, request_for(2, random_token(), good(make_request())), time);
     } catch (const Failure& failure) {
-        code = failure.exit_code;
+        said = failure;
     }
-    stands_in.join();
+    other.join();
     ::close(listening);
-    CHECK(code == exit_denied);
-    CHECK(shaken != 1);
+    return said;
+}
+
+// The server's end of TLS with this certificate.
+struct TlsEnd {
+    TlsEnd(const CertifiedKey& own, const std::string& authority, int socket)
+        : context(SSL_CTX_new(TLS_server_method())) {
+        const CertificatePointer certificate = read_certificate(own.certificate);
+        const CertificatePointer above = read_certificate(authority);
+        const KeyPointer key = read_key(own.key);
+        SSL_CTX_use_certificate(context.get(), certificate.get());
+        SSL_CTX_use_PrivateKey(context.get(), key.get());
+        SSL_CTX_add1_chain_cert(context.get(), above.get());
+        ssl.reset(SSL_new(context.get()));
+        SSL_set_fd(ssl.get(), socket);
+        shaken = SSL_accept(ssl.get()) == 1;
+    }
+    SslContextPointer context;
+    SslPointer ssl;
+    bool shaken = false;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a node of the cluster cannot stand in for its authority, nor a copy of its certificate") {
+    const CertifiedKey authority = good(make_authority("prod", wall_seconds()));
+    const TlsFiles node = issue(authority, {"prod", 3}, wall_seconds());
+    const CertifiedKey other = good(make_authority("prod", wall_seconds()));
+    CertifiedKey as_node;
+    as_node.certificate = node.certificate;
+    as_node.key = node.key;
+    JoinLine line;
+    line.authority = good(fingerprint_of(authority.certificate));
+    for (const CertifiedKey& own :
+         {as_node, good(make_issuer(other, "prod", wall_seconds())),
+          good(make_issuer(authority, "prod", wall_seconds() - 3 * day_s))}) {
+        bool shaken = true;
+        const Failure said = dialled(line, std::chrono::minutes(1), [&](int socket) {
+            shaken = TlsEnd(own, authority.certificate, socket).shaken;
+        });
+        CHECK(said.exit_code == exit_denied);
+        CHECK(!said.next.empty());
+        CHECK(!shaken);
+    }
+}
+
+TEST_CASE("an end that is silent, no TLS, or gone too early") {
+    const CertifiedKey authority = good(make_authority("prod", wall_seconds()));
+    const CertifiedKey issuer = good(make_issuer(authority, "prod", wall_seconds()));
+    JoinLine line;
+    line.authority = good(fingerprint_of(authority.certificate));
+    char byte = 0;
+    const Failure silent = dialled(line, std::chrono::milliseconds(200), [&](int socket) {
+        while (::recv(socket, &byte, 1, 0) > 0) {
+        }
+    });
+    CHECK(silent.exit_code == exit_unreachable);
+    CHECK(std::string(silent.what()).find("in time") != std::string::npos);
+    const Failure plain = dialled(line, std::chrono::minutes(1), [](int socket) {
+        (void)!::send(socket, "HTTP/1.1 400 Bad Request\r\n\r\n", 28, MSG_NOSIGNAL);
+    });
+    CHECK(plain.exit_code == exit_unreachable);
+    const Failure gone = dialled(line, std::chrono::minutes(1), [&](int socket) {
+        const TlsEnd end(issuer, authority.certificate, socket);
+        SSL_read(end.ssl.get(), &byte, 1);
+    });
+    CHECK(gone.exit_code == exit_unreachable);
+    CHECK(gone.next.find("--replace") != std::string::npos);
+    for (const std::string& answer : {std::string("nonsense\n"), std::string(40'000, 'x')}) {
+        const Failure odd = dialled(line, std::chrono::minutes(1), [&](int socket) {
+            const TlsEnd end(issuer, authority.certificate, socket);
+            SSL_write(end.ssl.get(), answer.data(), static_cast<int>(answer.size()));
+            while (SSL_read(end.ssl.get(), &byte, 1) > 0) {
+            }
+        });
+        CHECK(odd.exit_code != exit_ok);
+    }
 }
 
 TEST_CASE("garbage, silence and crowds hold nobody up") {

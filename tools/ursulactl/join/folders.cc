@@ -79,26 +79,27 @@ int open_folder(const std::string& path) {
     return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-void write_file(int folder, const std::string& name, const FileText& file,
+// `path` is the folder's, for messages.
+void write_file(int folder, const std::string& path, const std::string& name, const FileText& file,
                 const struct stat* owner) {
     const mode_t mode = file.is_secret ? secret_mode : public_mode;
     const Descriptor out(
         ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (out.get() < 0) {
-        fail_at(name, errno);
+        fail_at(path + "/" + name, errno);
     }
     std::string_view left = *file.text;
     while (!left.empty()) {
         const ssize_t size = ::write(out.get(), left.data(), left.size());
         if (size <= 0) {
-            fail_at(name, size == 0 ? ENOSPC : errno);
+            fail_at(path + "/" + name, size == 0 ? ENOSPC : errno);
         }
         left.remove_prefix(static_cast<std::size_t>(size));
     }
     if (::fchmod(out.get(), mode) != 0 ||
         (owner != nullptr && ::fchown(out.get(), owner->st_uid, owner->st_gid) != 0) ||
         ::fsync(out.get()) != 0) {
-        fail_at(name, errno);
+        fail_at(path + "/" + name, errno);
     }
 }
 
@@ -195,15 +196,18 @@ DirectoryFacts look_at_directory(const std::string& dir) {
 }
 
 void make_directory(const std::string& dir) {
-    if (::mkdir(dir.c_str(), folder_mode) == 0) {
-        return;
-    }
     const std::size_t slash = dir.find_last_of('/');
-    if (errno == ENOENT && slash != std::string::npos && slash != 0) {
-        make_directory(dir.substr(0, slash));
-        if (::mkdir(dir.c_str(), folder_mode) == 0) {
-            return;
-        }
+    const std::string above = slash == std::string::npos ? "."
+                              : slash == 0               ? "/"
+                                                         : dir.substr(0, slash);
+    int made = ::mkdir(dir.c_str(), folder_mode);
+    if (made != 0 && errno == ENOENT && above.size() > 1) {
+        make_directory(above);
+        made = ::mkdir(dir.c_str(), folder_mode);
+    }
+    if (made == 0) {
+        sync_folder(above);  // else a power cut could take what is put there with it
+        return;
     }
     struct stat status {};
     if (errno != EEXIST) {
@@ -236,7 +240,7 @@ void place_folder(const std::string& dir, const std::string& name,
         fail_at(fresh, EPERM);  // not what was made a moment ago
     }
     for (const FileText& file : files) {
-        write_file(folder.get(), file.name, file, gives ? &owner : nullptr);
+        write_file(folder.get(), fresh, file.name, file, gives ? &owner : nullptr);
     }
     if ((gives && ::fchown(folder.get(), owner.st_uid, owner.st_gid) != 0) ||
         ::fsync(folder.get()) != 0) {
@@ -270,7 +274,7 @@ void replace_file(const std::string& path, const FileText& file) {
         fail_at(path, errno);
     }
     ::unlinkat(folder.get(), fresh.c_str(), 0);
-    write_file(folder.get(), fresh, file, nullptr);
+    write_file(folder.get(), path, fresh, file, nullptr);
     if (::renameat(folder.get(), fresh.c_str(), folder.get(), file.name) != 0 ||
         ::fsync(folder.get()) != 0) {
         fail_at(path + "/" + file.name, errno);
