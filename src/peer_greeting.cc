@@ -179,10 +179,15 @@ std::string decode_refusal(base::Bytes block) {
 
 std::string dismissal_of(const Hello& theirs, const std::vector<shard::MemberInfo>& members) {
     const std::uint32_t node = theirs.node.value;
-    const bool named =
-        std::any_of(members.begin(), members.end(),
-                    [&theirs](const shard::MemberInfo& one) { return one.node == theirs.node; });
-    if (named) {
+    // Of a node that nobody names any more `members` may still have what was known last.
+    bool replaced = false;
+    bool known = false;
+    for (const shard::MemberInfo& member : members) {
+        const bool is_it = member.node == theirs.node;
+        known = known || (is_it && member.is(theirs.incarnation));
+        replaced = replaced || (is_it && !member.is(theirs.incarnation));
+    }
+    if (replaced && !known) {
         return fmt::format(
             "{} has a node {} with other storage than this: if this directory was replaced, stop "
             "the node; if it is the new one, put it in: ursulactl cluster replace {}",

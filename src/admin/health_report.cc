@@ -40,9 +40,11 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                 "see that they run and that their cluster.listen can be reached"};
     }
     if (code == "removed") {
-        return {code, "this node was removed from the cluster, or its storage replaced",
-                "stop it; to have it back, empty its storage.path, start it, and on a member run: "
-                "ursulactl cluster add (or replace)"};
+        return {code,
+                "this node was removed from the cluster, or its storage replaced: no group counts "
+                "it as a member any more",
+                "stop it; with an emptied data directory it can be added again: ursulactl cluster "
+                "add, on another node"};
     }
     if (code == "disk_full") {
         return {code, "the disk is down to storage.reserve: appends are refused",
@@ -109,7 +111,6 @@ HealthReport report_health(const NodeFacts& facts, const api::InspectReply& foun
         report.reasons.push_back(explain(code, input));
     }
     if (input.removed) {
-        report.status = ops::HealthStatus::down;
         return report;  // whom it hears says nothing any more
     }
     std::set<base::NodeId> missed;  // of a node with two storages one is enough

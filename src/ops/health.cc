@@ -73,6 +73,7 @@ Health assess_health(const HealthInput& input) {
         }
         return is_so;
     };
+    down |= because(input.removed, "removed");
     down |= because(!input.recovered, "starting");
     because(input.draining, "draining");
     down |=
@@ -80,7 +81,6 @@ Health assess_health(const HealthInput& input) {
     down |= because(input.leaderless_groups > 0, "leaderless_groups") &&
             input.leaderless_groups == input.groups;
     because(input.peer_links_down > 0, "peers_unreachable");
-    because(input.removed, "removed");
     because(input.disk_full, "disk_full");
     because(input.memory_full, "memory_full");
     if (!health.reasons.empty()) {

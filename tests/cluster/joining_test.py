@@ -308,6 +308,29 @@ def check_a_removed_node_is_told(work):
         expect("the stream", reads_itself(cluster.node(3)), (200, "ab"))
 
 
+def check_a_node_that_was_removed_meanwhile(work):
+    """Its own log knows nothing of it."""
+    with Cluster(work, groups=GROUPS, shards=[2, 1, 1]) as cluster:
+        cluster.start()
+        cluster.create("/v1/stream/s")
+        cluster.append("/v1/stream/s", "a")
+        node = cluster.node(3)
+        expect("exit code", node.stop(), 0)
+        change(cluster.node(1), "remove", 3)
+        cluster.append("/v1/stream/s", "b")
+        node.launch()
+        node.wait_log("node 3 was removed from cluster")
+        wait_for("its health says so", lambda: removed(node))
+        expect("ready", node.ready(), False)
+        expect("exit code", node.stop(), 0)
+        # Emptied, it is a node like any new one.
+        shutil.rmtree(node.data_dir)
+        node.launch()
+        node.wait_log("cluster.waits")
+        take_in(cluster.node(2), node)
+        expect("the stream", reads_itself(node), (200, "ab"))
+
+
 def check_all_three_are_replaced(work):
     """One by one, each with an empty directory; then nothing of the first members is left."""
     with Cluster(work, groups=GROUPS) as cluster:

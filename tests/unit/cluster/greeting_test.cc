@@ -199,6 +199,8 @@ TEST_CASE("what a node is told that no group names") {
           "cluster 000000000000004d has a node 2 with other storage than this: if this directory "
           "was replaced, stop the node; if it is the new one, put it in: ursulactl cluster replace "
           "2");
+    CHECK(dismissal_of(hello_of_two(), {{base::NodeId(2), 1, 102, "10.0.0.2:4439", {}}})
+              .find("node 2 was removed") == 0);
     CHECK(dismissal_of(hello_of_three(), members) ==
           "node 3 was removed from cluster 000000000000004d, or is still being added: no group "
           "that leads here names it; a removed node is to be stopped, or emptied and added again: "

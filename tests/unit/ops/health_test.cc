@@ -43,7 +43,8 @@ TEST_CASE("leaders are no question of readiness") {
     CHECK(assess_health(input).status == HealthStatus::degraded);
     CHECK(assess_health(input).reasons == Codes{"leaderless_groups"});
     input.removed = true;
-    CHECK(assess_health(input).reasons == Codes{"leaderless_groups", "removed"});
+    CHECK(assess_health(input).reasons == Codes{"removed", "leaderless_groups"});
+    CHECK(assess_health(input).status == HealthStatus::down);
     input.removed = false;
     CHECK(reasons_not_ready(input).empty());
     input.leaderless_groups = 64;
