@@ -14,15 +14,15 @@ from checks import expect  # noqa: E402
 OK, FAILED, USAGE, NOT_FOUND, UNREACHABLE, CONFLICT, UNHEALTHY = 0, 1, 2, 3, 5, 6, 10
 
 
-def start_ctl(data_dir, *arguments):
-    """The process, its output in pipes; for a command that is to be interrupted."""
+def start_ctl(data_dir, *arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE):
+    """The process, its output in pipes; for a command that is to be interrupted, or asks."""
     binary = os.environ.get("URSULACTL_BIN") or os.path.join(
         ROOT, "build", "release", "tools", "ursulactl", "ursulactl"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("URSULA")}
     return subprocess.Popen(
-        [binary, "--data-dir", data_dir, *arguments], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean,
+        [binary, "--data-dir", data_dir, *arguments], stdin=stdin,
+        stdout=subprocess.PIPE, stderr=stderr, env=clean,
     )
 
 

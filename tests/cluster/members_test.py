@@ -6,6 +6,7 @@ The last line is `N passed, N failed`.
 """
 
 import os
+import pty
 import random
 import sys
 import threading
@@ -18,7 +19,7 @@ import verdicts  # noqa: E402
 from checks import expect, expect_in, run_checks  # noqa: E402
 from clients import Load, Tailer, Writer, create_streams  # noqa: E402
 from cluster import Cluster, Node, wait_for  # noqa: E402
-from ctl import CONFLICT, OK, UNHEALTHY, USAGE, ctl, ctl_json, start_ctl  # noqa: E402
+from ctl import CONFLICT, FAILED, OK, UNHEALTHY, USAGE, ctl, ctl_json, start_ctl  # noqa: E402
 
 GROUPS = 12
 
@@ -26,6 +27,20 @@ GROUPS = 12
 def members(node):
     """{id: in how many groups it votes}, as that node has it."""
     return {row["id"]: row["voter"] for row in ctl_json(node, "cluster", "members")["members"]}
+
+
+def answer_no(node, *arguments):
+    """The exit code when a person at a terminal is asked and says no."""
+    ours, theirs = pty.openpty()
+    process = start_ctl(node.data_dir, *arguments, stdin=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"n\n")
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1000)
+    process.communicate(timeout=30)
+    os.close(ours)
+    return process.returncode
 
 
 def wait_healthy(node):
@@ -102,6 +117,8 @@ def check_what_would_break_a_quorum_is_refused(work):
         code, _, err = ctl(one, "cluster", "remove", "2")
         expect(f"nobody can be asked ({err})", code, USAGE)
         expect_in("what it needs", "--yes", err)
+        expect("asked, and the answer is no", answer_no(one, "cluster", "remove", "2"), FAILED)
+        expect("nothing changed", members(one), {1: GROUPS, 2: GROUPS, 3: GROUPS})
         code, _, err = ctl(one, "cluster", "remove", "1", "--yes")
         expect(f"itself ({err})", code, CONFLICT)
         cluster.node(3).kill()
@@ -138,6 +155,8 @@ def check_nodes_are_added_and_removed_under_load(work):
         with UnderLoad(cluster, work) as run:
             run.settle("at first")
             four = waiting_node(cluster, 4)
+            expect("dry run", ctl_json(one, *add_words(four), "--dry-run")["state"], "not_begun")
+            expect("nothing changed", sorted(members(one)), [1, 2, 3])
             # Interrupted at any moment, the same command finishes it.
             for pause_s in (0.05, 0.3):
                 began = start_ctl(one.data_dir, *add_words(four), "--timeout", "100s")
