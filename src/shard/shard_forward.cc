@@ -43,7 +43,12 @@ bool Shard::pass_on(const api::Call& call) {
         return false;
     }
     const base::NodeId leader = replica.group.leader();
-    if (forwarded || (call.redirect && leader != options_.node && leader != base::NodeId{})) {
+    // Nobody may ever tell a node that is no member who leads: an operator asks another one.
+    const bool outside = std::holds_alternative<api::ChangeMemberCall>(call.verb) &&
+                         leader == base::NodeId{} &&
+                         replica.group.membership().membership.members().empty();
+    if (forwarded || outside ||
+        (call.redirect && leader != options_.node && leader != base::NodeId{})) {
         ++counters_.refused_not_leader;
         api::Refused refused{api::Refusal::not_leader};
         refused.numbers[0] = leader.value;

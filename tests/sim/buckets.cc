@@ -13,7 +13,9 @@ void Cluster::ask_about_bucket(Client& client) {
     const std::string bucket = fmt::format("b{}", random_.below(2));
     const auto id = bucket_ids_.find(bucket);
     const std::uint64_t dice = random_.below(12);
-    const std::size_t chosen = random_.below(std::max<std::size_t>(bucket_streams_.size(), 1));
+    // One of the newest: most of the others were removed.
+    const std::size_t back = random_.below(6);
+    const std::size_t chosen = bucket_streams_.size() - std::min(back + 1, bucket_streams_.size());
     client.bucket = bucket;
     client.bucket_stream = chosen;
     const bool open = chosen < bucket_streams_.size() && !bucket_streams_[chosen].removing;

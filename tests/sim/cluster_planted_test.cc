@@ -53,6 +53,8 @@ const Bug bugs[] = {
     {"ack_unpersisted", 1, plant<raft::Planted::ack_unpersisted>},
     {"undurable_counted", 1, plant<raft::Planted::undurable_counted>},
     {"self_ack", 1, plant<raft::Planted::self_ack>},
+    {"reads_by_old_round", 0, plant<raft::Planted::reads_by_old_round>},
+    {"reads_without_quorum", 0, plant<raft::Planted::reads_without_quorum>},
     {"old_term_commit", 3, plant<raft::Planted::old_term_commit>},
     {"previous_unchecked", 27, plant<raft::Planted::previous_unchecked>},
     {"cut_on_repeat", 2, plant<raft::Planted::cut_on_repeat>},

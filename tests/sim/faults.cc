@@ -87,7 +87,7 @@ void Cluster::fault() {
 }
 
 // So long that the others choose another leader; what they say meanwhile is lost, comes later, or
-// lies there when it goes on. It has much to learn then, and may learn it late.
+// lies there when it goes on, and so does what it said last to some of them.
 void Cluster::stand_still(Node& node, base::Random& random) {
     const base::Duration pause =
         base::milliseconds(static_cast<std::int64_t>(random.between(500, 1800)));
@@ -96,6 +96,7 @@ void Cluster::stand_still(Node& node, base::Random& random) {
     node.paused_until = now_ + pause;
     for (std::size_t from = 1; from <= nodes_.size(); ++from) {
         const std::uint64_t kind = random.below(4);
+        const bool last_words_wait = random.chance(1, 3);
         if (from == node.number) {
             continue;
         }
@@ -104,6 +105,9 @@ void Cluster::stand_still(Node& node, base::Random& random) {
             uncut_at_ = node.paused_until + longer;
         } else if (kind < 3) {
             net_->clog(from, node.number, node.paused_until + longer);
+        }
+        if (last_words_wait) {
+            net_->clog(node.number, from, node.paused_until + longer);
         }
     }
 }

@@ -170,6 +170,8 @@ void Cluster::operator_hears(Operator& op, const api::Answer& answer, std::size_
     op.at = now_ + base::milliseconds(static_cast<std::int64_t>(op.random.between(1, 40)));
     if (const auto* refused = std::get_if<api::Refused>(&answer)) {
         const api::Refusal why = refused->why;
+        say(fmt::format("n{} refuses step {} for n{} in g{} with {}", from, op.step,
+                        op.node->number, op.group, static_cast<int>(why)));
         if (why == api::Refusal::not_leader) {
             op.hint = static_cast<std::size_t>(refused->numbers[0]);
         } else if (why == api::Refusal::member_unknown ||
@@ -188,6 +190,8 @@ void Cluster::operator_hears(Operator& op, const api::Answer& answer, std::size_
         }
         return;
     }
+    say(fmt::format("n{} has done step {} for n{} in g{}", from, op.step, op.node->number,
+                    op.group));
     op.hint = from;
     ++report_.changes;
     // Through all groups and steps, one or the other in the inner loop.

@@ -299,6 +299,20 @@ TEST_CASE("any node takes a change and passes it on to the leader") {
     CHECK(cluster.shard(other).counters().forwards_failed == 0);
 }
 
+TEST_CASE("a node that is no member says at once that it does not lead") {
+    MemberCluster cluster(1, 2);
+    cluster.create();
+    cluster.run(2000);
+    const auto answer =
+        cluster.ask(2, 0, cluster.change(0, MemberCluster::Step::add_learner, 2), 20);
+    REQUIRE(answer);
+    REQUIRE(std::holds_alternative<api::Refused>(*answer));
+    CHECK(std::get<api::Refused>(*answer).why == api::Refusal::not_leader);
+    CHECK(std::get<api::Refused>(*answer).numbers[0] == 0);
+    cluster.add(2);
+    cluster.wait_for({1, 2}, "1 2");
+}
+
 TEST_CASE("a forwarded write outlives the end of another node's link") {
     MemberCluster cluster(5, 5);
     cluster.create();
