@@ -5,6 +5,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "shard/entry_body.h"
+#include "shard/planted.h"
 #include "shard/shard.h"
 #include "stream/json.h"
 
