@@ -24,8 +24,6 @@ enum class Planted : std::uint8_t {
     previous_unchecked,    // a follower appends without looking at the entry before
     cut_on_repeat,         // a message that was known already cuts off what lies behind it
     commit_unverified,     // a follower commits what it has not compared with the leader's log
-    reads_by_old_round,    // a read is answered by a round begun before it (readindex_reuse)
-    reads_without_quorum,  // a leader confirms its reads to itself (R9)
     reads_before_noop,     // reads are answered before the term's own entry is committed (R8)
     never_asked_again,     // what got lost is not sent again
     late_membership,       // a membership is in force once it is committed, not before (4.1)

@@ -32,11 +32,6 @@ void Group::on(const ReadIndex& read, Now /*now*/, Effects& effects) {
 }
 
 void Group::begin_round(Effects& effects) {
-    if (planted(Planted::reads_by_old_round) && round_open_) {
-        for (Peer& peer : peers_) {
-            peer.read_taken = std::max(peer.read_taken, std::exchange(peer.read_asked, {}));
-        }
-    }
     if (round_open_ || std::none_of(peers_.begin(), peers_.end(), [](const Peer& peer) {
             return peer.read_asked != ReadContext{};
         })) {
@@ -71,8 +66,7 @@ void Group::answer_reads(Effects& effects) {
         return;
     }
     if (!round_open_ ||
-        (reached([](const Peer& peer) { return peer.round_seen.value; }) < round_.value &&
-         !planted(Planted::reads_without_quorum))) {
+        reached([](const Peer& peer) { return peer.round_seen.value; }) < round_.value) {
         return;
     }
     round_open_ = false;

@@ -23,7 +23,6 @@ enum class Planted : std::uint8_t {
     silence_unnoticed,   // a node that falls silent is not taken for down
     reads_unapplied,     // a read is served when it is confirmed, applied or not (R9)
     amnesiac_counts,     // a node whose storage is another one is the member of its old id (R11)
-    late_unseal,         // seals and unseals of earlier rounds of a bucket's removal are done
     // Of forwarded writes:
     forward_resent,        // one is sent again after its connection began anew
     forward_twice,         // one in a doubled frame is done twice

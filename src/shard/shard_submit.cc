@@ -97,7 +97,7 @@ void Shard::take_here(const api::Call& call) {
         command.kind =
             seal->seal ? stream::CommandKind::seal_bucket : stream::CommandKind::unseal_bucket;
         command.number = seal->bucket_id;
-        command.round = planted(Planted::late_unseal) ? 0 : seal->round;
+        command.round = seal->round;
         take_write(call, {seal->bucket, 0, seal->group}, std::move(command), false);
     } else if (const auto* change = std::get_if<api::ChangeMemberCall>(&call.verb)) {
         take_change(call, *change);

@@ -124,8 +124,12 @@ void Cluster::operate(Operator& op) {
     const bool missing = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
         return &one != op.node && one.member && (one.lost || one.rotten || one.replacing);
     });
+    const bool others_stay = std::any_of(nodes_.begin(), nodes_.end(), [&op](const Node& one) {
+        return &one != op.node && one.member;
+    });
     if ((missing && !op.node->member) ||
-        (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2))) {
+        (faulty_ && !op.node->replacing && ++op.tries % 64 == 0 && op.random.chance(1, 2) &&
+         (!op.node->member || others_stay))) {
         say(fmt::format("operator: changes its mind about n{}", op.node->number));
         op.node->member = !op.node->member;
         aim(op, *op.node);
