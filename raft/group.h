@@ -248,8 +248,8 @@ class Group {
     NodeId transfer_to_;
     bool transfer_told_ = false;  // TimeoutNow is sent
     Instant transfer_until_ = Instant::never();
-    LogIndex stall_commit_;  // committed() when it was last seen to move, and when
-    Instant stall_since_;
+    LogIndex stall_commit_;  // committed() when it was last seen to move, and when; never: nothing
+    Instant stall_since_ = Instant::never();  // was owed at the last look, so nothing can stall
 
     ReadContext reads_asked_;  // the newest read, and the newest that was answered or refused
     ReadContext reads_answered_;

@@ -315,7 +315,8 @@ void Group::look_after_followers(Now now, Effects& effects) {
             return;
         }
     }
-    if (log_.committed() != stall_commit_ || log_.committed() == log_.last()) {
+    if (stall_since_ == Instant::never() || log_.committed() != stall_commit_ ||
+        log_.committed() == log_.last()) {
         stall_commit_ = log_.committed();
         stall_since_ = now.mono;
     } else if (now.mono - stall_since_ >= limits::commit_stall) {
@@ -351,6 +352,8 @@ void Group::look_after_followers(Now now, Effects& effects) {
     }
     if (owed && has_followers()) {
         deadline_ = now.mono + limits::retry_interval;
+    } else {
+        stall_since_ = Instant::never();
     }
     deadline_ = std::min(deadline_, transfer_until_);
 }

@@ -732,6 +732,28 @@ TEST_CASE("raft.faux_leader: a leader that commits nothing for long gives up its
     CHECK(three.now.mono < begun + limits::commit_stall * 2);
 }
 
+TEST_CASE("raft.faux_leader: the time in which there was nothing to commit does not count") {
+    Three three;
+    for (int round = 0; round < 3; ++round) {
+        three.put(1);
+        three.settle();
+        while (three.group(1).deadline() != Instant::never()) {
+            three.expire(1);
+            three.settle();
+        }
+        three.now.mono = three.now.mono + limits::commit_stall * 2;
+        three.put(1);
+        three.lose_all();
+        const Instant begun = three.now.mono;
+        while (three.now.mono - begun < limits::commit_stall - limits::retry_interval) {
+            three.expire(1);
+            three.lose_all();
+            REQUIRE(three.group(1).is_leader());
+        }
+        three.settle();
+    }
+}
+
 TEST_CASE("raft.faux_leader: a leader whose disk is in trouble hands over") {
     Three three;
     three.step(1, DiskTrouble{true});

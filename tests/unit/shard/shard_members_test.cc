@@ -314,16 +314,32 @@ TEST_CASE("a node that is no member says at once that it does not lead") {
 }
 
 TEST_CASE("a forwarded write outlives the end of another node's link") {
+    // The first place in the others' lists becomes free. Answers the leader.
+    const auto lose_first = [](MemberCluster& cluster) {
+        cluster.create();
+        cluster.append_everywhere("a");
+        cluster.do_change(Step::remove, 1);
+        const std::uint32_t leader = cluster.wait_for_leader(0);
+        REQUIRE(leader != 1);
+        cluster.wait_for({2, 3, 4, 5}, "2 3 4 5");
+        cluster.kill(1);
+        return leader;
+    };
+    // When that happens depends on the beats; two clusters of one history do the same.
+    std::uint32_t known_ms = 0;
+    {
+        MemberCluster scout(5, 5);
+        const std::uint32_t leader = lose_first(scout);
+        const std::uint32_t other = leader == 5 ? 4 : 5;
+        while (scout.knows(other, 1)) {
+            REQUIRE(known_ms <= base::limits::stranger_link_ms);
+            scout.run(1);
+            ++known_ms;
+        }
+    }
     MemberCluster cluster(5, 5);
-    cluster.create();
-    cluster.append_everywhere("a");
-    // The first place in the others' lists becomes free.
-    cluster.do_change(Step::remove, 1);
-    const std::uint32_t leader = cluster.wait_for_leader(0);
-    REQUIRE(leader != 1);
-    cluster.wait_for({2, 3, 4, 5}, "2 3 4 5");
-    cluster.kill(1);
-    cluster.run(static_cast<std::uint32_t>(base::limits::stranger_link_ms) - 150);
+    const std::uint32_t leader = lose_first(cluster);
+    cluster.run(known_ms - 60);
     REQUIRE(cluster.leader(0) == leader);
     const std::uint32_t other = leader == 5 ? 4 : 5;
     const auto part = [&](bool off) {
@@ -343,10 +359,11 @@ TEST_CASE("a forwarded write outlives the end of another node's link") {
     append.body = base::as_bytes(std::string_view("b"));
     CHECK(!cluster.ask(other, 0, append, 20));
     CHECK(cluster.knows(other, 1));
-    cluster.run(180);
-    CHECK((!cluster.knows(other, 1) && !cluster.knows(leader, 1)));
+    cluster.run(80);
+    CHECK(!cluster.knows(other, 1));
     part(false);
     cluster.run(1000);
+    CHECK(!cluster.knows(leader, 1));
     CHECK(cluster.leader(0) == leader);
     CHECK(cluster.content(other, 0) == "ab");
     CHECK(cluster.shard(other).counters().forwards_sent == 1);
