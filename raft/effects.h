@@ -99,6 +99,9 @@ struct Effects {
     // This follower's durable log went back behind what it acknowledged: its disk was replaced or
     // lies. It has no voice any more until it is removed and added again (R11). For the alarm.
     NodeId reverted;
+    // An entry that is committed here is another one in the leader's log: a majority has forgotten
+    // what it had promised (R11). Nothing that is said from here on can be right; 0: no such thing.
+    LogIndex contradicted;
 
     // Ready for the next turn; keeps the vectors' memory.
     void clear() {
@@ -116,13 +119,14 @@ struct Effects {
         membership_change.reset();
         fetch_snapshot.reset();
         reverted = NodeId{};
+        contradicted = LogIndex{};
     }
     bool empty() const {
         return !hard_state && truncate_from == LogIndex{} && entries_to_write.empty() &&
                memberships_to_write.empty() && !entries_to_accept && messages.empty() &&
                commit_to == LogIndex{} && !reads_ready && !reads_refused &&
                refused_submits.empty() && !role_change && !membership_change && !fetch_snapshot &&
-               reverted == NodeId{};
+               reverted == NodeId{} && contradicted == LogIndex{};
     }
     bool operator==(const Effects&) const = default;
 };

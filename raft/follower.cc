@@ -40,7 +40,11 @@ bool Group::hear_leader(const Message& from, Now now, Effects& effects) {
     if (!is_current(from, now, effects)) {
         return false;
     }
-    VERIFY(role_ != Role::leader && (leader_ == NodeId{} || leader_ == from.from));
+    // A second leader of one term: somebody voted twice, or it is no leader. The first one stays.
+    if (role_ == Role::leader || (leader_ != NodeId{} && leader_ != from.from)) {
+        VERIFY(!base::planting);
+        return false;
+    }
     const Peer* peer = find_peer(from.from);
     const bool down = peer != nullptr && peer->down;
     if (role_ != Role::follower || leader_ != from.from) {
@@ -57,13 +61,37 @@ bool Group::hear_leader(const Message& from, Now now, Effects& effects) {
     return true;
 }
 
+// The first entry that is committed here and another one there; 0: none of those that are named.
+LogIndex Group::contradicted_by(const Replicate& entries) const {
+    const auto differs = [this](LogIndex at, Term term) {
+        return at >= log_.snapshot().index && at <= log_.committed() && log_.term_at(at) != term &&
+               !planted(Planted::previous_unchecked);
+    };
+    if (entries.prev.index != LogIndex{} && differs(entries.prev.index, entries.prev.term)) {
+        return entries.prev.index;
+    }
+    for (std::size_t i = 0; i < entries.run_count; ++i) {
+        if (entries.runs[i].first <= entries.last &&
+            differs(entries.runs[i].first, entries.runs[i].term)) {
+            return entries.runs[i].first;
+        }
+    }
+    return {};
+}
+
 void Group::on(const Message& from, const Replicate& entries, Now now, Effects& effects) {
     if (!hear_leader(from, now, effects)) {
-        // An old leader learns that there is a newer term.
-        send(from.from, Replicated{.accepted = false, .number = entries.number}, effects);
+        if (from.term < hard_state_.term) {
+            // An old leader learns that there is a newer term.
+            send(from.from, Replicated{.accepted = false, .number = entries.number}, effects);
+        }
         return;
     }
     if (!well_formed(entries, from.term)) {
+        return;
+    }
+    effects.contradicted = contradicted_by(entries);
+    if (effects.contradicted != LogIndex{}) {
         return;
     }
     answering_ = std::max(answering_, entries.number);

@@ -144,6 +144,7 @@ class Group {
     // (R11).
     bool is_member_of_something() const { return !peers_.empty(); }
     bool outranks(NodeId rival, const PreVote& vote);
+    LogIndex contradicted_by(const Replicate& entries) const;
     bool is_up_to_date(EntryId last) const {
         return last >= log_.last_id() || planted(Planted::short_log_elected);
     }

@@ -215,8 +215,8 @@ std::string Formation::remedy(const Standing& formed) const {
     if (was_there) {
         return fmt::format(
             "{} is there without this directory: node {} holds none of its data and is not "
-            "counted until it is put back in: restore its data directory, or on another node "
-            "run: ursulactl cluster replace {}",
+            "counted until it is put back in: on another node run: ursulactl cluster replace {}. "
+            "Its own directory may come back, an older copy of it never",
             cluster_name(formed.cluster.id), node, node);
     }
     return fmt::format(

@@ -418,6 +418,18 @@ class Supervisor {
     std::vector<std::unique_ptr<Config>> configs_;
 };
 
+// Behind the sentence that refuses a directory. An older copy would have forgotten votes and
+// appends, and nobody could tell (R11).
+std::string in_a_cluster(const Config& config) {
+    if (!config.clustered()) {
+        return {};
+    }
+    return ". In a cluster never put back an older copy: it has forgotten what it acknowledged. "
+           "Empty "
+           "the directory, start the node, and run on another one: ursulactl cluster replace " +
+           std::to_string(config.cluster.node_id);
+}
+
 LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId shard,
                        Neighbours& neighbours, base::HashKey key) {
     LoopOptions options;
@@ -654,7 +666,8 @@ int run_node(const CommandLine& line) {
         if (errors[i]) {
             const bool refused = loops[i]->refused();
             // Operations may be in flight: nothing is taken apart under them.
-            ::_exit(end_with(errors[i]->message, refused ? exit_refused : exit_failed));
+            ::_exit(end_with(errors[i]->message + (refused ? in_a_cluster(config) : std::string()),
+                             refused ? exit_refused : exit_failed));
         }
     }
     loops.clear();

@@ -402,6 +402,7 @@ void Peers::bring_up(Link& link, const Hello& hello) {
     link.said.clear();
     ++counters_.links;
     ++counters_.links_made;
+    link.received = link.socket->received_bytes();
     events_.push_back({link.peer, true});
     base::log(base::Event::peer_up, {{"shard", options_.shard.value},
                                      {"node", link.peer.node.value},
@@ -410,6 +411,11 @@ void Peers::bring_up(Link& link, const Hello& hello) {
 }
 
 void Peers::read_frames(Link& link) {
+    const std::uint64_t received = link.socket->received_bytes();
+    if (received != link.received) {
+        link.received = received;
+        events_.push_back({link.peer, true, true});
+    }
     for (;;) {
         base::Bytes block;
         switch (link.socket->next_block(link_kinds, block)) {

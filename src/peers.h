@@ -76,13 +76,14 @@ class Peers final : public shard::PeerNet {
         bool named = false;  // a member; else it came by itself, and goes with its connection
         bool dials = false;  // its address is known
         bool up = false;
-        Hello hello;             // up: the other side's
-        Socket socket;           // up, or being dialled
-        bool reached = false;    // dialled: the connection is there
-        base::Instant until{};   // of the connection, then of the greeting
-        base::Instant again{};   // when to dial
-        base::Duration pause{};  // before the next but one
-        bool ended = false;      // the shard is to be told, after the frames it still gets
+        Hello hello;                 // up: the other side's
+        std::uint64_t received = 0;  // up: its bytes that the shard was told of
+        Socket socket;               // up, or being dialled
+        bool reached = false;        // dialled: the connection is there
+        base::Instant until{};       // of the connection, then of the greeting
+        base::Instant again{};       // when to dial
+        base::Duration pause{};      // before the next but one
+        bool ended = false;          // the shard is to be told, after the frames it still gets
         // Of the log: what was said last, so that a state is one line.
         std::string said;
         base::Instant said_at{};

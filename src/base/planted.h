@@ -6,6 +6,8 @@
 namespace ursula::base {
 
 #if defined(URSULA_PLANTED_BUGS)
+// What the product refuses because only a bug or an enemy does it, and here there is no enemy.
+constexpr bool planting = true;
 template <class Bug>
 inline Bug planted_bug = Bug::none;
 template <class Bug>
@@ -13,6 +15,7 @@ bool planted(Bug bug) {
     return planted_bug<Bug> == bug;
 }
 #else
+constexpr bool planting = false;
 template <class Bug>
 constexpr bool planted(Bug) {
     return false;

@@ -52,7 +52,9 @@ std::vector<std::string_view> reasons_not_live(const HealthInput& input) {
 
 std::vector<std::string_view> reasons_not_ready(const HealthInput& input) {
     std::vector<std::string_view> reasons;
-    if (!input.recovered) {
+    if (input.removed) {
+        reasons.push_back("removed");
+    } else if (!input.recovered) {
         reasons.push_back("starting");
     }
     if (input.draining) {
@@ -74,7 +76,7 @@ Health assess_health(const HealthInput& input) {
         return is_so;
     };
     down |= because(input.removed, "removed");
-    down |= because(!input.recovered, "starting");
+    down |= because(!input.recovered && !input.removed, "starting");
     because(input.draining, "draining");
     down |=
         because(input.stalled_shards > 0, "core_stalled") && input.stalled_shards == input.shards;

@@ -11,6 +11,9 @@ namespace ursula::shard {
 
 namespace {
 
+// Far above what elections reach, far below where terms end.
+constexpr std::uint64_t term_max = std::uint64_t{1} << 62;
+
 constexpr std::uint8_t beat_kind = 64;
 constexpr std::uint8_t ask_kind = 66;
 constexpr std::uint8_t data_kind = 67;
@@ -529,7 +532,9 @@ bool FrameReader::next(FrameItem& item) {
     item.group = base::GroupId(head.u32());
     head.zero(4);
     item.message.term = base::Term(head.u64());
-    if (!head.ok() || length > left_.size() - item_header_bytes) {
+    // A term that cannot be passed would stop a group for good.
+    if (!head.ok() || length > left_.size() - item_header_bytes ||
+        item.message.term.value > term_max) {
         return false;
     }
     Fields body(left_.subspan(item_header_bytes, length));

@@ -29,10 +29,13 @@ struct ReceivedFrame {
     base::Bytes bytes;  // for this turn
 };
 
-// The connection to it began anew (what was under way may be lost) or ended.
+// The connection to it began anew (what was under way may be lost) or ended. Or, with `bytes`, more
+// of a frame came that is not whole yet: on a slow network a large one takes longer than the
+// silence after which a node is taken for down.
 struct LinkEvent {
     PeerShard peer;
     bool up = false;
+    bool bytes = false;
 };
 
 class PeerNet {

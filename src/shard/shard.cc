@@ -240,6 +240,16 @@ void Shard::carry_out(Replica& replica) {
                  "has no voice in this group any more: remove it from the cluster and add it "
                  "again"});
     }
+    if (effects.contradicted != base::LogIndex{}) {
+        failure_ =
+            "group " + std::to_string(replica.id().value) + ": entry " +
+            std::to_string(effects.contradicted.value) +
+            " is committed here and is another one at the group's leader: the other nodes "
+            "have forgotten what they had acknowledged, as when one runs on an older copy of "
+            "its directory. This node stops, its data are as they were. Keep a copy of them, "
+            "find out which of the two histories is the right one, and put the nodes of the "
+            "other one back in with emptied directories: ursulactl cluster replace";
+    }
     const std::optional<raft::FetchSnapshot> fetch = effects.fetch_snapshot;
     effects.clear();
     want_turn_end(replica);
@@ -294,6 +304,9 @@ base::Instant Shard::deadline() const {
 }
 
 std::string_view Shard::failure() const {
+    if (!failure_.empty()) {
+        return failure_;
+    }
     return wal_->state() == storage::Wal::State::failed ? wal_->failure() : std::string_view();
 }
 

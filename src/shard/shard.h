@@ -158,7 +158,7 @@ class Shard {
     bool ready() const;
     // When advance wants to run although nothing happens.
     base::Instant deadline() const;
-    // The log failed: the process ends with this sentence.
+    // The log failed, or the cluster contradicts it: the process ends with this sentence.
     std::string_view failure() const;
     void take_events(std::vector<ShardEvent>& out);
 
@@ -539,6 +539,7 @@ class Shard {
     stream::ReadPlan plan_;
     std::vector<ShardEvent> events_;
     bool was_full_ = false;
+    std::string failure_;  // other than the log's: what ends the node
     ShardCounters counters_;
 };
 

@@ -35,6 +35,10 @@ void Shard::take_frames() {
             if (link.peer != event.peer) {
                 continue;
             }
+            if (event.bytes) {
+                link.heard = link.down ? link.heard : now_.mono;
+                continue;
+            }
             lose_forwards(link);
             if (!event.up) {
                 link.heard = base::Instant{now_.mono.ns - raft::limits::silence_timeout.ns};

@@ -173,6 +173,9 @@ void Cluster::idle() {
 
 // Every stream from every node, by reads as clients do them.
 void Cluster::read_all() {
+    // A write whose client gave up may still be on its way: by then it is done, or never will be.
+    run_until(now_ +
+              base::milliseconds(base::limits::forward_timeout_ms + base::limits::leader_wait_ms));
     for (std::uint32_t group = 0; group < groups_; ++group) {
         check_matching(group);
     }

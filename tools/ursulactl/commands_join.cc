@@ -105,11 +105,20 @@ std::string client_url(const std::string& address) {
     return fmt::format("http://{}:{}", address.substr(0, address.rfind(':')), client_port);
 }
 
-// The [storage] and [cluster] of its file.
+// The [server] of its file: where client_url() says that clients reach it.
+std::string server_part(const std::string& address) {
+    const std::string host = address.substr(0, address.rfind(':'));
+    const bool loopback = host.starts_with("127.") || host == "[::1]";
+    return fmt::format("[server]\nlisten = \"{}:{}\"\n{}\n", host, client_port,
+                       loopback ? "" : "insecure = true  # clients' connections have no TLS\n");
+}
+
+// The [server], [storage] and [cluster] of its file.
 std::string configuration(const std::string& dir, const std::string& cluster, std::uint32_t node,
                           const JoinReply& known) {
-    std::string text = fmt::format(
-        "[storage]\npath = \"{}\"\n\n[cluster]\nname = \"{}\"\nnode_id = {}\n", dir, cluster, node);
+    std::string text = server_part(address_in(known, node));
+    text += fmt::format("[storage]\npath = \"{}\"\n\n[cluster]\nname = \"{}\"\nnode_id = {}\n", dir,
+                        cluster, node);
     if (known.formed) {
         return text + fmt::format("listen = \"{}\"\n", address_in(known, node));
     }

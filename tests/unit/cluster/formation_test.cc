@@ -267,9 +267,10 @@ TEST_CASE("a member emptied after the cluster was formed waits and says so") {
         CHECK(again.waits(node) ==
               cluster_name(id) + " is there without this directory: node " +
                   std::to_string(node + 1) +
-                  " holds none of its data and is not counted until it is put back in: restore its "
-                  "data directory, or on another node run: ursulactl cluster replace " +
-                  std::to_string(node + 1));
+                  " holds none of its data and is not counted until it is put back in: on "
+                  "another node run: ursulactl cluster replace " +
+                  std::to_string(node + 1) +
+                  ". Its own directory may come back, an older copy of it never");
     }
 }
 

@@ -718,6 +718,41 @@ TEST_CASE("raft.amnesia: a node that knows of no membership has no vote") {
     CHECK(blank.group(4).deadline() == Instant::never());
 }
 
+TEST_CASE("raft.amnesia: a leader without what is committed here is contradicted, not followed") {
+    // A majority came back from older copies and has elected one of them.
+    const auto replicate = [](std::uint64_t prev, std::uint64_t later, std::uint64_t last) {
+        Three three;
+        three.put(1);
+        three.put(1);
+        three.settle();
+        const Term term = three.group(2).term();
+        REQUIRE(three.group(2).log().committed() == LogIndex(3));
+        Replicate entries;
+        entries.number = 1;
+        entries.prev = {Term(term.value + later), LogIndex(prev)};
+        entries.last = LogIndex(last);
+        entries.runs[0] = {LogIndex(prev + 1), term.next()};
+        entries.run_count = last > prev ? 1 : 0;
+        const Message message{NodeId(3), NodeId(2), term.next(), entries};
+        return LogIndex(three.step(2, Received{&message}).contradicted);
+    };
+    CHECK(replicate(2, 0, 2) == LogIndex{});
+    CHECK(replicate(2, 0, 3) == LogIndex(3));
+    CHECK(replicate(2, 1, 2) == LogIndex(2));
+}
+
+TEST_CASE("raft.amnesia: a second leader of a term is not followed, nor does it stop the first") {
+    Three three;
+    three.put(1);
+    three.settle();
+    const Term term = three.group(1).term();
+    for (const std::uint32_t at : {1u, 2u}) {
+        const Message second{NodeId(3), NodeId(at), term, Heartbeat{ReadContext(1), LogIndex(1)}};
+        three.step(at, Received{&second});
+        CHECK(three.group(at).leader() == NodeId(1));
+    }
+}
+
 TEST_CASE("raft.faux_leader: a leader that commits nothing for long gives up its place") {
     Three three;
     three.put(1);

@@ -46,7 +46,7 @@ TEST_CASE("an idle pair of nodes exchanges at most ten frames a second") {
     trio.run(base::seconds(10));
     const std::uint64_t frames = frames_sent(trio) - before;
     CHECK(frames <= 3 * 10 * 10);
-    CHECK(frames >= 3 * 10 * 9);
+    CHECK(frames >= 3 * 10 * 8);
 }
 
 TEST_CASE("a beat that was lost is asked for, well before its sender is taken for dead") {
