@@ -73,7 +73,7 @@ const Bug bugs[] = {
     {"applied_early", 2, plant<shard::Planted::applied_early>},
     {"entry_skipped", 2, plant<shard::Planted::entry_skipped>},
     {"producer_forgotten", 1, plant<shard::Planted::producer_forgotten>},
-    {"wrong_group", 1, plant<shard::Planted::wrong_group>},
+    {"wrong_group", 30, plant<shard::Planted::wrong_group>},
     {"silence_unnoticed", 18, plant<shard::Planted::silence_unnoticed>},
     {"reads_unapplied", 1, plant<shard::Planted::reads_unapplied>},
     {"amnesiac_counts", 130, plant<shard::Planted::amnesiac_counts>},
