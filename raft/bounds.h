@@ -16,7 +16,7 @@ constexpr std::size_t members_max = 12;
 // --- elections (3.4, 9.3) ---
 // Silence of a node for this long is what the shard reports as PeerDown. A node that says once in
 // base::limits::beat_interval_ms that it lives may be late by nearly half of this.
-constexpr base::Duration silence_timeout = base::milliseconds(450);
+constexpr base::Duration silence_timeout = base::milliseconds(400);
 // How long a group without a leader waits at least for the election under way. Far above a round
 // trip with two disk writes (9.3: broadcast time << election timeout).
 constexpr base::Duration election_timeout = base::milliseconds(300);
@@ -33,9 +33,9 @@ constexpr base::Duration transfer_timeout = base::milliseconds(500);
 // again. Links lose messages only with the connection, so this is rare.
 constexpr base::Duration retry_interval = base::milliseconds(100);
 // A leader with uncommitted entries that commits nothing for this long gives up its place
-// (reliability-anchors 3.4 raft.faux_leader). The largest body by default reaches two followers in
-// less over 100 Mbit/s.
-constexpr base::Duration commit_stall = base::milliseconds(5000);
+// (reliability-anchors 3.4 raft.faux_leader). The largest body by default just reaches two
+// followers in it over 100 Mbit/s.
+constexpr base::Duration commit_stall = base::milliseconds(3000);
 // One message names entries of at most this many bytes, but always one entry.
 constexpr std::uint64_t message_bytes_max = 1u << 20;
 constexpr std::uint64_t message_entries_max = 4096;

@@ -131,9 +131,9 @@ constexpr std::int64_t fetch_pinned_ms = 10'000;
 // often while there is one. Who was not heard of for beat_ask_after_ms is asked, again and again,
 // until it answers or raft::limits::silence_timeout has come: what a network loses of the one or
 // the other makes nobody look dead.
-constexpr std::int64_t beat_interval_ms = 240;
+constexpr std::int64_t beat_interval_ms = 200;
 constexpr std::int64_t beat_again_ms = 100;  // with a log write under way; between two questions
-constexpr std::int64_t beat_ask_after_ms = 290;
+constexpr std::int64_t beat_ask_after_ms = 250;
 // A node that no membership names is forgotten when nothing was heard of it for so long: time
 // enough for a follower that is behind to learn that its leader is a member.
 constexpr std::int64_t stranger_link_ms = 10'000;

@@ -111,7 +111,8 @@ TEST_CASE("calls and answers are read as they were written") {
     CHECK(call.stream_seq == "0001");
     CHECK(base::as_text(call.body) == "body");
 
-    REQUIRE(read_call(written(all_calls()[10]), group, read));
+    const std::vector<std::byte> change_bytes = written(all_calls()[10]);  // `read` looks at them
+    REQUIRE(read_call(change_bytes, group, read));
     const auto& change = std::get<api::ChangeMemberCall>(read);
     CHECK((change.step == Step::add_learner && change.node == base::NodeId(4)));
     CHECK((change.incarnation == 99 && change.shards == 2));
