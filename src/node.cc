@@ -425,8 +425,8 @@ std::string in_a_cluster(const Config& config) {
         return {};
     }
     return ". In a cluster never put back an older copy: it has forgotten what it acknowledged. "
-           "Empty "
-           "the directory, start the node, and run on another one: ursulactl cluster replace " +
+           "Empty the directory, start the node, and run on another one: ursulactl cluster "
+           "replace " +
            std::to_string(config.cluster.node_id);
 }
 

@@ -1,10 +1,11 @@
 #include "admin/members.h"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "admin/response.h"
 
 namespace ursula::admin {
 
@@ -54,12 +55,12 @@ bool read_text(const Json& value, std::string& text) {
 
 bool read_incarnation(const Json& value, std::uint64_t& incarnation) {
     std::string text;
-    if (!read_text(value, text) || text.empty()) {
+    if (!read_text(value, text)) {
         return false;
     }
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, incarnation);
-    return error == std::errc() && rest == end;
+    const auto number = parse_decimal<std::uint64_t>(text);
+    incarnation = number.value_or(0);
+    return number.has_value();
 }
 
 bool read_member(const std::string& key, const Json& value, MemberChange& change) {

@@ -1,7 +1,6 @@
 #include "admin/task.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "admin/render.h"
@@ -12,15 +11,6 @@ namespace ursula::admin {
 namespace {
 
 namespace limits = base::limits;
-
-Response problem(int status, std::string_view code, std::string title, std::string hint) {
-    Response response;
-    response.status = status;
-    response.code = code;
-    response.title = std::move(title);
-    response.hint = std::move(hint);
-    return response;
-}
 
 Response json(int status, std::string body) {
     Response response;
@@ -42,16 +32,6 @@ Response wrong_method(std::string_view allow) {
     response.hint += allow;
     response.allow = allow;
     return response;
-}
-
-std::optional<std::uint32_t> parse_number(std::string_view text) {
-    std::uint32_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
-    if (text.empty() || error != std::errc() || rest != end) {
-        return std::nullopt;
-    }
-    return number;
 }
 
 std::string node(base::NodeId id) {
@@ -181,7 +161,7 @@ std::optional<Response> Task::begin_group(const Request& request, std::string_vi
     if (slash != std::string_view::npos && verb != "transfer" && verb != "members") {
         return no_such_path();
     }
-    const std::optional<std::uint32_t> group = parse_number(rest.substr(0, slash));
+    const std::optional<std::uint32_t> group = parse_decimal<std::uint32_t>(rest.substr(0, slash));
     if (!group || *group >= request.groups) {
         return problem(404, "group_not_found", "No such group",
                        "groups are 0 to " + std::to_string(request.groups - 1));

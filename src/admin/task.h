@@ -23,6 +23,7 @@
 
 #include "admin/facts.h"
 #include "admin/members.h"
+#include "admin/response.h"
 #include "admin/visit.h"
 #include "api/call.h"
 #include "api/reply.h"
@@ -41,18 +42,6 @@ struct Request {
     bool has_stream = false;   // the path names one behind "/v1/streams", by the rules for clients
     api::StreamKey stream;     // its name lives until the call is taken
     std::uint32_t groups = 0;  // of the node
-};
-
-struct Response {
-    int status = 200;
-    std::string body;  // JSON, ending in a newline; of a problem: empty
-    std::string_view code;
-    std::string title;
-    std::string hint;
-    std::string_view allow;  // of a 405
-    // A group's leader refused: the words for it are those that clients get, and nothing else here
-    // counts.
-    std::optional<api::Refused> refused;
 };
 
 // What to ask: every shard, or the one that has a group.

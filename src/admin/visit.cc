@@ -1,10 +1,8 @@
 #include "admin/visit.h"
 
-#include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "admin/task.h"
 #include "base/limits.h"
 
 namespace ursula::admin {
@@ -13,16 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Kind = VisitOutcome::Kind;
-
-std::optional<std::uint64_t> parse_decimal(const std::string& text) {
-    std::uint64_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, number);
-    if (text.empty() || error != std::errc() || rest != end) {
-        return std::nullopt;
-    }
-    return number;
-}
 
 std::string_view name_of(VisitOutcome::Stage stage) {
     switch (stage) {
@@ -40,15 +28,6 @@ std::string hex(std::uint64_t id) {
     char text[17];
     std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(id));
     return text;
-}
-
-Response problem(int status, std::string_view code, std::string title, std::string hint) {
-    Response response;
-    response.status = status;
-    response.code = code;
-    response.title = std::move(title);
-    response.hint = std::move(hint);
-    return response;
 }
 
 }  // namespace
@@ -76,7 +55,8 @@ std::optional<Visit> read_visit(base::Bytes body, bool admits) {
         return std::nullopt;
     }
     const auto id = node->get<std::uint64_t>();
-    const std::optional<std::uint64_t> storage = parse_decimal(incarnation->get<std::string>());
+    const std::optional<std::uint64_t> storage =
+        parse_decimal<std::uint64_t>(incarnation->get<std::string>());
     if (id == 0 || id > base::limits::node_id_max || !storage || *storage == 0) {
         return std::nullopt;
     }

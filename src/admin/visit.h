@@ -13,12 +13,11 @@
 #include <string>
 #include <string_view>
 
+#include "admin/response.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 
 namespace ursula::admin {
-
-struct Response;
 
 struct Visit {
     std::string address;  // as given: numeric, with its port
