@@ -54,21 +54,22 @@ Peers::Peers(const PeersOptions& options, net::Ring& ring, net::TlsContext* tls,
 // --- who there is ---
 
 void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
-    std::vector<const Link*> of_members;
-    for (const Link& link : links_) {
-        if (link.up && link.peer.node == node && is_member(link.hello)) {
-            of_members.push_back(&link);
+    const auto names = [infos](std::uint64_t incarnation) {
+        return std::any_of(infos.begin(), infos.end(),
+                           [=](const shard::MemberInfo& info) { return info.is(incarnation); });
+    };
+    // Its storage was replaced: the way is to be free for the new one, which may be elsewhere.
+    for (Link& link : links_) {
+        if (!infos.empty() && link.up && link.peer.node == node && is_member(link.hello) &&
+            !names(link.hello.incarnation)) {
+            end(link, "that node's storage was replaced");
         }
     }
     std::erase_if(members_,
                   [node](const shard::MemberInfo& member) { return member.node == node; });
     members_.insert(members_.end(), infos.begin(), infos.end());
-    std::erase_if(dismissed_, [node, infos](const Dismissed& one) {
-        return one.node == node &&
-               std::any_of(infos.begin(), infos.end(), [&one](const shard::MemberInfo& info) {
-                   return info.is(one.incarnation);
-               });
-    });
+    std::erase_if(dismissed_,
+                  [&](const Dismissed& one) { return one.node == node && names(one.incarnation); });
     for (Link& link : links_) {
         if (link.peer.node == node) {
             link.named = false;
@@ -76,13 +77,6 @@ void Peers::know(base::NodeId node, std::span<const shard::MemberInfo> infos) {
         }
     }
     if (!infos.empty()) {
-        // Its storage was replaced: the way is to be free for the new one, which may be elsewhere.
-        for (Link& link : links_) {
-            if (std::find(of_members.begin(), of_members.end(), &link) != of_members.end() &&
-                !is_member(link.hello)) {
-                end(link, "that node's storage was replaced");
-            }
-        }
         name_links(infos.back());
     }
     // Who is connected goes on to be heard; begin_turn forgets those who are not.
@@ -402,7 +396,6 @@ void Peers::bring_up(Link& link, const Hello& hello) {
     link.said.clear();
     ++counters_.links;
     ++counters_.links_made;
-    link.received = link.socket->received_bytes();
     events_.push_back({link.peer, true});
     base::log(base::Event::peer_up, {{"shard", options_.shard.value},
                                      {"node", link.peer.node.value},
@@ -411,16 +404,18 @@ void Peers::bring_up(Link& link, const Hello& hello) {
 }
 
 void Peers::read_frames(Link& link) {
-    const std::uint64_t received = link.socket->received_bytes();
-    if (received != link.received) {
-        link.received = received;
-        events_.push_back({link.peer, true, true});
-    }
+    const std::size_t before = frames_.size();
     for (;;) {
         base::Bytes block;
         switch (link.socket->next_block(link_kinds, block)) {
-            case net::PeerSocket::Next::none:
+            case net::PeerSocket::Next::none: {
+                const bool more = link.socket->received_bytes() != link.received;
+                link.received = link.socket->received_bytes();
+                if (more && frames_.size() == before) {  // a whole frame tells as much
+                    events_.push_back({link.peer, true, true});
+                }
                 return;
+            }
             case net::PeerSocket::Next::malformed:
                 end(link, "it sent what is no frame");
                 return;

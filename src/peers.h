@@ -77,7 +77,7 @@ class Peers final : public shard::PeerNet {
         bool dials = false;  // its address is known
         bool up = false;
         Hello hello;                 // up: the other side's
-        std::uint64_t received = 0;  // up: its bytes that the shard was told of
+        std::uint64_t received = 0;  // up: its bytes when it was last read
         Socket socket;               // up, or being dialled
         bool reached = false;        // dialled: the connection is there
         base::Instant until{};       // of the connection, then of the greeting

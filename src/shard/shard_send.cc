@@ -314,12 +314,9 @@ void Shard::send_beats() {
     if (due) {
         last_beat_ = now_.mono;
         dismiss_strangers();
-        list_led();
     }
     DiskHealth disk;
-    disk.write_age_ms =
-        static_cast<std::uint32_t>(std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));
-    disk.full = was_full_;
+    bool looked = false;  // most turns send none
     for (PeerLink& link : links_) {
         if (link.is_free()) {
             continue;
@@ -328,8 +325,11 @@ void Shard::send_beats() {
         if (!due && !asks && !link.beat_wanted) {
             continue;
         }
-        if (!due) {
+        if (!std::exchange(looked, true)) {
             list_led();
+            disk.write_age_ms = static_cast<std::uint32_t>(
+                std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));
+            disk.full = was_full_;
         }
         link.frame.add_beat(disk, asks, led_);
         link.asked_at = asks ? now_.mono : link.asked_at;

@@ -3,7 +3,6 @@
 #include "visits.h"
 
 #include <doctest/doctest.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <memory>
@@ -18,18 +17,13 @@
 #include "net/ring.h"
 #include "peer_gate.h"
 #include "tests/support/certificates.h"
+#include "tests/unit/cluster/real_time.h"
 
 using namespace ursula;
 using Kind = admin::VisitOutcome::Kind;
 namespace limits = base::limits;
 
 namespace {
-
-base::Instant mono_now() {
-    timespec time{};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return {time.tv_sec * 1'000'000'000 + time.tv_nsec};
-}
 
 Standing standing_of(std::uint32_t node, std::uint64_t cluster) {
     Standing standing;
@@ -84,14 +78,7 @@ class Scene {
     }
     template <class Done>
     bool run(Done until) {
-        const base::Instant end = mono_now() + base::seconds(20);
-        while (mono_now() < end) {
-            if (until()) {
-                return true;
-            }
-            turn();
-        }
-        return false;
+        return turn_until(until, [this] { turn(); });
     }
 
     Standing host = standing_of(4, 0);

@@ -153,6 +153,21 @@ struct Follower {
 
 }  // namespace
 
+TEST_CASE("bytes of a frame that is not whole yet are a sign of life") {
+    for (const bool comes : {true, false}) {
+        CAPTURE(comes);
+        Follower f;
+        for (int i = 0; i < 20; ++i) {
+            f.node.pass(base::milliseconds(100));
+            if (comes) {
+                f.net.events.push_back({peer(1), true, true});
+            }
+            f.node.turn();
+        }
+        CHECK((f.node.shard().group(group).leader() == base::NodeId(1)) == comes);
+    }
+}
+
 TEST_CASE("refused by who does not lead, a call waits for another leader and is sent once more") {
     Follower f;
     const api::CallId one = f.node.remove("v1/1");
