@@ -31,6 +31,22 @@ bool well_formed(const Replicate& entries, Term term) {
                                     entries.membership->index <= entries.last));
 }
 
+// The terms of a message's entries, asked for by rising index.
+class Terms {
+  public:
+    explicit Terms(const Replicate& entries) : entries_(entries) {}
+    Term at(LogIndex index) {
+        while (run_ + 1 < entries_.run_count && entries_.runs[run_ + 1].first <= index) {
+            ++run_;
+        }
+        return entries_.runs[run_].term;
+    }
+
+  private:
+    const Replicate& entries_;
+    std::size_t run_ = 0;
+};
+
 }  // namespace
 
 // Who sends this leads in its term (3.4). False: in an earlier one. A leader that the shard calls
@@ -61,19 +77,17 @@ bool Group::hear_leader(const Message& from, Now now, Effects& effects) {
     return true;
 }
 
-// The first entry that is committed here and another one there; 0: none of those that are named.
+// The first entry that is committed here and another one there; 0: none.
 LogIndex Group::contradicted_by(const Replicate& entries) const {
-    const auto differs = [this](LogIndex at, Term term) {
-        return at >= log_.snapshot().index && at <= log_.committed() && log_.term_at(at) != term &&
-               !planted(Planted::previous_unchecked);
-    };
-    if (entries.prev.index != LogIndex{} && differs(entries.prev.index, entries.prev.term)) {
-        return entries.prev.index;
+    LogIndex index = std::max(entries.prev.index, log_.snapshot().index);
+    if (index == entries.prev.index && index <= log_.committed() && !log_.contains(entries.prev)) {
+        return index;
     }
-    for (std::size_t i = 0; i < entries.run_count; ++i) {
-        if (entries.runs[i].first <= entries.last &&
-            differs(entries.runs[i].first, entries.runs[i].term)) {
-            return entries.runs[i].first;
+    Terms terms(entries);
+    for (index = index.next(); index <= std::min(entries.last, log_.committed());
+         index = index.next()) {
+        if (log_.term_at(index) != terms.at(index)) {
+            return index;
         }
     }
     return {};
@@ -90,7 +104,9 @@ void Group::on(const Message& from, const Replicate& entries, Now now, Effects& 
     if (!well_formed(entries, from.term)) {
         return;
     }
-    effects.contradicted = contradicted_by(entries);
+    if (!planted(Planted::previous_unchecked)) {
+        effects.contradicted = contradicted_by(entries);
+    }
     if (effects.contradicted != LogIndex{}) {
         return;
     }
@@ -127,15 +143,9 @@ void Group::on(const Message& from, const Replicate& entries, Now now, Effects& 
 // Whether there was a new one.
 bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
     LogIndex index = std::max(entries.prev.index, log_.committed()).next();
-    std::size_t run = 0;
-    const auto term_of = [&](LogIndex at) {
-        while (run + 1 < entries.run_count && entries.runs[run + 1].first <= at) {
-            ++run;
-        }
-        return entries.runs[run].term;
-    };
-    while (index <= entries.last && index <= log_.last() && log_.term_at(index) == term_of(index) &&
-           !planted(Planted::cut_on_repeat)) {
+    Terms terms(entries);
+    while (index <= entries.last && index <= log_.last() &&
+           log_.term_at(index) == terms.at(index) && !planted(Planted::cut_on_repeat)) {
         index = index.next();
     }
     const bool new_entries = index <= entries.last;
@@ -147,7 +157,7 @@ bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
             membership_changed = true;
         }
         for (; index <= entries.last; index = index.next()) {
-            log_.append(term_of(index), 0);
+            log_.append(terms.at(index), 0);
         }
         if (membership_changed) {
             adopt_membership(now, effects);

@@ -739,6 +739,31 @@ TEST_CASE("raft.amnesia: a leader without what is committed here is contradicted
     CHECK(replicate(2, 0, 2) == LogIndex{});
     CHECK(replicate(2, 0, 3) == LogIndex(3));
     CHECK(replicate(2, 1, 2) == LogIndex(2));
+    CHECK(replicate(1, 0, 3) == LogIndex(2));
+}
+
+TEST_CASE("raft.amnesia: a contradiction is found inside a run of entries too") {
+    Three three;
+    three.put(1);
+    three.settle();
+    const Term first = three.group(2).term();
+    const LogIndex last = three.group(2).log().committed();
+    while (three.leader() != 3) {
+        three.step(three.leader(), Transfer{NodeId(3)});
+        three.settle();
+    }
+    three.put(3);
+    three.settle();
+    REQUIRE(three.group(2).log().committed() > last);
+    REQUIRE(three.group(2).log().term_at(last.next()) > first);
+    Replicate entries;
+    entries.number = 1;
+    entries.prev = {Term{}, LogIndex{}};
+    entries.last = last.next();
+    entries.runs[0] = {LogIndex(1), first};
+    entries.run_count = 1;
+    const Message message{NodeId(1), NodeId(2), three.group(2).term().next(), entries};
+    CHECK(three.step(2, Received{&message}).contradicted == last.next());
 }
 
 TEST_CASE("raft.amnesia: a second leader of a term is not followed, nor does it stop the first") {
