@@ -5,6 +5,7 @@ own requests; who was removed or replaced is told so.
 The last line is `N passed, N failed`.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -32,6 +33,16 @@ class AdminConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
+
+
+@contextlib.contextmanager
+def started(work, text, **options):
+    """Three nodes and a stream with that text."""
+    with Cluster(work, groups=GROUPS, **options) as cluster:
+        cluster.start()
+        cluster.create("/v1/stream/s")
+        cluster.append("/v1/stream/s", text)
+        yield cluster
 
 
 def admin(node, method, path, body=None):
@@ -119,10 +130,7 @@ def reads_itself(node, path="/v1/stream/s"):
 
 
 def check_a_node_is_added(work):
-    with Cluster(work, groups=GROUPS, shards=[1, 2, 1]) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "before;")
+    with started(work, "before;", shards=[1, 2, 1]) as cluster:
         # Its own number of groups does not matter.
         node = newcomer(cluster, shards=8)
         node.write_config([*lines_of(node), "groups = 16"])
@@ -207,10 +215,7 @@ def check_who_is_not_taken_in(work):
 
 def check_a_command_that_ended_halfway(work):
     """Taken in and named by no group: the node says so, also after a restart, and goes on later."""
-    with Cluster(work, groups=GROUPS) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "x")
+    with started(work, "x") as cluster:
         node = newcomer(cluster, shards=2)
         node.launch()
         node.wait_log("cluster.waits")
@@ -231,10 +236,7 @@ def check_a_command_that_ended_halfway(work):
 
 def check_a_file_with_four_members(work):
     """A node whose file names itself among the members of a cluster that was made without it."""
-    with Cluster(work, groups=GROUPS) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "x")
+    with started(work, "x") as cluster:
         node = newcomer(cluster)
         node.write_config([f"node_id = {node.number}", *cluster.common_lines()])
         node.launch()
@@ -244,10 +246,7 @@ def check_a_file_with_four_members(work):
 
 
 def check_a_wiped_node_is_put_back(work):
-    with Cluster(work, groups=GROUPS, shards=[1, 1, 2]) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "kept;")
+    with started(work, "kept;", shards=[1, 1, 2]) as cluster:
         node = cluster.node(3)
         old = visit(cluster.node(1), node)[1]
         node.kill()
@@ -291,10 +290,7 @@ def removed(node):
 
 
 def check_a_removed_node_is_told(work):
-    with Cluster(work, groups=GROUPS, shards=[2, 1, 1]) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "a")
+    with started(work, "a", shards=[2, 1, 1]) as cluster:
         node = cluster.node(2)
         change(cluster.node(1), "remove", 2)
         node.wait_log("node 2 was removed from cluster")
@@ -310,10 +306,7 @@ def check_a_removed_node_is_told(work):
 
 def check_a_node_that_was_removed_meanwhile(work):
     """Its own log knows nothing of it."""
-    with Cluster(work, groups=GROUPS, shards=[2, 1, 1]) as cluster:
-        cluster.start()
-        cluster.create("/v1/stream/s")
-        cluster.append("/v1/stream/s", "a")
+    with started(work, "a", shards=[2, 1, 1]) as cluster:
         node = cluster.node(3)
         expect("exit code", node.stop(), 0)
         change(cluster.node(1), "remove", 3)

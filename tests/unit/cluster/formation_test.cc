@@ -30,6 +30,16 @@ ClusterPlan plan_of(std::uint32_t members, const std::string& name = "t") {
     return plan;
 }
 
+Standing standing_of_one(const ClusterPlan& plan) {
+    Standing self;
+    self.plan = plan.hash();
+    self.node = base::NodeId(1);
+    self.incarnation = 1;
+    self.shards = 1;
+    self.groups = 8;
+    return self;
+}
+
 class World {
   public:
     explicit World(std::uint32_t members, std::uint64_t seed)
@@ -301,12 +311,7 @@ TEST_CASE("a cluster of one forms by itself") {
 
 TEST_CASE("who is nobody to form a cluster with") {
     const ClusterPlan plan = plan_of(3);
-    Standing self;
-    self.plan = plan.hash();
-    self.node = base::NodeId(1);
-    self.incarnation = 1;
-    self.shards = 1;
-    self.groups = 8;
+    const Standing self = standing_of_one(plan);
     Formation formation(plan, self);
     Standing other = self;
     other.node = base::NodeId(2);
@@ -453,12 +458,7 @@ TEST_CASE("a node in whose file a cluster was made without it says how it is put
 
 TEST_CASE("a visitor from elsewhere does not keep nodes from becoming a cluster") {
     const ClusterPlan plan = plan_of(2);
-    Standing self;
-    self.plan = plan.hash();
-    self.node = base::NodeId(1);
-    self.incarnation = 1;
-    self.shards = 1;
-    self.groups = 8;
+    const Standing self = standing_of_one(plan);
     Formation formation(plan, self);
     CHECK(formation.refusal_of(member_of(9, 3)) == "");
     CHECK(!formation.hear(member_of(9, 3), 5));
