@@ -18,6 +18,10 @@ from ursula_server import READY_LINE, Server, ServerFailed  # noqa: E402
 
 TEXT = {"Content-Type": "text/plain"}
 WAIT_S = 60.0
+# Each node has an address of its own. Below the ports that the kernel gives to connections: a port
+# that was asked of it and given back may be another's when the node starts.
+CLIENT_PORT = 15437
+PEER_PORT = 15439
 
 
 def wait_for(what, check, timeout_s=WAIT_S):
@@ -32,12 +36,6 @@ def wait_for(what, check, timeout_s=WAIT_S):
         time.sleep(0.02)
 
 
-def free_port(host):
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
-
-
 class Node:
     """One member: its file, its directory, and the process while it runs."""
 
@@ -45,8 +43,8 @@ class Node:
         self.cluster = cluster
         self.number = number
         self.host = host
-        self.port = free_port(host)
-        self.peer_port = free_port(host)
+        self.port = CLIENT_PORT
+        self.peer_port = PEER_PORT
         self.data_dir = os.path.join(cluster.work, f"node{number}")
         self.config = os.path.join(cluster.work, f"node{number}.toml")
         self.server = None

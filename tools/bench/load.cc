@@ -48,6 +48,7 @@ struct Load::Writer : Connection {
     std::vector<std::size_t> streams;      // it appends to, in turn
     std::vector<std::uint64_t> sequences;  // next Producer-Seq for each
     std::size_t turn = 0;
+    std::size_t stayed = 0;  // appends to that one so far
     std::string producer;
     int status = 0;
     std::string error_body;
@@ -311,7 +312,10 @@ void Load::build_request(Writer& writer, std::int64_t due_ns) {
         if (body_.stamped) {
             write_stamp(out.data() + out.size() - body_.text.size() + body_.stamp_at, due_ns);
         }
-        writer.turn = writer.turn + 1 == writer.streams.size() ? 0 : writer.turn + 1;
+        if (++writer.stayed >= options_.stay) {
+            writer.stayed = 0;
+            writer.turn = writer.turn + 1 == writer.streams.size() ? 0 : writer.turn + 1;
+        }
     }
     writer.pending[(writer.first + writer.outstanding) % writer.pending.size()] = {due_ns, stream};
     ++writer.outstanding;

@@ -75,6 +75,11 @@ Options parse(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("-n,--streams", options.streams, "streams used, /BUCKET/s0 and on")
         ->capture_default_str();
+    app.add_option(
+           "--stay", options.stay,
+           "appends of a connection to one of its streams before the next: pipelined appends "
+           "of one group are under way together, those of several follow each other")
+        ->capture_default_str();
     auto* readers =
         app.add_option("--readers", options.readers, "SSE readers (tail and mixed 100)");
     app.add_option("-b,--bytes", options.body_bytes, "of one append")->capture_default_str();

@@ -24,6 +24,7 @@ struct Options {
     std::size_t connections = 64;  // that append, or read in catchup
     std::size_t depth = 1;         // requests pipelined on each
     std::size_t streams = 1;
+    std::size_t stay = 1;     // appends of a connection to one stream before it takes its next
     std::size_t readers = 0;  // SSE
     std::size_t body_bytes = 256;
     std::string content_type = "application/octet-stream";
