@@ -176,7 +176,7 @@ void Group::follow_up_change(Now now, Effects& effects) {
         }
     }
     if (const Peer* to = best_successor(); to != nullptr && to->match == log_.last()) {
-        send(to->id, TimeoutNow{}, effects);
+        send(to->id, TimeoutNow{true}, effects);
     }
     step_down(now, effects);
 }

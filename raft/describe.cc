@@ -147,8 +147,8 @@ std::string text(const ReadReply& reply) {
     return reply.ready ? fmt::format("read {} ready at {}", reply.context.value, reply.index.value)
                        : fmt::format("read {} refused", reply.context.value);
 }
-std::string text(const TimeoutNow& /*timeout*/) {
-    return "campaign now";
+std::string text(const TimeoutNow& timeout) {
+    return timeout.for_good ? "campaign now, for good" : "campaign now";
 }
 std::string text(const SnapshotOffer& offer) {
     return fmt::format("snapshot offer {}, members {}", text(offer.last), text(offer.membership));

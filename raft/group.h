@@ -205,7 +205,7 @@ class Group {
     void on(const Message& from, const TimeoutNow& timeout, Now now, Effects& effects);
     void on(const DiskTrouble& trouble, Now now, Effects& effects);
     Peer* best_successor();
-    void hand_over(NodeId to, Now now, Effects& effects);
+    void hand_over(NodeId to, bool for_good, Now now, Effects& effects);
     void finish_transfer(Effects& effects);
 
     GroupId id_;
@@ -248,6 +248,7 @@ class Group {
     std::uint64_t numbers_gone_ = 0;  // the highest Peer::number of members that went in this term
     NodeId transfer_to_;
     bool transfer_told_ = false;  // TimeoutNow is sent
+    bool transfer_for_good_ = false;
     Instant transfer_until_ = Instant::never();
     LogIndex stall_commit_;  // committed() when it was last seen to move, and when; never: nothing
     Instant stall_since_ = Instant::never();  // was owed at the last look, so nothing can stall

@@ -94,9 +94,10 @@ struct ChangeMembership {
 
 // Hand leadership to this voter, or with none to the best one (3.10). Ignored when this node does
 // not lead or the voter is down, incomplete or unknown. Submits are refused until the other leads
-// or the attempt is given up.
+// or the attempt is given up. `for_good` is TimeoutNow's.
 struct Transfer {
     NodeId to;
+    bool for_good = false;
 };
 
 // --- Liveness of nodes, not of groups (DESIGN "Raft"; raft/README.md "Silence") ---

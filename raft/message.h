@@ -102,8 +102,10 @@ struct ReadReply {
     bool operator==(const ReadReply&) const = default;
 };
 
-// Leadership transfer (3.10): campaign now.
+// Leadership transfer (3.10): campaign now. `for_good`: somebody decided that another one than the
+// sender leads, so it should not be given back; else the sender only cannot lead at the moment.
 struct TimeoutNow {
+    bool for_good = false;
     bool operator==(const TimeoutNow&) const = default;
 };
 

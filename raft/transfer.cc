@@ -11,7 +11,7 @@ void Group::on(const Transfer& transfer, Now now, Effects& effects) {
     const Peer* to = transfer.to == NodeId{} ? best_successor() : find_peer(transfer.to);
     if (to != nullptr && to->voter && to->id != self_ && !to->down && !to->reverted &&
         to->complete) {
-        hand_over(to->id, now, effects);
+        hand_over(to->id, transfer.for_good, now, effects);
     }
 }
 
@@ -21,7 +21,7 @@ void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
         return;
     }
     if (const Peer* to = best_successor(); to != nullptr) {
-        hand_over(to->id, now, effects);
+        hand_over(to->id, false, now, effects);
     }
 }
 
@@ -37,8 +37,9 @@ Peer* Group::best_successor() {
     return best;
 }
 
-void Group::hand_over(NodeId to, Now now, Effects& effects) {
+void Group::hand_over(NodeId to, bool for_good, Now now, Effects& effects) {
     transfer_to_ = to;
+    transfer_for_good_ = for_good;
     transfer_told_ = false;
     transfer_until_ = now.mono + limits::transfer_timeout;
     deadline_ = std::min(deadline_, transfer_until_);
@@ -50,7 +51,7 @@ void Group::finish_transfer(Effects& effects) {
     const Peer* to = find_peer(transfer_to_);
     if (to != nullptr && !transfer_told_ && to->match == log_.last()) {
         transfer_told_ = true;
-        send(to->id, TimeoutNow{}, effects);
+        send(to->id, TimeoutNow{transfer_for_good_}, effects);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/client_url.h"
 #include "base/limits.h"
 #include "units.h"
 
@@ -477,12 +478,7 @@ bool ConfigReader::member(const ConfigValue& table, Config::Member& out) const {
             }
         } else if (name == "client") {
             has_client = true;
-            const bool url = item.text.starts_with("http://") || item.text.starts_with("https://");
-            const bool clean = std::all_of(item.text.begin(), item.text.end(),
-                                           [](char c) { return c > ' ' && c < 0x7f; });
-            if (item.kind != ConfigValue::Kind::text || !url || !clean ||
-                item.text.find("://") + 3 == item.text.size() || item.text.ends_with('/') ||
-                item.text.size() > limits::member_url_bytes_max) {
+            if (item.kind != ConfigValue::Kind::text || !base::is_client_url(item.text)) {
                 problems.error(item.place, full + ": " + in_quotes(item.text) + " is no URL",
                                "write it as \"http://10.0.0.1:4437\"");
             } else {

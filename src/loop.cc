@@ -571,7 +571,7 @@ ops::HealthInput Loop::look() const {
     }
     // Leaders of some groups may not know a node yet that others are naming right now.
     input.removed = dismissed && input.leaderless_groups == options_.shard_options.groups;
-    input.recovered = neighbours_.accepting;
+    input.recovered = neighbours_.node_ready;
     input.draining = neighbours_.draining;
     input.disk_full = neighbours_.full_disks > 0;
     // Less than a slab left: some shard refuses, or soon will.

@@ -46,7 +46,8 @@ struct Neighbours {
     std::unique_ptr<ops::ShardMetrics[]> metrics;
     std::atomic<std::uint32_t> started{0};     // loops that recovered (or failed to)
     std::atomic<std::uint32_t> ready{0};       // loops whose groups lead
-    std::atomic<bool> accepting{false};        // every loop is ready: listeners are used
+    std::atomic<bool> accepting{false};        // listeners are used
+    std::atomic<bool> node_ready{false};       // every loop was ready once
     std::atomic<bool> draining{false};         // stop accepting, finish what was accepted
     std::atomic<bool> stopping{false};         // leave at once
     std::atomic<std::uint32_t> drained{0};     // loops whose clients are all answered

@@ -315,11 +315,17 @@ class Supervisor {
   public:
     // `waits_for` is logged, now and then, as long as the node is not ready; may be empty.
     Supervisor(Neighbours& neighbours, const sigset_t& signals, const CommandLine& line,
-               std::string waits_for)
+               bool in_cluster, std::string waits_for)
         : neighbours_(neighbours),
           signals_(signals),
           line_(line),
+          in_cluster_(in_cluster),
           waits_for_(std::move(waits_for)) {}
+
+    void accept_connections() {
+        neighbours_.accepting.store(true, std::memory_order_release);
+        ring_all(neighbours_);
+    }
 
     // Until every loop's groups lead, or one failed. False: the node stops before it was ready.
     bool wait_ready() {
@@ -329,6 +335,10 @@ class Supervisor {
             }
             if (polls % waits_polls == waits_first_poll && !waits_for_.empty()) {
                 base::log(base::Event::cluster_waits, {{"why", waits_for_}});
+            }
+            // A member whose others are away says so to whoever asks, instead of saying nothing.
+            if (polls == waits_first_poll && in_cluster_) {
+                accept_connections();
             }
             // A majority may be long in coming.
             if (poll_signal(polls < 500 ? 2 : 50)) {
@@ -342,7 +352,7 @@ class Supervisor {
     }
 
     void wait_end(const std::atomic<std::uint32_t>& running) {
-        const bool was_ready = neighbours_.accepting;
+        const bool was_ready = neighbours_.node_ready;
         while (running.load() > 0) {
             if (!poll_signal(asked_ ? 20 : 200)) {
                 if (neighbours_.draining || neighbours_.stopping) {
@@ -412,6 +422,7 @@ class Supervisor {
     Neighbours& neighbours_;
     const sigset_t& signals_;
     const CommandLine& line_;
+    const bool in_cluster_;
     const std::string waits_for_;
     bool asked_ = false;         // by the first signal
     int start_polls_left_ = 50;  // of 20 ms, for a recovery that was asked to stop
@@ -641,7 +652,7 @@ int run_node(const CommandLine& line) {
             --running;
         });
     }
-    Supervisor supervisor(neighbours, signals, line,
+    Supervisor supervisor(neighbours, signals, line, cluster_listener >= 0,
                           layout->node.cluster.admitted() ? waits_for(config, layout->node) : "");
     const bool ready = supervisor.wait_ready();
     if (ready && directory != nullptr && !layout->node.begun) {
@@ -652,8 +663,8 @@ int run_node(const CommandLine& line) {
         }
     }
     if (ready) {
-        neighbours.accepting.store(true, std::memory_order_release);
-        ring_all(neighbours);
+        neighbours.node_ready = true;
+        supervisor.accept_connections();
         say("ursula ready on " + listening->url + listening->others +
             (config.in_memory() ? " (in memory)" : " (data: " + config.storage.path + ")"));
         tell_systemd("READY=1");

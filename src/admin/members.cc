@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "admin/response.h"
+#include "base/client_url.h"
+#include "base/limits.h"
 
 namespace ursula::admin {
 
@@ -53,6 +55,25 @@ bool read_text(const Json& value, std::string& text) {
     return true;
 }
 
+// Dialled as it is, so no name; whether a node is there is found out before, by a visit.
+bool read_address(const Json& value, std::string& text) {
+    if (!read_text(value, text)) {
+        return false;
+    }
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon == 0) {
+        return false;
+    }
+    const auto port = parse_decimal<std::uint32_t>(text.substr(colon + 1));
+    return port && *port >= 1 && *port <= UINT16_MAX &&
+           text.find_first_not_of("0123456789abcdefABCDEF.:[]") == std::string::npos;
+}
+
+// Empty: clients are not sent to it.
+bool read_client(const Json& value, std::string& text) {
+    return read_text(value, text) && (text.empty() || base::is_client_url(text));
+}
+
 bool read_incarnation(const Json& value, std::uint64_t& incarnation) {
     std::string text;
     if (!read_text(value, text)) {
@@ -69,14 +90,14 @@ bool read_member(const std::string& key, const Json& value, MemberChange& change
     }
     if (key == "node") {
         std::uint32_t node = 0;
-        const bool read = read_number(value, node);
+        const bool read = read_number(value, node) && node <= base::limits::node_id_max;
         change.node = base::NodeId(node);
         return read;
     }
     return key == "incarnation" ? read_incarnation(value, change.incarnation)
            : key == "shards"    ? read_number(value, change.shards)
-           : key == "address"   ? read_text(value, change.address)
-           : key == "client"    ? read_text(value, change.client)
+           : key == "address"   ? read_address(value, change.address)
+           : key == "client"    ? read_client(value, change.client)
                                 : false;
 }
 

@@ -221,7 +221,9 @@ std::optional<Response> Task::begin_change(const Request& request) {
         return problem(400, "bad_body", "The body is no change of members",
                        "name the step, add_learner, promote or remove, and the node by its "
                        "number, as in " +
-                           std::string(body));
+                           std::string(body) +
+                           "; an address is numeric with a port, a client URL ends without a "
+                           "slash");
     }
     change_ = std::move(*change);
     ask_.verb = change_.call(ask_.group);

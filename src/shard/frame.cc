@@ -164,7 +164,7 @@ raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntr
             return body;
         }
         case 12:
-            return raft::TimeoutNow{};
+            return raft::TimeoutNow{in.flag()};
         case 13: {
             const base::EntryId last = in.id();
             return raft::SnapshotOffer{last, in.membership()};
@@ -336,9 +336,10 @@ void FrameWriter::put_body(const raft::MessageBody& message) {
         put(offer->membership);
     } else if (const auto* status = std::get_if<raft::SnapshotStatus>(&message)) {
         put<std::uint8_t>(status->failed ? 1 : 0);
+    } else if (const auto* timeout = std::get_if<raft::TimeoutNow>(&message)) {
+        put<std::uint8_t>(timeout->for_good ? 1 : 0);
     } else {
-        VERIFY(std::holds_alternative<raft::WhoLeads>(message) ||
-               std::holds_alternative<raft::TimeoutNow>(message));
+        VERIFY(std::holds_alternative<raft::WhoLeads>(message));
     }
 }
 

@@ -43,7 +43,7 @@
 //     9  HeartbeatSeen   u64 round
 //     10 ReadRequest     u64 context, u64 life
 //     11 ReadReply       u64 context, u64 life, u64 index, u8 ready
-//     12 TimeoutNow      nothing
+//     12 TimeoutNow      u8 for good
 //     13 SnapshotOffer   u64 last term, u64 last index, membership
 //     14 SnapshotStatus  u8 failed
 //     64 beat            u32 age in ms of the sender's oldest log write under way, u8 1 with a full

@@ -1,4 +1,4 @@
-// Bugs planted on purpose: tests/sim builds this folder once more with URSULA_PLANTED_BUGS and
+// Bugs planted on purpose: tests/shard builds this folder once more with URSULA_PLANTED_BUGS and
 // shows that the simulator finds each.
 #pragma once
 

@@ -139,11 +139,11 @@ struct Replica {
     // Only of a cluster's.
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
-    base::NodeId handed_by;            // who asked this node to lead, last; until its next life
-    base::LogIndex kept_from;          // leader: entries from here on, though applied, are held
-    bool keeps = false;                // listed as one that holds applied entries
-    bool turn_end = false;             // listed for a raft::TurnEnd
-    std::deque<Forward> forwards;      // first those sent, last those that wait to be
+    base::NodeId handed_by;        // who gave the group away for good, last; until its next life
+    base::LogIndex kept_from;      // leader: entries from here on, though applied, are held
+    bool keeps = false;            // listed as one that holds applied entries
+    bool turn_end = false;         // listed for a raft::TurnEnd
+    std::deque<Forward> forwards;  // first those sent, last those that wait to be
     std::size_t forwards_waiting = 0;  // how many
     std::size_t forwards_refused = 0;  // of those sent
     bool ask_again = false;            // parked reads were refused: there was no leader

@@ -1,9 +1,10 @@
 // Who leads: each group has a preferred member, so that leaders are spread evenly over the nodes
 // and over the shards of each. A leader that is another one hands over (thesis 3.10) once the nodes
-// have been well for a while, a few groups at a time - but not to a node that itself handed the
-// group over in its present life: an operator, or its disk, wanted that. A node whose disk is full
-// hands over what it leads to those that have room, and gets it back when it has. And a node that
-// is going to end hands over all it leads, so that nobody has to notice its silence first.
+// have been well for a while, a few groups at a time - but not to a node that handed the group over
+// for good in its present life: an operator wanted that. A node whose disk is full hands over what
+// it leads to those that have room; it gets that back when it has, like one whose disk was slow.
+// And a node that is going to end hands over all it leads, so that nobody has to notice its silence
+// first.
 #include <algorithm>
 
 #include "raft/bounds.h"
@@ -13,9 +14,9 @@ namespace ursula::shard {
 
 namespace {
 
-constexpr base::Duration look_every = base::milliseconds(500);
+constexpr base::Duration look_every = base::milliseconds(250);
 constexpr base::Duration calm_for = base::seconds(3);
-constexpr std::size_t hand_overs_at_once = 4;
+constexpr std::size_t hand_overs_at_once = 8;
 // A group that comes back, or whose hand-over failed, is left in peace for a while.
 constexpr base::Duration hand_again_after = base::seconds(10);
 // A successor that is behind by more would refuse submits for as long as it catches up.
@@ -61,7 +62,7 @@ bool Shard::could_lead(const Replica& replica, base::NodeId node) const {
 
 void Shard::hand_over(Replica& replica, base::NodeId to) {
     ++counters_.hand_overs;
-    replica.group.step(raft::Transfer{to}, now_, replica.effects);
+    replica.group.step(raft::Transfer{to, false}, now_, replica.effects);
     carry_out(replica);
 }
 

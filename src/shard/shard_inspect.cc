@@ -160,7 +160,7 @@ void Shard::transfer(const api::Call& call, const api::TransferCall& transfer) {
     } else if (status.transfer_to != base::NodeId{} && status.transfer_to != transfer.to) {
         out.kind = api::TransferReply::Kind::under_way;
     } else {
-        replica.group.step(raft::Transfer{transfer.to}, now_, replica.effects);
+        replica.group.step(raft::Transfer{transfer.to, true}, now_, replica.effects);
         carry_out(replica);
     }
     reply(call.from, call.id, out);

@@ -150,7 +150,8 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
         }
         return true;
     }
-    if (std::holds_alternative<raft::TimeoutNow>(item_.message.body)) {
+    if (const auto* now = std::get_if<raft::TimeoutNow>(&item_.message.body);
+        now != nullptr && now->for_good) {
         replica.handed_by = item_.message.from;
     }
     replica.group.step(raft::Received{&item_.message}, now_, replica.effects);
@@ -201,9 +202,6 @@ void Shard::forget_handed_by(base::NodeId node) {
 }
 
 void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
-    if (link.disk.full && !beat.disk.full) {
-        forget_handed_by(link.peer.node);
-    }
     link.disk = beat.disk;
     link.beat_wanted = link.beat_wanted || beat.asks;
     for (auto& replica : replicas_) {

@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from checks import expect, expect_in, folder, run_checks  # noqa: E402
-from cluster import Cluster, wait_for  # noqa: E402
+from cluster import TEXT, Cluster, wait_for  # noqa: E402
 
 
 def cluster_ids(cluster):
@@ -196,6 +196,28 @@ def check_data_of_a_node_alone(work):
         node.write_config(["node_id = 1", f"members = [ {node.member()} ]"])
         cluster.start([1])
         expect("the stream", cluster.read("/v1/stream/s"), "old")
+
+
+def check_a_member_alone(work):
+    """Its others are away: it tells whoever asks, and is ready when one of them is back."""
+    with Cluster(work, size=3, groups=4) as cluster:
+        cluster.start()
+        cluster.create("/v1/stream/s")
+        cluster.append("/v1/stream/s", "a")
+        for node in cluster.nodes:
+            node.kill()
+        alone = cluster.node(2)
+        alone.launch()
+        probe = wait_for("its port answers", lambda: alone.request("GET", "/readyz"))
+        expect("/readyz", (probe.status, b"starting" in probe.body), (503, True))
+        expect("/livez", alone.request("GET", "/livez").status, 200)
+        write = alone.request("POST", "/v1/stream/s", TEXT, b"no", timeout_s=20.0)
+        expect("a write without a quorum", write.status, 503)
+        expect("ready", alone.ready(), False)
+        cluster.start([3])
+        alone.wait_ready()
+        cluster.append("/v1/stream/s", "b")
+        expect("the stream", cluster.read("/v1/stream/s"), "ab")
 
 
 def check_strangers_at_the_door(work):

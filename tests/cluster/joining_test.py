@@ -315,6 +315,8 @@ def check_a_node_that_was_removed_meanwhile(work):
         node.wait_log("node 3 was removed from cluster")
         wait_for("its health says so", lambda: removed(node))
         expect("ready", node.ready(), False)
+        probe = wait_for("its port answers", lambda: node.request("GET", "/readyz"))
+        expect("/readyz", (probe.status, b"removed" in probe.body), (503, True))
         expect("exit code", node.stop(), 0)
         # Emptied, it is a node like any new one.
         shutil.rmtree(node.data_dir)

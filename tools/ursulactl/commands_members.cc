@@ -10,6 +10,8 @@
 #include <optional>
 #include <thread>
 
+#include "base/client_url.h"
+#include "base/limits.h"
 #include "tools/ursulactl/client.h"
 #include "tools/ursulactl/member_plan.h"
 #include "tools/ursulactl/output.h"
@@ -86,7 +88,20 @@ struct Change {
 };
 
 std::uint32_t node_of(Context& context, std::string_view name) {
-    return static_cast<std::uint32_t>(context.number(name, 1, UINT32_MAX));
+    return static_cast<std::uint32_t>(context.number(name, 1, base::limits::node_id_max));
+}
+
+// Where redirects send clients; empty when none is given.
+std::string client_of(Context& context) {
+    std::string url = context.text("--client");
+    while (url.ends_with('/')) {
+        url.pop_back();
+    }
+    if (context.has("--client") && !base::is_client_url(url)) {
+        throw Failure(exit_usage, "--client " + printable(url) + " is no URL",
+                      "write it as http://10.0.0.4:4437");
+    }
+    return url;
 }
 
 Clock::time_point end_of(Context& context) {
@@ -349,7 +364,7 @@ int run_add(Context& context) {
     MemberRow member;
     member.id = node_of(context, "--id");
     member.address = context.text("--address");
-    member.client = context.text("--client");
+    member.client = client_of(context);
     return add(context, look(context), std::move(member), end);
 }
 
@@ -416,13 +431,13 @@ int run_replace(Context& context) {
                           fmt::format("ursulactl cluster add --id {} --address HOST:PORT", node));
         }
         member.address = context.text("--address");
-        member.client = context.text("--client");
+        member.client = client_of(context);
         return add(context, list, std::move(member), end);
     }
     check_not_self(list, node, "replace");
     member.address = context.has("--address") ? context.text("--address") : rows.front().address;
     check_address(list, node, member.address);
-    member.client = context.has("--client")                  ? context.text("--client")
+    member.client = context.has("--client")                  ? client_of(context)
                     : member.address == rows.front().address ? rows.front().client
                                                              : "";
     const Visited visited = visit(context, member.address, end);

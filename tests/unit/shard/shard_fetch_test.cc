@@ -37,7 +37,8 @@ struct NoWitness final : sim::FrameWitness {
 
 class Trio {
   public:
-    Trio() : random_(7), net_({1, 1, 1}, now_, random_, witness_) {
+    explicit Trio(bool spread = false) : random_(7), net_({1, 1, 1}, now_, random_, witness_) {
+        options_.spread_leaders = spread;
         options_.groups = 1;
         options_.table_key = table_key;
         options_.hot_bytes = 16 << 10;
@@ -190,6 +191,11 @@ class Trio {
         append.has_content_type = true;
         append.body = base::as_bytes(*std::prev(names_.end(), 2));
         members_[node].calls.push_back({api::CallId(++calls_), base::ShardId(0), append});
+    }
+    // As an operator wants it.
+    void transfer(std::size_t from, std::uint32_t to) {
+        members_[from].calls.push_back({api::CallId(++calls_), base::ShardId(0),
+                                        api::TransferCall{base::GroupId(0), base::NodeId(to)}});
     }
     // "?" when there is no such stream.
     std::string read(std::size_t node, const std::string& name) {
@@ -472,6 +478,24 @@ TEST_CASE("a leader whose log write does not end hands over, and is well again l
     trio.hold_disk(old, false);
     trio.run_until([&] { return trio.same_state(old); });
     trio.run_until([&] { return !trio.group(old).status().disk_trouble; });
+}
+
+TEST_CASE(
+    "a group comes back to a node whose disk was slow, not to one that gave it away for good") {
+    constexpr std::size_t preferred = 1;  // as Shard::preferred_leader has it for group 0
+    Trio trio(true);
+    trio.run_until([&] { return trio.leader() == preferred; });
+    trio.create("v1/a");
+    trio.hold_disk(preferred, true);
+    trio.append_unheard(preferred, "v1/a", "kept or not");
+    trio.run_until([&] { return trio.leader() != 0 && trio.leader() != preferred; });
+    trio.hold_disk(preferred, false);
+    trio.run_until([&] { return trio.leader() == preferred; });
+
+    trio.transfer(preferred, 2);
+    trio.run_until([&] { return trio.leader() == 2; });
+    trio.run(base::seconds(15));
+    CHECK(trio.leader() == 2);
 }
 
 TEST_CASE("a follower that lost what it had acknowledged is named, with what to do") {
