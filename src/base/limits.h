@@ -192,6 +192,10 @@ constexpr std::int64_t peer_unacknowledged_ms = 2'000;
 // Members a configuration may name. More than five voters cost more than they save.
 constexpr std::size_t cluster_members_max = 7;
 constexpr std::uint32_t node_id_max = 65'535;
+// Operators' changes of one group's members that wait for their entries, and removals of buckets,
+// which go one after the other; a further one is told to come again.
+constexpr std::size_t member_changes_max = 16;
+constexpr std::size_t bucket_removals_max = 256;
 constexpr std::size_t cluster_name_bytes_max = 64;
 constexpr std::size_t member_url_bytes_max = 256;
 constexpr std::size_t member_address_bytes_max = 64;  // a numeric address and its port

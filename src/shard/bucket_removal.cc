@@ -15,9 +15,12 @@
 #include <algorithm>
 
 #include "api/placement.h"
+#include "base/limits.h"
 #include "shard/shard.h"
 
 namespace ursula::shard {
+
+namespace limits = base::limits;
 
 namespace {
 
@@ -38,6 +41,10 @@ void Shard::take_removal(const api::Call& call, std::string_view bucket) {
     });
     if (running) {
         reply(call.from, call.id, api::Refused{api::Refusal::bucket_being_removed});
+        return;
+    }
+    if (removals_.size() >= limits::bucket_removals_max) {
+        reply(call.from, call.id, api::Refused{api::Refusal::overloaded});
         return;
     }
     auto removal = std::make_unique<Removal>();

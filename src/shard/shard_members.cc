@@ -254,6 +254,9 @@ void Shard::change_members(Replica& replica, const api::Call& call,
         refused.numbers[0] = number;
         reply(call.from, call.id, refused);
     };
+    if (replica.changes.size() >= limits::member_changes_max) {
+        return refuse(api::Refusal::overloaded);
+    }
     const MemberTable& now = replica.tables.back();
     MemberInfo wanted;
     wanted.node = change.node;
