@@ -1,6 +1,7 @@
 #include "admin/health_report.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace ursula::admin {
@@ -55,6 +56,30 @@ Reason explain(std::string_view code, const ops::HealthInput& health) {
                 "delete streams, raise storage.hot_bytes, or start with a data directory"};
     }
     return {code, std::string(code), "see the node's log"};
+}
+
+// Who is not yet, or no more, a voter of every group: a sentence, or nothing.
+std::string half_members(const api::InspectReply& found) {
+    std::map<base::NodeId, std::size_t> votes;
+    std::size_t joint = 0;
+    for (const api::GroupView& group : found.groups) {
+        joint += group.joint ? 1 : 0;
+        for (std::uint32_t i = 0; i < group.member_count; ++i) {
+            votes[group.members[i].node] += group.members[i].voter ? 1 : 0;
+        }
+    }
+    std::string out;
+    for (const auto& [node, groups] : votes) {
+        if (groups < found.groups.size()) {
+            out += (out.empty() ? "node " : ", node ") + std::to_string(node.value) + " votes in " +
+                   std::to_string(groups) + " of " +
+                   counted(found.groups.size(), "group", "groups");
+        }
+    }
+    if (out.empty() && joint > 0) {
+        out = counted(joint, "group is", "groups are") + " between two memberships";
+    }
+    return out;
 }
 
 }  // namespace
@@ -125,7 +150,15 @@ HealthReport report_health(const NodeFacts& facts, const api::InspectReply& foun
     }
     if (!nodes.empty()) {
         report.reasons.push_back({"node_unreachable", "this node does not hear node " + nodes,
-                                  "see that it runs and that its cluster.listen can be reached"});
+                                  "see that it runs and that its cluster.listen can be reached; "
+                                  "when its data directory is lost: ursulactl cluster replace"});
+        report.status = std::max(report.status, ops::HealthStatus::degraded);
+    }
+    if (const std::string half = half_members(found); !half.empty()) {
+        report.reasons.push_back({"members_change",
+                                  half + ": a change of members is under way, or stopped halfway",
+                                  "give the same command once more, add, remove or replace; see "
+                                  "ursulactl cluster members"});
         report.status = std::max(report.status, ops::HealthStatus::degraded);
     }
     return report;

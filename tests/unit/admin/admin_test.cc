@@ -215,15 +215,31 @@ TEST_CASE("a change of members: what is one and what is none") {
     CHECK(remove->step == api::ChangeMemberCall::Step::remove);
     CHECK(remove->incarnation == 0);
     for (const std::string_view body :
-         {"", "{}", "[]", "4", R"({"step":"remove"})", R"({"node":2})", R"({"step":"go","node":2})",
-          R"({"step":"remove","node":0})", R"({"step":"remove","node":-1})",
-          R"({"step":"remove","node":"2"})", R"({"step":"remove","node":4294967296})",
-          R"({"step":"remove","node":2,"more":1})", R"({"step":"remove","node":2,"incarnation":7})",
+         {"",
+          "{}",
+          "[]",
+          "4",
+          R"({"step":"remove"})",
+          R"({"node":2})",
+          R"({"step":"go","node":2})",
+          R"({"step":"remove","node":0})",
+          R"({"step":"remove","node":-1})",
+          R"({"step":"remove","node":"2"})",
+          R"({"step":"remove","node":4294967296})",
+          R"({"step":"remove","node":2,"more":1})",
+          R"({"step":"remove","node":2,"incarnation":7})",
           R"({"step":"remove","node":2,"incarnation":""})",
           R"({"step":"remove","node":2,"incarnation":"7x"})",
           R"({"step":"remove","node":2,"incarnation":"18446744073709551616"})",
           R"({"step":"promote","node":2,"shards":0})",
-          R"({"step":"promote","node":2,"address":1})"}) {
+          R"({"step":"promote","node":2,"address":1})",
+          R"({"step":"promote","node":65536})",
+          R"({"step":"add_learner","node":2,"address":"host.example:4439"})",
+          R"({"step":"add_learner","node":2,"address":"10.0.0.1"})",
+          R"({"step":"add_learner","node":2,"address":"10.0.0.1:0"})",
+          R"({"step":"add_learner","node":2,"client":"10.0.0.1:4437"})",
+          R"({"step":"add_learner","node":2,"client":"http://10.0.0.1:4437/"})",
+          R"({"step":"add_learner","node":2,"client":"http://10.0.0.1:4437\nX: y"})"}) {
         CAPTURE(body);
         CHECK(!read(body).has_value());
     }
@@ -250,6 +266,22 @@ TEST_CASE("health: reasons with words and a next step") {
     well.found.nodes[2].up = true;
     CHECK(report_health(well.facts, well.found).status == ops::HealthStatus::ok);
     CHECK(report_health(well.facts, well.found).reasons.empty());
+
+    // Somebody added or removed a node, and not in every group yet.
+    Three half;
+    half.found.groups[3].leader = base::NodeId(3);
+    half.found.nodes[2].up = true;
+    half.found.groups[1].members[2].voter = false;
+    report = report_health(half.facts, half.found);
+    CHECK(report.status == ops::HealthStatus::degraded);
+    REQUIRE(report.reasons.size() == 1);
+    CHECK(report.reasons[0].code == "members_change");
+    CHECK(report.reasons[0].text.find("node 3 votes in 3 of 4 groups") == 0);
+    half.found.groups[1].members[2].voter = true;
+    half.found.groups[1].joint = true;
+    report = report_health(half.facts, half.found);
+    REQUIRE(report.reasons.size() == 1);
+    CHECK(report.reasons[0].text.find("1 group is between two memberships") == 0);
 
     // Every code that ops/health.h can give has words of its own.
     ops::HealthInput& input = well.facts.health;
