@@ -23,6 +23,9 @@ constexpr base::Duration election_timeout = base::milliseconds(300);
 // Drawn from on top, so that one candidate is alone long enough to win (3.4): a question must reach
 // the others. Two whose questions cross do not split the votes (election.cc).
 constexpr base::Duration election_spread = base::milliseconds(100);
+// A candidate waits for votes, each of which is a write somewhere, twice as long as its own write
+// took, but not longer than this.
+constexpr base::Duration vote_wait_max = base::milliseconds(5'000);
 // Added for a replica that should lead only when no other can: incomplete, or with disk trouble.
 constexpr base::Duration last_resort_delay = base::milliseconds(1000);
 // A transfer of leadership that takes longer is given up and submits are taken again (3.10).
@@ -36,6 +39,8 @@ constexpr base::Duration retry_interval = base::milliseconds(100);
 // (reliability-anchors 3.4 raft.faux_leader). The largest body by default just reaches two
 // followers in it over 100 Mbit/s.
 constexpr base::Duration commit_stall = base::milliseconds(3000);
+// And where every disk is slow, whoever leads: an election would cost two writes more.
+constexpr base::Duration commit_stall_slow = base::milliseconds(30'000);
 // One message names entries of at most this many bytes, but always one entry.
 constexpr std::uint64_t message_bytes_max = 1u << 20;
 constexpr std::uint64_t message_entries_max = 4096;

@@ -104,6 +104,7 @@ void Group::campaign(bool transfer, Now now, Effects& effects) {
     } else {
         arm_election(limits::election_timeout, now);
     }
+    campaigned_at_ = now.mono;
 }
 
 // After the vote for oneself is durable: a candidate that asked, crashed and asked again in the

@@ -85,6 +85,9 @@ void Group::on(const Persisted& persisted, Now now, Effects& effects) {
                     self->granted = true;
                 }
                 ask_for_votes(effects);
+                const Duration wait =
+                    std::min((now.mono - campaigned_at_) * 2, limits::vote_wait_max);
+                arm_election(std::max(wait, limits::election_timeout), now);
                 count_votes(now, effects);
             }
             break;
@@ -110,6 +113,9 @@ void Group::on(const Timeout& /*timeout*/, Now now, Effects& effects) {
         deadline_ = Instant::never();
         read_sent_ = false;
         turn_end_due_ = reads_answered_ < reads_asked_;
+    } else if (hard_state_persisted_ != hard_state_) {
+        // Its vote is under way to a slow disk; another question would wait for the same disk.
+        arm_election(limits::election_timeout, now);
     } else {
         ask_whether_to_campaign(now, effects);
     }

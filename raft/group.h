@@ -204,6 +204,7 @@ class Group {
     void on(const Transfer& transfer, Now now, Effects& effects);
     void on(const Message& from, const TimeoutNow& timeout, Now now, Effects& effects);
     void on(const DiskTrouble& trouble, Now now, Effects& effects);
+    bool could_succeed(const Peer& peer) const;
     Peer* best_successor();
     void hand_over(NodeId to, bool for_good, Now now, Effects& effects);
     void finish_transfer(Effects& effects);
@@ -227,6 +228,8 @@ class Group {
     std::uint64_t life_ = 0;
     std::uint64_t random_ = 0;  // state of the timeouts' draws
     bool disk_trouble_ = false;
+    bool disk_patience_ = false;
+    Instant campaigned_at_;  // when the vote for oneself went to the disk
     bool complete_ = true;
 
     // Follower.

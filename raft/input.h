@@ -118,10 +118,13 @@ struct LeaderGone {
     Term term;
 };
 
-// This node's log disk is slow or failing, or well again: a leader with trouble hands over, and a
-// replica with trouble campaigns last.
+// How this node's log disk is. `trouble`: slow or failing where others' are not: a leader hands
+// over, to `successor` or else the best voter, and a replica campaigns last. `patience`: slow like
+// the others', so another leader would commit no sooner, and this one may take its time.
 struct DiskTrouble {
     bool trouble = false;
+    bool patience = false;
+    NodeId successor;
 };
 
 // Whether this replica holds all payload of its log and snapshot. One that does not campaigns last

@@ -319,7 +319,8 @@ void Group::look_after_followers(Now now, Effects& effects) {
         log_.committed() == log_.last()) {
         stall_commit_ = log_.committed();
         stall_since_ = now.mono;
-    } else if (now.mono - stall_since_ >= limits::commit_stall) {
+    } else if (now.mono - stall_since_ >=
+               (disk_patience_ ? limits::commit_stall_slow : limits::commit_stall)) {
         // A leader that cannot commit, by whatever disk, is no use to anybody.
         step_down(now, effects);
         return;

@@ -9,28 +9,33 @@ void Group::on(const Transfer& transfer, Now now, Effects& effects) {
         return;
     }
     const Peer* to = transfer.to == NodeId{} ? best_successor() : find_peer(transfer.to);
-    if (to != nullptr && to->voter && to->id != self_ && !to->down && !to->reverted &&
-        to->complete) {
+    if (to != nullptr && could_succeed(*to)) {
         hand_over(to->id, transfer.for_good, now, effects);
     }
 }
 
 void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
     disk_trouble_ = trouble.trouble;
+    disk_patience_ = trouble.patience;
     if (!disk_trouble_ || role_ != Role::leader || transfer_to_ != NodeId{}) {
         return;
     }
-    if (const Peer* to = best_successor(); to != nullptr) {
+    const Peer* wanted = find_peer(trouble.successor);
+    if (const Peer* to = wanted != nullptr && could_succeed(*wanted) ? wanted : best_successor();
+        to != nullptr) {
         hand_over(to->id, false, now, effects);
     }
+}
+
+bool Group::could_succeed(const Peer& peer) const {
+    return peer.voter && peer.id != self_ && !peer.down && !peer.reverted && peer.complete;
 }
 
 // The voter that lacks least, among those that could lead.
 Peer* Group::best_successor() {
     Peer* best = nullptr;
     for (Peer& peer : peers_) {
-        if (peer.voter && peer.id != self_ && !peer.down && !peer.reverted && peer.complete &&
-            (best == nullptr || peer.match > best->match)) {
+        if (could_succeed(peer) && (best == nullptr || peer.match > best->match)) {
             best = &peer;
         }
     }

@@ -20,6 +20,8 @@ constexpr std::uint8_t data_kind = 67;
 constexpr std::uint8_t call_kind = 72;
 constexpr std::uint8_t answer_kind = 73;
 constexpr std::uint8_t replicate_kind = 5;
+constexpr std::uint8_t disk_full_flag = 1;
+constexpr std::uint8_t disk_slow_flag = 2;
 constexpr std::size_t crc_from = 8;
 constexpr std::size_t entry_header_bytes = 8;
 constexpr std::size_t led_bytes = 12;
@@ -179,7 +181,9 @@ raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntr
 
 void read_beat(Fields& in, FrameItem& item) {
     item.disk.write_age_ms = in.u32();
-    item.disk.full = in.flag();
+    const std::uint8_t disk = in.at_most(disk_full_flag | disk_slow_flag);
+    item.disk.full = (disk & disk_full_flag) != 0;
+    item.disk.slow = (disk & disk_slow_flag) != 0;
     item.asks = in.flag();
     in.zero(2);
     const std::uint32_t count = in.u32();
@@ -383,7 +387,9 @@ void FrameWriter::add_entry(raft::EntryKind kind, base::Bytes body) {
 void FrameWriter::add_beat(const DiskHealth& disk, bool asks, const std::vector<Led>& led) {
     begin_item(beat_kind, base::GroupId{}, base::Term{});
     put(disk.write_age_ms);
-    put(static_cast<std::uint32_t>(disk.full) | static_cast<std::uint32_t>(asks) << 8);
+    put(static_cast<std::uint32_t>((disk.full ? disk_full_flag : 0) |
+                                   (disk.slow ? disk_slow_flag : 0)) |
+        static_cast<std::uint32_t>(asks) << 8);
     put(static_cast<std::uint32_t>(led.size()));
     for (const Led& one : led) {
         put(one.group.value);

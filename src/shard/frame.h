@@ -46,8 +46,8 @@
 //     12 TimeoutNow      u8 for good
 //     13 SnapshotOffer   u64 last term, u64 last index, membership
 //     14 SnapshotStatus  u8 failed
-//     64 beat            u32 age in ms of the sender's oldest log write under way, u8 1 with a full
-//                        disk, u8 1 asks for a beat at once, u16 zero, u32 n; n x {u32 group, u64
+//     64 beat            u32 age in ms of the sender's oldest log write under way, disk: u8 1 full
+//                        + 2 slow, u8 1 asks for a beat at once, u16 zero, u32 n; n x {u32 group, u64
 //                        term}: all groups that the sender leads
 //     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
 //                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
@@ -147,6 +147,7 @@ constexpr std::uint32_t piece_goes_on = 1u << 31;
 struct DiskHealth {
     std::uint32_t write_age_ms = 0;  // of the oldest log write under way
     bool full = false;               // appends are refused
+    bool slow = false;               // a write took disk_trouble_ms a moment ago, or is taking it
 };
 
 // One item as read. Views live as long as the frame; vectors are used again by the next item.

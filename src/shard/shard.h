@@ -228,6 +228,7 @@ class Shard {
     void forget_handed_by(base::NodeId node);
     void meet(PeerLink& link, std::uint64_t boot);
     void watch_links();
+    bool leads_with_dead_disk(const PeerLink& link) const;
     void tell_groups(const PeerLink& link);
     void accept_entries(Replica& replica);
     void cut_log(Replica& replica, base::LogIndex from);
@@ -284,6 +285,7 @@ class Shard {
     base::Instant next_beat() const;
     base::Duration oldest_write_age() const;
     void look_after_disk();
+    static bool is_quicker(const PeerLink& link, base::Duration age);
     void send_frames();
     void keep_or_release(Replica& replica, base::LogIndex index, std::size_t bytes);
     void release_sent(Replica& replica);
@@ -319,6 +321,7 @@ class Shard {
     bool could_lead(const Replica& replica, base::NodeId node) const;
     void hand_over(Replica& replica, base::NodeId to);
     bool has_good_disk(const Replica& replica, base::NodeId node);
+    base::NodeId good_successor(const Replica& replica);
     void leave_full_disk();
 
     // shard_submit.cc
@@ -490,7 +493,7 @@ class Shard {
     std::vector<std::unique_ptr<stream::Machine>> retired_;  // of fetches; freed a part per turn
     std::vector<std::unique_ptr<ByteRead>> byte_reads_;
     std::vector<std::byte> no_locations_;  // of an image for another node
-    bool disk_trouble_ = false;            // as the groups were told
+    bool disk_slow_ = false;               // as peers and groups were told
     base::Instant disk_well_at_;           // then it is over
     stream::Local local_;
     std::vector<std::unique_ptr<Replica>> replicas_;  // group id = position x shards + shard id

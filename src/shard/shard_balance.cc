@@ -68,8 +68,20 @@ void Shard::hand_over(Replica& replica, base::NodeId to) {
 
 bool Shard::has_good_disk(const Replica& replica, base::NodeId node) {
     const PeerLink* link = find_link(node, replica);
-    return link != nullptr && !link->down && !link->disk.full &&
+    return link != nullptr && !link->down && !link->disk.full && !link->disk.slow &&
            link->disk.write_age_ms <= write_age_ms_max;
+}
+
+// Whom to hand a group to when this node cannot keep it: none, then Raft knows as well as we do.
+base::NodeId Shard::good_successor(const Replica& replica) {
+    const auto members = replica.group.membership().membership.members();
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        const base::NodeId node = members[(i + replica.id().value) % members.size()].id;
+        if (could_lead(replica, node) && has_good_disk(replica, node)) {
+            return node;
+        }
+    }
+    return {};
 }
 
 // A full disk refuses appends; where there is room they go on. Where nobody has any, the groups
@@ -79,13 +91,8 @@ void Shard::leave_full_disk() {
         if (!replica->group.is_leader()) {
             continue;
         }
-        const auto members = replica->group.membership().membership.members();
-        for (std::size_t i = 0; i < members.size(); ++i) {
-            const base::NodeId node = members[(i + replica->id().value) % members.size()].id;
-            if (could_lead(*replica, node) && has_good_disk(*replica, node)) {
-                hand_over(*replica, node);
-                break;
-            }
+        if (const base::NodeId to = good_successor(*replica); to != base::NodeId{}) {
+            hand_over(*replica, to);
         }
     }
 }
@@ -98,7 +105,7 @@ void Shard::balance() {
     if (leaving_) {
         for (auto& replica : replicas_) {
             if (replica->group.is_leader()) {
-                hand_over(*replica, {});
+                hand_over(*replica, good_successor(*replica));
             }
         }
         return;

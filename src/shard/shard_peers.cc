@@ -80,7 +80,7 @@ void Shard::take_frame(const ReceivedFrame& frame) {
         meet(*link, header.boot);
     }
     link->heard = now_.mono;
-    if (link->down && link->disk.write_age_ms < limits::disk_dead_ms) {
+    if (link->down && !leads_with_dead_disk(*link)) {
         link->down = false;
         tell_groups(*link);
     }
@@ -220,12 +220,25 @@ void Shard::take_beat(PeerLink& link, const FrameItem& beat) {
     }
 }
 
-// Who was silent for too long, or reports a log write that old, is down.
+// A leader whose log write does not end is as good as dead to a node whose own log is well: that
+// one can lead. Where this one is slow too, another leader would be no better; and of a follower
+// the leader loses nothing by going on to send to it.
+bool Shard::leads_with_dead_disk(const PeerLink& link) const {
+    if (link.disk.write_age_ms < limits::disk_dead_ms || disk_slow_ ||
+        oldest_write_age().ms() * 2 >= link.disk.write_age_ms) {
+        return false;
+    }
+    return std::any_of(replicas_.begin(), replicas_.end(), [&link](const auto& replica) {
+        return replica->group.leader() == link.peer.node && link.has(replica->id());
+    });
+}
+
+// Who was silent for too long, or leads with a dead disk, is down.
 void Shard::watch_links() {
     for (PeerLink& link : links_) {
         const bool silent = now_.mono - link.heard >= raft::limits::silence_timeout &&
                             !planted(Planted::silence_unnoticed);
-        const bool down = silent || link.disk.write_age_ms >= limits::disk_dead_ms;
+        const bool down = silent || leads_with_dead_disk(link);
         if (down != link.down) {
             link.down = down;
             tell_groups(link);

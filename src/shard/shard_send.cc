@@ -303,7 +303,7 @@ void Shard::send_waiting(std::size_t at) {
 }
 
 base::Instant Shard::next_beat() const {
-    const bool writes = disk_trouble_ || wal_->oldest_write() != base::Instant::never();
+    const bool writes = disk_slow_ || wal_->oldest_write() != base::Instant::never();
     return last_beat_ +
            base::milliseconds(writes ? limits::beat_again_ms : limits::beat_interval_ms);
 }
@@ -330,6 +330,7 @@ void Shard::send_beats() {
             disk.write_age_ms = static_cast<std::uint32_t>(
                 std::min<std::int64_t>(oldest_write_age().ms(), UINT32_MAX));
             disk.full = was_full_;
+            disk.slow = disk_slow_;
         }
         link.frame.add_beat(disk, asks, led_);
         link.asked_at = asks ? now_.mono : link.asked_at;
@@ -352,22 +353,40 @@ base::Duration Shard::oldest_write_age() const {
                                             : std::max(now_.mono - oldest, base::Duration{});
 }
 
-// A slow or stuck log makes this node's leaders hand over before the others take them for dead.
-// Said again with each beat while it lasts; over when the log was quick for a while.
+// A slow or stuck log makes this node's leaders hand over before the others take them for dead -
+// unless theirs is no better: then leaders stay, and have patience. Said again with each beat while
+// it lasts; over when the log was quick for a while.
 void Shard::look_after_disk() {
-    const bool slow = oldest_write_age() >= base::milliseconds(limits::disk_trouble_ms);
+    const base::Duration age = oldest_write_age();
+    const bool slow = age >= base::milliseconds(limits::disk_trouble_ms);
     if (slow) {
         disk_well_at_ = now_.mono + base::milliseconds(limits::disk_well_ms);
     }
-    const bool trouble = slow || (disk_trouble_ && now_.mono < disk_well_at_);
-    if (!trouble && !disk_trouble_) {
+    const bool was_slow =
+        std::exchange(disk_slow_, slow || (disk_slow_ && now_.mono < disk_well_at_));
+    if (!disk_slow_ && !was_slow) {
         return;
     }
-    disk_trouble_ = trouble;
+    const bool alone =
+        disk_slow_ && std::any_of(links_.begin(), links_.end(), [&](const PeerLink& link) {
+            return link.named && is_quicker(link, age);
+        });
     for (auto& replica : replicas_) {
-        replica->group.step(raft::DiskTrouble{trouble}, now_, replica->effects);
+        raft::DiskTrouble trouble{alone, disk_slow_ && !alone, {}};
+        if (alone && replica->group.is_leader()) {
+            trouble.successor = good_successor(*replica);
+        }
+        replica->group.step(trouble, now_, replica->effects);
         carry_out(*replica);
     }
+}
+
+// Its log writes go far more quickly than this node's, whose oldest is that old: a beat is a little
+// late, and a write that began later than ours is no better for that.
+bool Shard::is_quicker(const PeerLink& link, base::Duration age) {
+    return !link.down && link.boot != 0 && !link.disk.slow && !link.disk.full &&
+           std::int64_t{link.disk.write_age_ms} * 2 <
+               std::max<std::int64_t>(age.ms(), limits::disk_trouble_ms);
 }
 
 void Shard::send_frames() {

@@ -54,8 +54,15 @@ void Cluster::fault() {
             power ? storage::DiskOp::Kind::write : storage::DiskOp::Kind::sync,
             static_cast<std::uint32_t>(random.below(4)), EIO);
     } else if (dice == 12 && swarm_.has(Fault::slow_disks)) {
-        say(fmt::format("n{} has slow disks", node.number));
-        set_disks(node, base::milliseconds(5), base::milliseconds(500));
+        if (power) {
+            say("all nodes have slow disks");
+            for (Node& one : nodes_) {
+                set_disks(one, base::milliseconds(300), base::milliseconds(1500));
+            }
+        } else {
+            say(fmt::format("n{} has slow disks", node.number));
+            set_disks(node, base::milliseconds(5), base::milliseconds(500));
+        }
         unslow_at_ = now_ + a_while;
     } else if (dice < 15) {
         if (swarm_.has(Fault::resets) && other != node.number) {

@@ -480,6 +480,45 @@ TEST_CASE("a leader whose log write does not end hands over, and is well again l
     trio.run_until([&] { return !trio.group(old).status().disk_trouble; });
 }
 
+TEST_CASE("where all disks are slow the leader stays, and appends go on at the disks' pace") {
+    // Each write takes `held` of every disk; a turn lets through what is under way.
+    for (const base::Duration held : {base::milliseconds(350), base::milliseconds(1900)}) {
+        CAPTURE(held.ms());
+        Trio trio;
+        trio.create("v1/a");
+        trio.run_until([&] { return trio.same_state(1) && trio.same_state(2); });
+        const auto slow_for = [&](base::Duration time) {
+            for (base::Duration passed; passed < time; passed = passed + held) {
+                for (std::size_t node = 1; node <= nodes; ++node) {
+                    trio.hold_disk(node, true);
+                }
+                if (trio.leader() != 0) {
+                    trio.append_unheard(trio.leader(), "v1/a", "x");
+                }
+                trio.run(held);
+                for (std::size_t node = 1; node <= nodes; ++node) {
+                    trio.hold_disk(node, false);
+                }
+                trio.turn();
+            }
+        };
+        slow_for(base::seconds(20));  // whoever leads when it begins may hand over once
+        REQUIRE(trio.leader() != 0);
+        const base::Term term = trio.group(trio.leader()).term();
+        const auto tail = [&] {
+            const std::string name = "v1/a";
+            const stream::Machine& machine = trio.machine(trio.leader());
+            return machine.find(name, machine.hash_of(name))->tail();
+        };
+        const std::uint64_t before = tail();
+        slow_for(base::seconds(60));
+        REQUIRE(trio.leader() != 0);
+        CHECK(trio.group(trio.leader()).term() == term);
+        CHECK(tail() - before >= static_cast<std::uint64_t>(15'000 / held.ms()));
+        trio.run_until([&] { return trio.same_state(1) && trio.same_state(2); });
+    }
+}
+
 TEST_CASE(
     "a group comes back to a node whose disk was slow, not to one that gave it away for good") {
     constexpr std::size_t preferred = 1;  // as Shard::preferred_leader has it for group 0
