@@ -23,7 +23,7 @@ constexpr base::Duration election_timeout = base::milliseconds(300);
 // Drawn from on top, so that one candidate is alone long enough to win (3.4): a question must reach
 // the others. Two whose questions cross do not split the votes (election.cc).
 constexpr base::Duration election_spread = base::milliseconds(100);
-// Added for a replica that should lead only when no other can: incomplete, or with disk trouble.
+// Added for a replica that should lead only when no other can, for disk trouble.
 constexpr base::Duration last_resort_delay = base::milliseconds(1000);
 // A transfer of leadership that takes longer is given up and submits are taken again (3.10).
 constexpr base::Duration transfer_timeout = base::milliseconds(500);

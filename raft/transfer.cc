@@ -9,8 +9,7 @@ void Group::on(const Transfer& transfer, Now now, Effects& effects) {
         return;
     }
     const Peer* to = transfer.to == NodeId{} ? best_successor() : find_peer(transfer.to);
-    if (to != nullptr && to->voter && to->id != self_ && !to->down && !to->reverted &&
-        to->complete) {
+    if (to != nullptr && to->voter && to->id != self_ && !to->down && !to->reverted) {
         hand_over(to->id, now, effects);
     }
 }
@@ -29,7 +28,7 @@ void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
 Peer* Group::best_successor() {
     Peer* best = nullptr;
     for (Peer& peer : peers_) {
-        if (peer.voter && peer.id != self_ && !peer.down && !peer.reverted && peer.complete &&
+        if (peer.voter && peer.id != self_ && !peer.down && !peer.reverted &&
             (best == nullptr || peer.match > best->match)) {
             best = &peer;
         }
