@@ -26,7 +26,7 @@ constexpr base::Duration election_spread = base::milliseconds(100);
 // A candidate waits for votes, each of which is a write somewhere, twice as long as its own write
 // took, but not longer than this.
 constexpr base::Duration vote_wait_max = base::milliseconds(5'000);
-// Added for a replica that should lead only when no other can: incomplete, or with disk trouble.
+// Added for a replica that should lead only when no other can, for disk trouble.
 constexpr base::Duration last_resort_delay = base::milliseconds(1000);
 // A transfer of leadership that takes longer is given up and submits are taken again (3.10).
 constexpr base::Duration transfer_timeout = base::milliseconds(500);

@@ -52,8 +52,7 @@ bool Group::refuses_change(const ChangeMembership& change, SubmitRefusal& why) c
         const auto peer = std::find_if(peers_.begin(), peers_.end(), [&member](const Peer& known) {
             return known.id == member.id;
         });
-        const bool is_well =
-            peer != peers_.end() && !peer->down && peer->complete && !peer->reverted;
+        const bool is_well = peer != peers_.end() && !peer->down && !peer->reverted;
         well += is_well ? 1 : 0;
         if (peer != peers_.end() && peer->voter) {
             continue;
@@ -122,7 +121,6 @@ void Group::adopt_membership(Now now, Effects& effects) {
         }
         if (member.id == self_) {
             self_at_ = peers_.size();
-            peer.complete = complete_;
         }
         peers_.push_back(std::move(peer));
     }

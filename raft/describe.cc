@@ -78,9 +78,6 @@ std::string text(const LeaderGone& gone) {
 std::string text(const DiskTrouble& trouble) {
     return trouble.trouble ? "disk trouble" : "disk well";
 }
-std::string text(const Completeness& completeness) {
-    return completeness.complete ? "complete" : "incomplete";
-}
 std::string text(const MembershipAt& membership) {
     return fmt::format("{} from {}", describe(membership.membership), membership.index.value);
 }
@@ -122,13 +119,12 @@ std::string text(const Replicate& entries) {
     return out + fmt::format(", commit {}", entries.commit.value);
 }
 std::string text(const Replicated& answer) {
-    const std::string end = answer.complete ? "" : ", incomplete";
     if (answer.accepted) {
-        return fmt::format("replicated #{} durable {}, written {}, commit {}{}", answer.number,
-                           answer.match.value, answer.last.value, answer.commit.value, end);
+        return fmt::format("replicated #{} durable {}, written {}, commit {}", answer.number,
+                           answer.match.value, answer.last.value, answer.commit.value);
     }
-    return fmt::format("rejected #{} after {}, last {}, try {}{}", answer.number,
-                       answer.rejected.value, answer.last.value, text(answer.hint), end);
+    return fmt::format("rejected #{} after {}, last {}, try {}", answer.number,
+                       answer.rejected.value, answer.last.value, text(answer.hint));
 }
 std::string text(const Heartbeat& heartbeat) {
     return fmt::format("heartbeat round {}, commit {}", heartbeat.round.value,
@@ -331,11 +327,10 @@ std::string describe(const Status& status) {
             if (peer.id == status.self) {
                 continue;
             }
-            fmt::format_to(line, "{} {} match {}, next {}, in flight {}{}{}{}{}\n", text(peer.id),
+            fmt::format_to(line, "{} {} match {}, next {}, in flight {}{}{}{}\n", text(peer.id),
                            name_of(peer.pace), peer.match.value, peer.next.value,
                            peer.inflight.size(), peer.waiting ? ", waiting" : "",
-                           peer.down ? ", down" : "", peer.complete ? "" : ", incomplete",
-                           peer.reverted ? ", reverted" : "");
+                           peer.down ? ", down" : "", peer.reverted ? ", reverted" : "");
         }
     }
     return out;

@@ -45,8 +45,8 @@ enum class SubmitRefusal : std::uint8_t {
     transferring,      // leadership is being handed over: another node takes it, soon
     // Of ChangeMembership only:
     change_in_flight,  // the last change, or the leader's first entry, is not committed yet
-    not_caught_up,     // a new voter that is no learner, lacks entries, is incomplete or down
-    no_quorum,         // the target has no voters, or no majority of them is up and complete
+    not_caught_up,     // a new voter that is no learner, lacks entries or is down
+    no_quorum,         // the target has no voters, or no majority of them is up
     too_many_members,  // limits::members_max
 };
 

@@ -35,7 +35,7 @@ void Group::arm_election(Duration wait, Now now) {
     const std::uint64_t extra =
         draw(random_) % static_cast<std::uint64_t>(limits::election_spread.ns);
     wait = wait + Duration{static_cast<std::int64_t>(extra)};
-    if (!complete_ || disk_trouble_) {
+    if (disk_trouble_) {
         wait = wait + limits::last_resort_delay;
     }
     deadline_ = now.mono + wait;

@@ -124,8 +124,7 @@ void Group::on(const Message& from, const Replicate& entries, Now now, Effects& 
                         .last = log_.last(),
                         .hint = agreed.index > committed.index ? agreed : committed,
                         .rejected = entries.prev.index,
-                        .commit = log_.committed(),
-                        .complete = complete_},
+                        .commit = log_.committed()},
              effects);
         return;
     }
@@ -205,8 +204,7 @@ void Group::acknowledge(Effects& effects) {
                     .last = verified_,
                     .hint = {},
                     .rejected = {},
-                    .commit = log_.committed(),
-                    .complete = complete_},
+                    .commit = log_.committed()},
          effects);
 }
 

@@ -212,13 +212,6 @@ void Group::on(const LeaderGone& gone, Now now, Effects& effects) {
     }
 }
 
-void Group::on(const Completeness& completeness, Now /*now*/, Effects& /*effects*/) {
-    complete_ = completeness.complete;
-    if (self_at_ != nobody) {
-        peers_[self_at_].complete = complete_;
-    }
-}
-
 Peer* Group::find_peer(NodeId id) {
     for (Peer& peer : peers_) {
         if (peer.id == id) {
@@ -310,7 +303,6 @@ Status Group::status() const {
         .reads_answered = reads_answered_,
         .transfer_to = transfer_to_,
         .disk_trouble = disk_trouble_,
-        .complete = complete_,
         .may_campaign = may_campaign(),
         .deadline = deadline_,
         .membership = memberships_.back(),

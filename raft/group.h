@@ -52,7 +52,6 @@ struct Status {
     ReadContext reads_answered;
     NodeId transfer_to;  // leader: handing over; 0 = not
     bool disk_trouble = false;
-    bool complete = true;
     bool may_campaign = false;
     Instant deadline;
     MembershipAt membership;
@@ -109,7 +108,6 @@ class Group {
     void on(const PeerDown& down, Now now, Effects& effects);
     void on(const PeerUp& up, Now now, Effects& effects);
     void on(const LeaderGone& gone, Now now, Effects& effects);
-    void on(const Completeness& completeness, Now now, Effects& effects);
     Peer* find_peer(NodeId id);
     Peer* self_peer() { return self_at_ == nobody ? nullptr : &peers_[self_at_]; }
     // Members beside this node, which need not be one itself while it leads its own removal.
@@ -230,7 +228,6 @@ class Group {
     bool disk_trouble_ = false;
     bool disk_patience_ = false;
     Instant campaigned_at_;  // when the vote for oneself went to the disk
-    bool complete_ = true;
 
     // Follower.
     bool leader_silent_ = false;   // PeerDown(leader_)

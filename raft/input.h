@@ -93,8 +93,8 @@ struct ChangeMembership {
 };
 
 // Hand leadership to this voter, or with none to the best one (3.10). Ignored when this node does
-// not lead or the voter is down, incomplete or unknown. Submits are refused until the other leads
-// or the attempt is given up. `for_good` is TimeoutNow's.
+// not lead or the voter is down or unknown. Submits are refused until the other leads or the
+// attempt is given up. `for_good` is TimeoutNow's.
 struct Transfer {
     NodeId to;
     bool for_good = false;
@@ -127,12 +127,6 @@ struct DiskTrouble {
     NodeId successor;
 };
 
-// Whether this replica holds all payload of its log and snapshot. One that does not campaigns last
-// and never counts for a promotion, a removal or a transfer.
-struct Completeness {
-    bool complete = true;
-};
-
 // A snapshot of the log through `last`, which is committed, is about to be written here. Entries of
 // this log beyond it follow one that `last` contradicts, so nobody can ever commit them: they go
 // first, and the cut is durable before the snapshot is, so that no start finds them behind it. Only
@@ -153,6 +147,6 @@ struct SnapshotFailed {};
 using Input =
     std::variant<Start, Submit, Persisted, Timeout, ReadIndex, Applied, SnapshotTaken, Received,
                  TurnEnd, ChangeMembership, Transfer, PeerDown, PeerUp, LeaderGone, DiskTrouble,
-                 Completeness, SnapshotComing, SnapshotInstalled, SnapshotFailed>;
+                 SnapshotComing, SnapshotInstalled, SnapshotFailed>;
 
 }  // namespace ursula::raft

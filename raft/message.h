@@ -67,7 +67,6 @@ struct Replicated {
     // and all this answer says is its own.
     LogIndex rejected;
     LogIndex commit;  // the follower knows this much is committed
-    bool complete = true;
     bool operator==(const Replicated&) const = default;
 };
 

@@ -26,7 +26,6 @@ struct Peer {
     bool voter = false;  // as raft::Member
     bool outgoing = false;
     bool down = false;     // PeerDown was the last word; kept over elections
-    bool complete = true;  // as it said last
     bool granted = false;  // candidate: its vote for us is durable (pre-candidate: it would)
     bool refused = false;  // candidate
     // leader: its log went back behind what it acknowledged; its answers count for nothing (R11)

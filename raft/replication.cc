@@ -67,7 +67,6 @@ void Group::start_sending_to(Peer& peer) const {
     fresh.voter = peer.voter;
     fresh.outgoing = peer.outgoing;
     fresh.down = peer.down;
-    fresh.complete = peer.complete;
     fresh.granted = peer.granted;
     fresh.refused = peer.refused;
     fresh.greet = peer.id != self_;
@@ -211,7 +210,6 @@ void Group::on(const Message& from, const Replicated& answer, Now now, Effects& 
         return;
     }
     peer->heard = true;
-    peer->complete = answer.complete;
     if (!answer.accepted) {
         if (answer.rejected == LogIndex{}) {
             return;  // meant for the leader of an earlier term, which this node may have been

@@ -28,7 +28,7 @@ void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
 }
 
 bool Group::could_succeed(const Peer& peer) const {
-    return peer.voter && peer.id != self_ && !peer.down && !peer.reverted && peer.complete;
+    return peer.voter && peer.id != self_ && !peer.down && !peer.reverted;
 }
 
 // The voter that lacks least, among those that could lead.

@@ -711,6 +711,7 @@ void Loop::publish() {
                                        ? 0
                                        : shard_->wal().segment_count() *
                                              options_.shard_options.segment_bytes);
+    metrics.storage_damaged_reads.set(counted.damaged_reads);
     metrics.admission_rejects_disk_full.set(counted.refused_disk_full);
     metrics.admission_rejects_memory_full.set(counted.refused_memory_full);
     metrics.admission_rejects_overload.set(counted.refused_overloaded + edge.mailbox_full);

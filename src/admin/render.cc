@@ -63,7 +63,6 @@ Json member_json(const NodeFacts& facts, const api::GroupView& group,
                                                      : "learner";
     json["voter"] = member.voter || member.outgoing;
     json["up"] = member.up;
-    json["complete"] = member.complete;
     json["incarnation"] = std::to_string(member.incarnation);
     json["match"] = member.match_known ? Json(member.match.value) : Json();
     json["applied"] = is_self ? Json(group.applied.value) : Json();

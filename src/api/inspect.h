@@ -20,7 +20,6 @@ struct GroupMember {
     bool voter = false;     // counts in the only majority, in a joint change in the new one
     bool outgoing = false;  // joint change: counts in the old majority
     bool up = false;        // heard of lately; this node itself always is
-    bool complete = false;  // has every byte its log speaks of, as it said last
     bool match_known = false;
     base::LogIndex match;           // known to the leader: the member's log is durable up to here
     std::uint64_t incarnation = 0;  // of its storage, as the group names it; 0: not known

@@ -38,7 +38,7 @@ enum class Refusal : std::uint8_t {
     member_other_storage,     // the member's storage has another incarnation; numbers: that
     member_not_caught_up,     // promote; numbers: entries it lacks
     member_change_under_way,  // another change, or a hand-over of leadership: ask again
-    member_quorum,            // no majority of the voters that would be is up and complete
+    member_quorum,            // no majority of the voters that would be is up
     members_too_many,
     no_leader,  // 503: no leader of this group is known, or none that can be reached
     // unknown outcome: 5xx that promises nothing

@@ -121,7 +121,7 @@ constexpr std::size_t fetch_asks_max = 64;            // streams asked for at a 
 constexpr std::size_t fetches_max = 2;                // per shard, at a time
 // What a turn may spend on looking which bytes are here already: streams and pieces.
 constexpr std::size_t fetch_steps_per_turn = 4096;
-constexpr std::int64_t fetch_retry_ms = 200;      // without an answer: ask again
+constexpr std::int64_t fetch_retry_ms = 200;      // without an answer: ask again, or another
 constexpr std::int64_t fetch_silence_ms = 3'000;  // without progress: given up, what came is kept
 constexpr std::size_t fetches_kept_max = 2;       // per group, given up and kept for the next
 constexpr std::int64_t fetch_kept_ms = 60'000;
@@ -145,6 +145,8 @@ constexpr std::int64_t dismissed_ms = 60'000;
 constexpr std::size_t dismissed_max = 16;
 // That other storage than a member's speaks is said again after this long.
 constexpr std::int64_t unheard_said_ms = 60'000;
+// That the disk does not give back what was written is said again after this long.
+constexpr std::int64_t damage_said_ms = 60'000;
 // For so long after the last dismissal a node takes itself for removed when its groups have no
 // leader: a dismissal is repeated within dismissed_ms, twice stranger_link_ms and some retries.
 constexpr std::int64_t removed_for_ms = 90'000;

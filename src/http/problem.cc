@@ -181,7 +181,7 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "Another change of the members, or of the leader, is under way",
                     "ask again when it is over", true};
         case api::Refusal::member_quorum:
-            return {409, "member_quorum", "Too few of the voters that would be are up and complete",
+            return {409, "member_quorum", "Too few of the voters that would be are up",
                     "bring them up first, or change the members in another order", false};
         case api::Refusal::members_too_many:
             return {409, "members_too_many", "The group would have too many members",

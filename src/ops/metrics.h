@@ -77,6 +77,9 @@ namespace ursula::ops {
     FAMILY("gauge", "ursula_storage_bytes", "Bytes held, by where.")                          \
     SERIES(storage_memory_bytes, "tier=\"memory\"")                                           \
     SERIES(storage_disk_bytes, "tier=\"disk\"")                                               \
+    FAMILY("counter", "ursula_storage_damaged_reads_total",                                   \
+           "Reads of stored bytes that failed, or gave other bytes than were written.")       \
+    SERIES(storage_damaged_reads, "")                                                         \
     FAMILY("counter", "ursula_admission_rejects_total", "Requests refused for want of room.") \
     SERIES(admission_rejects_disk_full, "reason=\"disk_full\"")                               \
     SERIES(admission_rejects_memory_full, "reason=\"memory_full\"")                           \

@@ -140,9 +140,7 @@ raft::MessageBody read_body(std::uint8_t kind, Fields& in, std::vector<FrameEntr
             body.hint = in.id();
             body.rejected = in.index();
             body.commit = in.index();
-            const std::uint8_t flags = in.at_most(3);
-            body.accepted = (flags & 1) != 0;
-            body.complete = (flags & 2) != 0;
+            body.accepted = in.flag();
             return body;
         }
         case 7:
@@ -222,7 +220,7 @@ void read_data(Fields& in, FrameItem& item) {
     FetchData& data = item.data;
     data.fetch = in.u64();
     data.what = static_cast<FetchData::What>(
-        in.at_most(static_cast<std::uint8_t>(FetchData::What::unknown)));
+        in.at_most(static_cast<std::uint8_t>(FetchData::What::unreadable)));
     data.last = in.flag();
     in.zero(2);
     data.ordinal = in.u32();
@@ -319,8 +317,7 @@ void FrameWriter::put_body(const raft::MessageBody& message) {
         put(replicated->hint.index.value);
         put(replicated->rejected.value);
         put(replicated->commit.value);
-        put(static_cast<std::uint8_t>((replicated->accepted ? 1 : 0) |
-                                      (replicated->complete ? 2 : 0)));
+        put<std::uint8_t>(replicated->accepted ? 1 : 0);
     } else if (const auto* heartbeat = std::get_if<raft::Heartbeat>(&message)) {
         put(heartbeat->round.value);
         put(heartbeat->commit.value);

@@ -37,7 +37,7 @@
 //                        [membership]; (last - prev index) x {u8 entry kind, u8 x 3 zero,
 //                        u32 size, body}
 //     6  Replicated      u64 number, u64 match, u64 last, u64 hint term, u64 hint index,
-//                        u64 rejected, u64 commit, u8 1 accepted + 2 complete
+//                        u64 rejected, u64 commit, u8 accepted
 //     7  WhoLeads        nothing
 //     8  Heartbeat       u64 round, u64 commit
 //     9  HeartbeatSeen   u64 round
@@ -73,7 +73,7 @@
 namespace ursula::shard {
 
 constexpr std::uint32_t frame_magic = 0x3146'7255;  // "UrF1"
-constexpr std::uint32_t frame_version = 1;
+constexpr std::uint32_t frame_version = 2;
 constexpr std::size_t frame_header_bytes = 80;
 constexpr std::size_t item_header_bytes = 24;
 constexpr std::uint64_t call_number_end = std::uint64_t{1} << 48;
@@ -124,11 +124,12 @@ struct FetchAsk {
 
 struct FetchData {
     enum class What : std::uint8_t {
-        image,    // bytes of the image from `at` on; `last`: it ends with them
-        bytes,    // of the stream from `at` on
-        gone,     // the stream was removed after the image
-        wait,     // not now: ask again
-        unknown,  // the sender knows nothing of this fetch: begin anew
+        image,       // bytes of the image from `at` on; `last`: it ends with them
+        bytes,       // of the stream from `at` on
+        gone,        // the stream was removed after the image
+        wait,        // not now: ask again
+        unknown,     // the sender knows nothing of this fetch: begin anew
+        unreadable,  // its disk does not give these bytes: ask another node
     };
     std::uint64_t fetch = 0;
     What what = What::image;

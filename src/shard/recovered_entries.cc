@@ -35,6 +35,14 @@ void RecoveredEntries::push(base::EntryId id, raft::EntryKind kind, base::Bytes 
     entries_.push_back(Entry{id, kind, bytes_.size(), pieces_.size()});
 }
 
+base::Bytes RecoveredEntries::body(base::LogIndex index) const {
+    if (empty() || index < first_id().index || index > last_id().index) {
+        return {};
+    }
+    const std::size_t at = first_ + (index.value - first_id().index.value);
+    return base::Bytes(bytes_).subspan(body_begin(at), entries_[at].body_end - body_begin(at));
+}
+
 RecoveredEntries::View RecoveredEntries::pop_first() {
     VERIFY(!empty());
     const std::size_t at = first_++;

@@ -66,6 +66,8 @@ class RecoveredEntries {
     };
 
     bool empty() const { return first_ == entries_.size(); }
+    // Empty: it is none of these.
+    base::Bytes body(base::LogIndex index) const;
     base::EntryId first_id() const { return entries_[first_].id; }
     base::EntryId last_id() const { return entries_.back().id; }
 
@@ -127,7 +129,9 @@ struct Replica {
     base::LogIndex
         snapshot_file;  // of the newest in the store: newer when a fetched one was not needed
     std::uint64_t image_bytes = 0;  // of it
-    RecoveredEntries recovered;     // applied by the ordinary path once committed
+    // Entries up to here cannot all be read back: the log forgets them once a snapshot covers them.
+    base::LogIndex unreadable;
+    RecoveredEntries recovered;  // applied by the ordinary path once committed
     std::vector<raft::TermRun> boot_terms;
     std::vector<storage::SegmentId> boot_live;  // what the loaded snapshot's locations name
 

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/limits.h"
 #include "shard/planted.h"
 
 namespace ursula::shard {
+
+namespace limits = base::limits;
 
 Shard::Shard(const ShardOptions& options, storage::Disk& disk)
     : options_(options),
@@ -102,7 +105,8 @@ void Shard::take_disk() {
         disk_reads_.take_finished(finished_reads_);
         for (DiskReads::Finished& finished : finished_reads_) {
             if (!finished.damage.empty()) {
-                events_.push_back({ShardEvent::Kind::data_damaged, std::move(finished.damage)});
+                ++counters_.damaged_reads;
+                say_damage(damage_said_, true, std::move(finished.damage));
             }
             if (finished.reply.to == internal) {
                 on_bytes_read(finished.reply);
@@ -276,6 +280,19 @@ void Shard::reply(base::ShardId to, api::CallId call, api::Answer&& answer) {
         return;
     }
     replies_->push_back(api::Reply{call, to, std::move(answer)});
+}
+
+// Who reads the same bytes again and again finds the same damage.
+void Shard::say_damage(base::Instant& said, bool here, std::string&& what) {
+    if (said != base::Instant{} && now_.mono - said < base::milliseconds(limits::damage_said_ms)) {
+        return;
+    }
+    said = now_.mono;
+    if (here && has_peers()) {
+        what += "; look at this node's disk, and when it fails run: ursulactl cluster replace " +
+                std::to_string(options_.node.value);
+    }
+    events_.push_back({ShardEvent::Kind::data_damaged, std::move(what)});
 }
 
 bool Shard::ready() const {

@@ -113,6 +113,9 @@ struct ShardCounters {
     std::uint64_t fetched_bytes = 0;     // of payload
     std::uint64_t fetch_bytes_kept = 0;  // payload that was here and was not fetched
     std::uint64_t fetch_streams_gone = 0;
+    std::uint64_t fetch_sources_changed = 0;
+    std::uint64_t damaged_reads = 0;  // the disk gave nothing, or not what was written
+    std::uint64_t entries_lost = 0;   // times that this kept entries from a follower
     std::uint64_t snapshots_installed = 0;
 };
 
@@ -219,6 +222,7 @@ class Shard {
     void run_timeouts();
     void carry_out(Replica& replica);
     void reply(base::ShardId to, api::CallId call, api::Answer&& answer);
+    void say_damage(base::Instant& said, bool here, std::string&& what);
 
     // shard_peers.cc
     void take_frames();
@@ -278,6 +282,8 @@ class Shard {
     void send_waiting(std::size_t link);
     void fetch_entries(WaitingEntries& waiting);
     void on_fetched(LogFetch& fetch, const storage::ReadRequest& request);
+    base::Bytes body_in_memory(const Replica& replica, base::LogIndex index) const;
+    void lose_entries(Replica& replica, const LogFetch& fetch, base::NodeId follower);
     void forget_fetch(WaitingEntries& waiting);
     void end_turn();
     void send_beats();
@@ -388,6 +394,7 @@ class Shard {
     static bool is_being_imaged(const Replica& replica);
     base::LogIndex forgettable(const Replica& replica) const;
     void forget_log(Replica& replica, base::LogIndex through);
+    void begin_snapshot_of(Replica& replica);
     void look_after_kept_log();
 
     // shard_fetch.cc
@@ -395,13 +402,18 @@ class Shard {
     void ask(Replica& replica, FetchAsk::What what, const SnapshotFetch::Ask* bytes, bool again);
     void run_fetches();
     void run_fetch(Replica& replica);
+    base::NodeId source_after(const Replica& replica, base::NodeId node) const;
+    bool is_source(const Replica& replica, base::NodeId node) const;
+    void ask_another(Replica& replica, SnapshotFetch::Ask& open, bool again);
+    void on_refused(Replica& replica, base::NodeId by, const FetchData& data);
+    void say_lost_bytes(const Replica& replica);
     base::Instant fetches_deadline() const;
     bool may_ask(const Replica& replica) const;
     void look_at_streams(Replica& replica);
     bool take_over(Replica& replica, stream::Stream& stream, std::size_t& steps);
-    void on_fetch_data(Replica& replica, const FrameItem& item);
+    void on_fetch_data(Replica& replica, base::NodeId from, const FrameItem& item);
     void take_image(Replica& replica, const FrameItem& item);
-    void take_bytes(Replica& replica, const FrameItem& item);
+    void take_bytes(Replica& replica, base::NodeId from, const FrameItem& item);
     void on_placed(const storage::PayloadPlaced& placed);
     void place_next(SnapshotFetch& fetch);
     void give_up_fetch(Replica& replica);
@@ -542,7 +554,10 @@ class Shard {
     stream::ReadPlan plan_;
     std::vector<ShardEvent> events_;
     bool was_full_ = false;
-    std::string failure_;  // other than the log's: what ends the node
+    base::Instant damage_said_{};  // of bytes of streams; not yet
+    base::Instant lost_entries_said_{};
+    base::Instant lost_bytes_said_{};  // that no node has
+    std::string failure_;              // other than the log's: what ends the node
     ShardCounters counters_;
 };
 

@@ -56,7 +56,7 @@ bool Shard::could_lead(const Replica& replica, base::NodeId node) const {
     const auto peer = std::find_if(status.peers.begin(), status.peers.end(),
                                    [node](const raft::Peer& one) { return one.id == node; });
     return peer != status.peers.end() && peer->voter && !peer->down && !peer->reverted &&
-           peer->complete && peer->pace == raft::Pace::replicate &&
+           peer->pace == raft::Pace::replicate &&
            status.last.index.value - peer->match.value <= lag_entries_max;
 }
 

@@ -21,6 +21,42 @@ std::uint64_t placed_through(const stream::Stream& stream) {
     return count == 0 ? 0 : stream.locations.at(count - 1).to;
 }
 
+// The open question that this answers; null: none.
+SnapshotFetch::Ask* find_ask(SnapshotFetch& fetch, base::GroupId group, const FetchData& data) {
+    const base::Incarnation incarnation{group, data.created, data.ordinal};
+    const auto open =
+        std::find_if(fetch.asks.begin(), fetch.asks.end(), [&](const SnapshotFetch::Ask& one) {
+            return one.stream->incarnation(group) == incarnation;
+        });
+    return open == fetch.asks.end() ? nullptr : &*open;
+}
+
+void close_ask(SnapshotFetch& fetch, SnapshotFetch::Ask* open) {
+    fetch.asks.erase(fetch.asks.begin() + (open - fetch.asks.data()));
+}
+
+void hear(SnapshotFetch& fetch, base::NodeId from, base::Instant now) {
+    for (SnapshotFetch::Source& source : fetch.sources) {
+        if (source.node == from) {
+            source.heard = now;
+            return;
+        }
+    }
+    fetch.sources.push_back({from, now});
+}
+
+// When somebody else is to be asked. Who gives other bytes meanwhile is only slow, and what it was
+// asked for is on its way - unless it said that it is not.
+base::Instant overdue_at(const SnapshotFetch& fetch, const SnapshotFetch::Ask& open) {
+    base::Instant at = open.asked;
+    for (const SnapshotFetch::Source& source : fetch.sources) {
+        if (source.node == open.source && open.refusals == 0) {
+            at = std::max(at, source.heard);
+        }
+    }
+    return at + retry;
+}
+
 }  // namespace
 
 void Shard::begin_fetch(Replica& replica, const raft::FetchSnapshot& wanted) {
@@ -53,8 +89,9 @@ void Shard::begin_fetch(Replica& replica, const raft::FetchSnapshot& wanted) {
 void Shard::ask(Replica& replica, FetchAsk::What what, const SnapshotFetch::Ask* bytes,
                 bool again) {
     SnapshotFetch& fetch = *replica.fetch;
-    fetch.asked = now_.mono;
-    PeerLink* link = find_link(fetch.from, replica);
+    const base::NodeId node = bytes == nullptr ? fetch.from : bytes->source;
+    fetch.asked = node == fetch.from ? now_.mono : fetch.asked;
+    PeerLink* link = find_link(node, replica);
     if (link == nullptr) {
         return;
     }
@@ -105,6 +142,9 @@ base::Instant Shard::fetches_deadline() const {
             at = now_.mono;
         } else {
             at = std::min(at, replica->fetch->asked + retry);
+            for (const SnapshotFetch::Ask& open : replica->fetch->asks) {
+                at = std::min(at, overdue_at(*replica->fetch, open));
+            }
         }
     }
     return at;
@@ -139,23 +179,101 @@ void Shard::run_fetch(Replica& replica) {
         }
         return;
     }
-    const PeerLink* link = find_link(fetch.from, replica);
-    if (link == nullptr || link->down || now_.mono - fetch.heard >= silence) {
+    if (now_.mono - fetch.heard >= silence) {
+        say_lost_bytes(replica);
         give_up_fetch(replica);
         return;
     }
-    if (now_.mono - fetch.asked < retry) {
-        return;
-    }
     if (fetch.step == SnapshotFetch::Step::image) {
-        ask(replica, FetchAsk::What::image, nullptr, true);
+        const PeerLink* link = find_link(fetch.from, replica);
+        if (link == nullptr || link->down) {
+            give_up_fetch(replica);
+        } else if (now_.mono - fetch.asked >= retry) {
+            ask(replica, FetchAsk::What::image, nullptr, true);
+        }
         return;
     }
-    for (const SnapshotFetch::Ask& open : fetch.asks) {
-        ask(replica, FetchAsk::What::bytes, &open, true);
+    for (SnapshotFetch::Ask& open : fetch.asks) {
+        if (!is_source(replica, open.source) || now_.mono >= overdue_at(fetch, open)) {
+            open.refusals = 0;
+            ask_another(replica, open, true);
+        }
     }
-    if (fetch.asks.empty()) {
+    if (now_.mono - fetch.asked >= retry) {
         ask(replica, FetchAsk::What::hold, nullptr, false);
+    }
+}
+
+// --- who is asked for bytes ---
+
+// Any node that is heard: one whose state covers the image has what is committed, whoever it is.
+bool Shard::is_source(const Replica& replica, base::NodeId node) const {
+    return std::any_of(links_.begin(), links_.end(), [&](const PeerLink& link) {
+        return link.peer.node == node && concerns(link, replica) && !link.down;
+    });
+}
+
+// Round and round by rising id. None: this node hears no other.
+base::NodeId Shard::source_after(const Replica& replica, base::NodeId node) const {
+    base::NodeId next;
+    base::NodeId first;
+    for (const PeerLink& link : links_) {
+        const base::NodeId one = link.peer.node;
+        if (!concerns(link, replica) || link.down) {
+            continue;
+        }
+        if (one > node && (next == base::NodeId{} || one < next)) {
+            next = one;
+        }
+        if (first == base::NodeId{} || one < first) {
+            first = one;
+        }
+    }
+    return next == base::NodeId{} ? first : next;
+}
+
+void Shard::ask_another(Replica& replica, SnapshotFetch::Ask& open, bool again) {
+    open.asked = now_.mono;
+    const std::uint32_t next = source_after(replica, open.source).value;
+    if (next == 0) {
+        return;
+    }
+    if (next != open.source.value && !planted(Planted::source_not_changed)) {
+        open.source = base::NodeId(next);
+        ++counters_.fetch_sources_changed;
+    }
+    ask(replica, FetchAsk::What::bytes, &open, again);
+}
+
+// A node is behind the image, is busy, or its disk does not give the bytes. The next one is asked
+// at once; when all have refused, the clock says when again.
+void Shard::on_refused(Replica& replica, base::NodeId by, const FetchData& data) {
+    SnapshotFetch& fetch = *replica.fetch;
+    SnapshotFetch::Ask* open = find_ask(fetch, replica.id(), data);
+    if (open == nullptr || open->source != by || open->at != data.at) {
+        return;
+    }
+    open->unreadable = open->unreadable || data.what == FetchData::What::unreadable;
+    if (++open->refusals < links_.size()) {
+        ask_another(replica, *open, false);
+    } else {
+        open->asked = now_.mono;
+    }
+}
+
+// Nobody gave any for so long, and one could not for its disk.
+void Shard::say_lost_bytes(const Replica& replica) {
+    for (const SnapshotFetch::Ask& open : replica.fetch->asks) {
+        if (open.unreadable) {
+            const std::string bytes =
+                "bytes " + std::to_string(open.at) + " to " + std::to_string(open.to) + " of ";
+            say_damage(lost_bytes_said_, false,
+                       "group " + std::to_string(replica.id().value) +
+                           ": no node that is up gives " + bytes +
+                           std::string(open.stream->name()) +
+                           ": this node cannot follow before one does, or the stream is removed");
+            return;
+        }
     }
 }
 
@@ -184,10 +302,18 @@ void Shard::look_at_streams(Replica& replica) {
         }
         const std::uint64_t at = placed_through(stream);
         if (at < stream.tail()) {
-            const SnapshotFetch::Ask bytes{
-                &stream, at, std::min(stream.tail(), at + options_.fetch_piece_bytes)};
-            fetch.asks.push_back(bytes);
-            ask(replica, FetchAsk::What::bytes, &bytes, false);
+            SnapshotFetch::Ask open;
+            open.stream = &stream;
+            open.at = at;
+            open.to = std::min(stream.tail(), at + options_.fetch_piece_bytes);
+            open.source = fetch.from;
+            open.asked = now_.mono;
+            fetch.asks.push_back(open);
+            if (is_source(replica, fetch.from)) {
+                ask(replica, FetchAsk::What::bytes, &open, false);
+            } else {
+                ask_another(replica, fetch.asks.back(), false);
+            }
         }
         fetch.cursor = stream.next();
     }
@@ -248,7 +374,7 @@ bool Shard::take_over(Replica& replica, stream::Stream& stream, std::size_t& ste
 
 // --- what comes ---
 
-void Shard::on_fetch_data(Replica& replica, const FrameItem& item) {
+void Shard::on_fetch_data(Replica& replica, base::NodeId from, const FrameItem& item) {
     if (replica.fetch == nullptr || replica.fetch->number != item.data.fetch) {
         return;
     }
@@ -259,10 +385,17 @@ void Shard::on_fetch_data(Replica& replica, const FrameItem& item) {
             return;
         case FetchData::What::bytes:
         case FetchData::What::gone:
-            take_bytes(replica, item);
+            take_bytes(replica, from, item);
             return;
         case FetchData::What::wait:
-            fetch.heard = now_.mono;
+            if (fetch.step == SnapshotFetch::Step::image) {
+                fetch.heard = now_.mono;
+            } else {
+                on_refused(replica, from, item.data);
+            }
+            return;
+        case FetchData::What::unreadable:
+            on_refused(replica, from, item.data);
             return;
         case FetchData::What::unknown:
             if (fetch.step == SnapshotFetch::Step::image) {
@@ -308,20 +441,18 @@ void Shard::take_image(Replica& replica, const FrameItem& item) {
     }
 }
 
-void Shard::take_bytes(Replica& replica, const FrameItem& item) {
+void Shard::take_bytes(Replica& replica, base::NodeId from, const FrameItem& item) {
     SnapshotFetch& fetch = *replica.fetch;
     const FetchData& data = item.data;
-    const base::Incarnation incarnation{replica.id(), data.created, data.ordinal};
-    const auto open =
-        std::find_if(fetch.asks.begin(), fetch.asks.end(), [&](const SnapshotFetch::Ask& one) {
-            return one.stream->incarnation(replica.id()) == incarnation;
-        });
-    if (fetch.step != SnapshotFetch::Step::bytes || open == fetch.asks.end()) {
+    SnapshotFetch::Ask* open = find_ask(fetch, replica.id(), data);
+    if (open == nullptr) {
         return;
     }
+    hear(fetch, from, now_.mono);
     stream::Stream& stream = *open->stream;
     if (data.what == FetchData::What::gone) {
         ++counters_.fetch_streams_gone;
+        fetch.heard = now_.mono;
         while (open->at < stream.tail()) {
             const std::uint64_t size = std::min<std::uint64_t>(stream::Locations::piece_bytes_max,
                                                                stream.tail() - open->at);
@@ -329,7 +460,7 @@ void Shard::take_bytes(Replica& replica, const FrameItem& item) {
                 {0, &stream, open->at, {no_segment, 0, static_cast<std::uint32_t>(size), 0}, true});
             open->at += size;
         }
-        fetch.asks.erase(open);
+        close_ask(fetch, open);
         place_next(fetch);
         return;
     }
@@ -338,6 +469,9 @@ void Shard::take_bytes(Replica& replica, const FrameItem& item) {
         return;
     }
     fetch.heard = now_.mono;
+    open->asked = now_.mono;
+    open->refusals = 0;
+    open->unreadable = false;
     counters_.fetched_bytes += item.bytes.size();
     std::size_t at = 0;
     for (const std::uint32_t piece : item.pieces) {
@@ -362,9 +496,9 @@ void Shard::take_bytes(Replica& replica, const FrameItem& item) {
     }
     if (open->to < stream.tail()) {
         open->to = std::min(stream.tail(), open->at + options_.fetch_piece_bytes);
-        ask(replica, FetchAsk::What::bytes, &*open, false);
+        ask(replica, FetchAsk::What::bytes, open, false);
     } else {
-        fetch.asks.erase(open);
+        close_ask(fetch, open);
     }
 }
 

@@ -33,7 +33,6 @@ api::GroupMember view_of(const raft::Status& status, const raft::Peer& peer) {
     member.voter = peer.voter;
     member.outgoing = peer.outgoing;
     member.up = is_self || !peer.down;
-    member.complete = is_self ? status.complete : peer.complete;
     // A leader has not heard of a follower's log before its first answer; its own log is durable
     // up to `persisted`, and so is a follower's own.
     member.match_known = is_self || (leads && peer.match.value != 0);
@@ -155,7 +154,7 @@ void Shard::transfer(const api::Call& call, const api::TransferCall& transfer) {
         out.kind = api::TransferReply::Kind::not_leader;
     } else if (to == status.peers.end() || !to->voter) {
         out.kind = api::TransferReply::Kind::not_a_voter;
-    } else if (to->down || to->reverted || !to->complete) {
+    } else if (to->down || to->reverted) {
         out.kind = api::TransferReply::Kind::not_up;
     } else if (status.transfer_to != base::NodeId{} && status.transfer_to != transfer.to) {
         out.kind = api::TransferReply::Kind::under_way;

@@ -125,7 +125,7 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
             on_fetch_ask(link, replica, item_.ask);
             return true;
         case FrameItem::Kind::fetch_data:
-            on_fetch_data(replica, item_);
+            on_fetch_data(replica, link.peer.node, item_);
             return true;
         case FrameItem::Kind::beat:
         case FrameItem::Kind::message:

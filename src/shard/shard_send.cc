@@ -102,10 +102,13 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
                 return false;
             }
             if (!add_fetched(at, waiting)) {
-                return true;  // what cannot be read cannot be sent; Raft asks again
+                return true;  // what cannot be read cannot be sent
             }
         } else {
             const std::size_t count = entries_in_memory(link, waiting);
+            if (count == 0 && waiting.message.prev.index < replica.unreadable) {
+                return true;  // a snapshot brings what they did (lose_entries)
+            }
             if (count == 0) {
                 fetch_entries(waiting);
                 return false;
@@ -118,14 +121,21 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
     }
 }
 
-// How many of the first entries the log still holds, as far as the frame has room: at least one of
+// What recovery read and is not applied need not be read again - and must not: no snapshot could
+// take its place if that failed. Empty: neither.
+base::Bytes Shard::body_in_memory(const Replica& replica, base::LogIndex index) const {
+    const base::Bytes body = wal_->body(replica.id(), index);
+    return body.empty() ? replica.recovered.body(index) : body;
+}
+
+// How many of the first entries are still in memory, as far as the frame has room: at least one of
 // those.
 std::size_t Shard::entries_in_memory(const PeerLink& link, const WaitingEntries& waiting) const {
     std::size_t count = 0;
     std::size_t bytes = link.frame.size();
     for (base::LogIndex index = waiting.message.prev.index.next(); index <= waiting.message.last;
          index = index.next()) {
-        const base::Bytes body = wal_->body(waiting.replica->id(), index);
+        const base::Bytes body = body_in_memory(*waiting.replica, index);
         if (body.empty() || (count > 0 && bytes + body.size() > limits::frame_bytes_target)) {
             break;
         }
@@ -143,7 +153,7 @@ void Shard::add_entries(std::size_t at, WaitingEntries& waiting, std::size_t cou
         take_front(waiting.message, {replica.group.log().term_at(last), last});
     frame.add_replicate(replica.id(), waiting.term, part);
     for (base::LogIndex index = part.prev.index.next(); index <= last; index = index.next()) {
-        const base::Bytes body = wal_->body(replica.id(), index);
+        const base::Bytes body = body_in_memory(replica, index);
         frame.add_entry(kind_of(part, index, body), body);
     }
     replica.sent[at] = std::max(replica.sent[at], last);
@@ -172,7 +182,8 @@ void Shard::fetch_entries(WaitingEntries& waiting) {
         pieces += place.pieces.size();
         fetch->last = index;
     }
-    VERIFY(fetch->last >= fetch->first);  // held, placed or forgotten: there is no fourth
+    // Held, placed or forgotten: there is no fourth.
+    VERIFY(fetch->last >= fetch->first && fetch->first <= replica.machine.applied().index);
     fetch->bytes.resize(bytes);
     fetch->requests.reserve(pieces);
     std::size_t at = 0;
@@ -227,7 +238,7 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
         good = base::crc32c(base::Bytes(fetch.bytes).subspan(begin, place.size)) == place.crc;
         begin += place.size;
     }
-    if (good) {
+    if (good || planted(Planted::rotten_entry_sent)) {
         FrameWriter& frame = links_[at].frame;
         frame.add_replicate(
             replica.id(), waiting.term,
@@ -240,14 +251,35 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
         }
         replica.sent[at] = std::max(replica.sent[at], fetch.last);
     } else {
-        events_.push_back({ShardEvent::Kind::data_damaged,
-                           "group " + std::to_string(replica.id().value) + ": entries from " +
-                               std::to_string(fetch.first.value) +
-                               " on could not be read back for node " +
-                               std::to_string(links_[at].peer.node.value)});
+        lose_entries(replica, fetch, links_[at].peer.node);
     }
     forget_fetch(waiting);
-    return good;
+    return good || planted(Planted::rotten_entry_sent);
+}
+
+// A follower lacks entries that this node's disk does not give back. What they did is in the
+// machine: they are forgotten as soon as a snapshot covers them, and then Raft offers that. A start
+// of this node needs them no more then, either. It goes on to lead: it answers all else, and who
+// has its log whole has it for the same reason as before.
+void Shard::lose_entries(Replica& replica, const LogFetch& fetch, base::NodeId follower) {
+    ++counters_.damaged_reads;
+    ++counters_.entries_lost;
+    const base::LogIndex through = std::min(fetch.last, replica.machine.applied().index);
+    replica.unreadable = std::max(replica.unreadable, through);
+    kept_look_at_ = now_.mono;
+    const auto failed =
+        std::find_if(fetch.requests.begin(), fetch.requests.end(),
+                     [](const storage::ReadRequest& request) { return request.failed; });
+    const storage::ReadRequest& first = fetch.requests.front();
+    say_damage(lost_entries_said_, true,
+               "group " + std::to_string(replica.id().value) + ": entries " +
+                   std::to_string(fetch.first.value) + " to " + std::to_string(fetch.last.value) +
+                   " could not be read back for node " + std::to_string(follower.value) + ": " +
+                   (failed != fetch.requests.end()
+                        ? failed->error
+                        : "they fail their checksum in " + storage::segment_name(first.segment) +
+                              " from byte " + std::to_string(first.position) + " on") +
+                   "; it gets a snapshot in their place");
 }
 
 // --- the end of a turn ---

@@ -17,6 +17,16 @@ constexpr std::size_t answers_per_turn_bytes = limits::fetch_window_bytes / 2;  
 constexpr std::uint64_t call_of_read = std::uint64_t{3} << 56;
 constexpr std::size_t asks_waiting_max = limits::fetch_asks_max * limits::fetches_max;
 
+// Who asked need not wait for the clock to ask another node.
+WaitingAnswer without_bytes(WaitingAnswer&& answer, FetchData::What why) {
+    answer.data.what = why;
+    answer.pieces.clear();
+    answer.slices.clear();
+    answer.skip = 0;
+    answer.size = 0;
+    return std::move(answer);
+}
+
 }  // namespace
 
 void Shard::on_fetch_ask(PeerLink& link, Replica& replica, const FetchAsk& ask) {
@@ -271,6 +281,8 @@ void Shard::answer_ask(PeerLink& link, WaitingAsk& waiting) {
     api::Reply reply{api::CallId(read->number), internal, api::ReadReply{}};
     if (disk_reads_.start(*wal_, plan_, std::move(reply))) {
         byte_reads_.push_back(std::move(read));
+    } else {
+        link.answers.push_back(without_bytes(std::move(read->answer), FetchData::What::wait));
     }
 }
 
@@ -283,7 +295,12 @@ void Shard::on_bytes_read(api::Reply& reply) {
     byte_reads_.erase(found);
     auto* bytes = std::get_if<api::ReadReply>(&reply.answer);
     PeerLink* link = find_link(read->to, read->to_shards);
-    if (bytes == nullptr || link == nullptr) {
+    if (link == nullptr) {
+        return;
+    }
+    if (bytes == nullptr) {
+        link->answers.push_back(
+            without_bytes(std::move(read->answer), FetchData::What::unreadable));
         return;
     }
     for (auto& piece : bytes->pieces) {

@@ -79,6 +79,14 @@ bool Shard::snapshot_waits() const {
                              : !image_sent_ && !image_->done() && snapshots_.ready();
 }
 
+// Whatever the log's length.
+void Shard::begin_snapshot_of(Replica& replica) {
+    if (std::find(snapshot_round_.begin(), snapshot_round_.end(), &replica) ==
+        snapshot_round_.end()) {
+        snapshot_round_.push_back(&replica);
+    }
+}
+
 void Shard::begin_snapshot() {
     if (snapshot_round_.empty()) {
         if (!snapshot_due()) {
@@ -167,7 +175,8 @@ base::LogIndex Shard::forgettable(const Replica& replica) const {
             through = std::min(through, peer.match);
         }
     }
-    return through;
+    // What cannot be read serves nobody.
+    return std::max(through, std::min(replica.unreadable, replica.snapshot));
 }
 
 void Shard::forget_log(Replica& replica, base::LogIndex through) {
@@ -185,6 +194,9 @@ void Shard::forget_log(Replica& replica, base::LogIndex through) {
 void Shard::look_after_kept_log() {
     kept_look_at_ = now_.mono + base::milliseconds(limits::log_kept_look_ms);
     for (auto& replica : replicas_) {
+        if (replica->snapshot < replica->unreadable) {
+            begin_snapshot_of(*replica);
+        }
         if (replica->group.log().snapshot().index < replica->snapshot) {
             forget_log(*replica, forgettable(*replica));
         }

@@ -4,13 +4,15 @@
 //
 //   image    the sender's machine at one index, as stream::ImageWriter gives it
 //   bytes    then, per stream, the end that this node lacks: what its own machine, or a fetch given
-//            up before, has of the same incarnation is the same, because both are committed. They
-//            go into this shard's own log (storage::Wal::stage_payload) and, once durable there,
-//            into the new machine's locations
+//            up before, has of the same incarnation is the same, because both are committed. For
+//            the same reason any node gives them whose state covers the image: the one that gave
+//            the image is asked first, and another one in its place when its link is down, when
+//            it is silent, or says that it cannot read them or is behind. They go into this
+//            shard's own log (storage::Wal::stage_payload) and, once durable there, into the new
+//            machine's locations
 //   writing  all is there: a snapshot of the new machine, and only when that is durable does it
-//   take
-//            the old one's place. A replica is never incomplete; a crash before leaves the old
-//            state and dead bytes
+//            take the old one's place. A replica is never incomplete; a crash before leaves the
+//            old state and dead bytes
 //
 // A stream that the sender has removed since the image is `gone`: its state stays in the machine,
 // which is exactly the one at the image's index, and its bytes get places in no segment. Nobody can
@@ -44,6 +46,15 @@ struct SnapshotFetch {
         stream::Stream* stream = nullptr;
         std::uint64_t at = 0;
         std::uint64_t to = 0;
+        base::NodeId source{};     // who is asked
+        base::Instant asked{};     // or when it gave some of them
+        std::size_t refusals = 0;  // in a row, since the clock or bytes moved it on
+        bool unreadable = false;   // one of the refusals is for its disk
+    };
+    // When a node gave bytes last.
+    struct Source {
+        base::NodeId node;
+        base::Instant heard;
     };
     // A piece that is being written; they become durable in this order.
     struct Placing {
@@ -55,7 +66,7 @@ struct SnapshotFetch {
     };
 
     std::uint64_t number = 0;  // among this node's fetches, of all its lives
-    base::NodeId from;
+    base::NodeId from;         // gives the image
     base::EntryId offered;
     Step step = Step::image;
     std::unique_ptr<stream::Machine> machine;
@@ -64,8 +75,9 @@ struct SnapshotFetch {
     base::EntryId image;               // index 0: none has
     stream::Stream* cursor = nullptr;  // this one and those behind it were not looked at yet
     std::vector<Ask> asks;
+    std::vector<Source> sources;
     std::deque<Placing> placing;
-    base::Instant asked;
+    base::Instant asked;  // `from`, for anything
     base::Instant heard;  // when it last came forward
 };
 

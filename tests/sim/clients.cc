@@ -207,10 +207,11 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
                                refused->why == api::Refusal::no_leader ||
                                refused->why == api::Refusal::overloaded ||
                                refused->why == api::Refusal::outcome_unknown;
-        // A flipped bit that no start could see, found by a checksum: the node is to be replaced.
+        // A flipped bit that no start could see, found by a checksum: the node is to be replaced,
+        // but nobody is quick about it.
         Node& asked = nodes_[client.node - 1];
         if (refused->why == api::Refusal::data_damaged && asked.rotten) {
-            asked.worn_out = true;
+            asked.worn_out = !load_;
         } else if (!transient &&
                    (client.existed || refused->why != api::Refusal::stream_not_found)) {
             fail(fmt::format("{} is refused with {} by n{}", client.stream,

@@ -188,6 +188,7 @@ bool Cluster::step(base::Instant until) {
         offer(next_fault_, What::fault, 0, 0);
         offer(uncut_at_, What::uncut, 0, 0);
         offer(unslow_at_, What::unslow, 0, 0);
+        offer(rot_at_, What::rot, 0, 0);
     }
     if (at > until) {
         now_ = std::max(now_, until);
@@ -223,6 +224,9 @@ void Cluster::happen(What what, std::size_t which, std::size_t part) {
             break;
         case What::operate:
             operate(operators_[which]);
+            break;
+        case What::rot:
+            rot_under_way();
             break;
         case What::uncut:
             end_cuts();

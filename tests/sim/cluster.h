@@ -59,6 +59,8 @@ struct ClusterFigures {
     std::uint64_t fetched_bytes = 0;  // of payload
     std::uint64_t kept_bytes = 0;     // that a fetch found here
     std::uint64_t gone = 0;           // streams that were removed during a fetch
+    std::uint64_t sources = 0;        // other nodes that were asked for bytes in their place
+    std::uint64_t entries_lost = 0;   // times that a leader could not read what a follower lacked
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
@@ -166,7 +168,7 @@ class Cluster final : public FrameWitness {
     };
 
     // What happens next.
-    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow, operate };
+    enum class What : std::uint8_t { net, turn, client, start, fault, uncut, unslow, operate, rot };
 
     bool failed() const { return !history_.failure().empty(); }
     void fail(const std::string& what);
@@ -210,6 +212,11 @@ class Cluster final : public FrameWitness {
     bool survives(const shard::MemberTable& table, const Node& without) const;
     void stand_still(Node& node, base::Random& random);
     void rot(Node& node, base::Random& random);
+    void plan_rot(Node& node, Node& away, base::Duration outage, base::Random& random);
+    void rot_under_way();
+    template <class Flip>
+    void rot_at(Node& node, const std::string& name, std::size_t position, base::Random& random,
+                const Flip& flip);
 
     // healing.cc
     void heal();
@@ -316,6 +323,9 @@ class Cluster final : public FrameWitness {
     base::Instant next_fault_{};
     base::Instant uncut_at_ = base::Instant::never();
     base::Instant unslow_at_ = base::Instant::never();
+    base::Instant rot_at_ = base::Instant::never();
+    std::size_t rotting_ = 0;  // then, this node
+    base::Random rot_random_{0};
 
     std::vector<std::map<std::uint64_t, std::size_t>> leaders_;  // by group: term -> node
     std::vector<std::vector<std::uint64_t>> applied_terms_;      // by group, by index - 1

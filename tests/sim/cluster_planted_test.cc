@@ -88,6 +88,8 @@ const Bug bugs[] = {
     {"other_incarnation", 8, plant<shard::Planted::other_incarnation>},
     {"piece_twice", 85, plant<shard::Planted::piece_twice>},
     {"reads_not_asked_anew", 26, plant<shard::Planted::reads_not_asked_anew>},
+    {"source_not_changed", 66, plant<shard::Planted::source_not_changed>},
+    {"rotten_entry_sent", 66, plant<shard::Planted::rotten_entry_sent>},
     {"ack_before_sync", 1, plant<storage::Planted::ack_before_sync>},
     {"checksum_ignored", 458, plant<storage::Planted::checksum_ignored>},
     {"truncate_forgotten", 32, plant<storage::Planted::truncate_forgotten>},

@@ -53,6 +53,8 @@ struct Sum {
         all.fetched_bytes += one.fetched_bytes;
         all.kept_bytes += one.kept_bytes;
         all.gone += one.gone;
+        all.sources += one.sources;
+        all.entries_lost += one.entries_lost;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -72,9 +74,10 @@ struct Sum {
             slowest_seed, vacuous);
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
-            "{} bytes found here, {} streams gone meanwhile\n",
-            all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes,
-            all.gone);
+            "{} bytes found here, {} streams gone meanwhile, {} asked for at another node, "
+            "{} reads of rotten entries\n",
+            all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes, all.gone,
+            all.sources, all.entries_lost);
     }
 };
 
@@ -160,11 +163,15 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.lost_nodes > 0);
         CHECK(sum.all.changes > sum.seeds);
     }
+    if (sum.seeds >= 1000) {
+        CHECK(sum.all.entries_lost > 0);
+    }
     // These are rare.
     if (sum.seeds >= 300) {
         CHECK(sum.all.given_up > 0);
         CHECK(sum.all.gone > 0);
         CHECK(sum.all.forwards_again > 0);
+        CHECK(sum.all.sources > 0);
     }
     // What a run of CI must have seen.
     if (sum.seeds >= 5'000) {

@@ -9,6 +9,22 @@
 
 namespace ursula::sim {
 
+namespace {
+
+std::size_t used_of(const std::vector<std::byte>& bytes) {
+    std::size_t used = bytes.size();
+    while (used > 0 && bytes[used - 1] == std::byte{}) {
+        --used;
+    }
+    return used;
+}
+
+bool is_log(const std::string& name) {
+    return name.rfind("wal-", 0) == 0;
+}
+
+}  // namespace
+
 void Cluster::fault() {
     const std::uint64_t number = faults_++;
     base::Random random(mixed(mixed(swarm_.seed, 6), number));
@@ -26,6 +42,11 @@ void Cluster::fault() {
     // Long enough that the others forget the log it lacks.
     const bool long_outage = swarm_.snapshots && !all && random.chance(1, 3);
     if (number < swarm_.first_fault || number >= swarm_.end_fault) {
+        return;
+    }
+    // Chance alone would hardly bring all that together.
+    if (swarm_.has(Fault::rot) && number == mixed(swarm_.seed, 8) % 8) {
+        plan_rot(node, nodes_[other - 1], base::milliseconds(500) + a_while, random);
         return;
     }
     if (dice < 6) {
@@ -155,25 +176,77 @@ void Cluster::set_disks(Node& node, base::Duration low, base::Duration high) {
     }
 }
 
-// A bit flips in what was durable for long: later batches of the log say so.
+// A bit of this byte flips.
+template <class Flip>
+void Cluster::rot_at(Node& node, const std::string& name, std::size_t position,
+                     base::Random& random, const Flip& flip) {
+    const std::uint64_t bit = random.below(8);
+    flip(position, std::byte{1} << static_cast<unsigned>(bit));
+    node.rotten = true;
+    say(fmt::format("n{}: bit {} of byte {} of {} flips", node.number, bit, position, name));
+}
+
+// In a file that is long enough for later batches of the log to say so: of one that was the last,
+// nobody could tell whether it was ever written.
 void Cluster::rot(Node& node, base::Random& random) {
     Part& part = node.parts[random.below(node.parts.size())];
     std::size_t at = random.below(std::max<std::size_t>(part.image.files.size(), 1));
-    for (auto& [name, bytes] : part.image.files) {
+    for (auto& file : part.image.files) {
         if (at-- != 0) {
             continue;
         }
-        std::size_t used = bytes.size();
-        while (used > 0 && bytes[used - 1] == std::byte{}) {
-            --used;
-        }
+        const std::size_t used = used_of(file.second);
         if (used >= 24 << 10) {
             const std::size_t position = random.below(used / 3);
-            const std::uint64_t bit = random.below(8);
-            bytes[position] ^= std::byte{1} << static_cast<unsigned>(bit);
-            node.rotten = true;
-            say(fmt::format("n{}: bit {} of byte {} of {} flips", node.number, bit, position,
-                            name));
+            rot_at(node, file.first, position, random,
+                   [&file](std::size_t where, std::byte mask) { file.second[where] ^= mask; });
+        }
+    }
+}
+
+// A leader's disk rots while a follower is away, which then asks for what was there.
+void Cluster::plan_rot(Node& node, Node& away, base::Duration outage, base::Random& random) {
+    Node* leader = &node;
+    for (Node& one : nodes_) {
+        if (one.up && replica_of(one, 0).is_leader() && one.member && may_lose(one)) {
+            leader = &one;
+        }
+    }
+    if (&away != leader && away.up) {
+        crash(away, random.chance(1, 2));
+        away.back_at = is_needed(away) ? now_ + outage : base::Instant::never();
+    }
+    rot_at_ = now_ + base::Duration{outage.ns * 3 / 4};
+    rotting_ = leader->number;
+    rot_random_ = random;
+}
+
+void Cluster::rot_under_way() {
+    rot_at_ = base::Instant::never();
+    Node& node = nodes_[rotting_ - 1];
+    if (!node.up || !node.member || !may_lose(node)) {
+        return;
+    }
+    const std::size_t some_batches = swarm_.tiny ? 20 << 10 : 40 << 10;
+    for (Part& part : node.parts) {
+        const Image settled = part.sim->settled();
+        std::string last;
+        for (const auto& file : settled.files) {
+            if (is_log(file.first) && used_of(file.second) > sector_bytes) {
+                last = file.first;
+            }
+        }
+        for (const auto& file : settled.files) {
+            const std::size_t used = used_of(file.second);
+            const std::size_t tail = file.first == last ? some_batches : 0;
+            const std::uint64_t flips = rot_random_.between(1, 12);
+            for (std::uint64_t i = 0; i < flips && is_log(file.first) && used > tail; ++i) {
+                const std::size_t position = rot_random_.below(used - tail);
+                rot_at(node, file.first, position, rot_random_,
+                       [&](std::size_t where, std::byte mask) {
+                           part.sim->flip(file.first, where, mask);
+                       });
+            }
         }
     }
 }

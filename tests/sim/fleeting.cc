@@ -82,7 +82,7 @@ void Cluster::answer_fleeting(const Client& client, const api::Answer& answer) {
         refused != nullptr &&
         (refused->why == api::Refusal::read_failed || refused->why == api::Refusal::data_damaged)) {
         Node& asked = nodes_[client.node - 1];
-        asked.worn_out = asked.rotten;
+        asked.worn_out = asked.rotten && !load_;
         if (!asked.rotten) {
             fail(fmt::format("n{} cannot read {}", client.node, client.stream));
         }

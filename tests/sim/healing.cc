@@ -31,6 +31,9 @@ void Cluster::heal() {
     const base::Instant healed = now_;
     converge();
     report_.healed_ms = (now_ - healed).ms();
+    for (Operator& op : operators_) {
+        op.at = base::Instant::never();  // a rotten bit that is read below is nobody's work now
+    }
     check_buckets();
     if (!failed()) {
         read_all();

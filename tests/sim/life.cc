@@ -123,6 +123,8 @@ void Cluster::count(const shard::Shard& shard) {
     report_.fetched_bytes += counters.fetched_bytes;
     report_.kept_bytes += counters.fetch_bytes_kept;
     report_.gone += counters.fetch_streams_gone;
+    report_.sources += counters.fetch_sources_changed;
+    report_.entries_lost += counters.entries_lost;
 }
 
 // For good: nobody may count it until a change of the membership brings it back, so it does not
@@ -135,6 +137,9 @@ void Cluster::lose(Node& node) {
     node.back_at = base::Instant::never();
     net_->detach(node.number);
     for (Part& part : node.parts) {
+        if (part.shard != nullptr) {
+            count(*part.shard);
+        }
         part.shard.reset();
         part.disk.reset();
         part.sim.reset();

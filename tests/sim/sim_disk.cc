@@ -391,6 +391,16 @@ Image SimDisk::everything() const {
                  std::vector<bool>(name_changes_.size(), true));
 }
 
+Image SimDisk::settled() const {
+    Image result;
+    for (const auto& [name, inode] : names_) {
+        if (inode->unsynced.empty()) {
+            result.files[name] = inode->durable;
+        }
+    }
+    return result;
+}
+
 Image SimDisk::durable() const {
     return image(std::vector<Choice>(unsynced_sectors(), Choice::lost),
                  std::vector<bool>(name_changes_.size(), false));

@@ -50,7 +50,9 @@ class SimDisk final : public storage::Disk {
     // take_completions() completes each op in flight with this chance, in random order. nullptr:
     // all, in order.
     void set_random(base::Random* random) { random_ = random; }
-    // Damages one byte of a file, on stable storage and as read.
+    // Those of its files to which nothing was written that waits for a sync.
+    Image settled() const;
+    // Damages one byte of a file, which is settled, on stable storage and as read.
     void flip(const std::string& name, std::uint64_t position, std::byte mask);
     // The op submitted or run `countdown` ops from now (0: the next) of this kind fails with
     // -error.

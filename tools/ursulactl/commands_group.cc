@@ -166,8 +166,7 @@ const Command commands[] = {
 }  // namespace
 
 Table members_table(const std::string& members) {
-    Table table(
-        {{"NODE"}, {"ROLE"}, {"STATE"}, {"MATCH"}, {"APPLIED"}, {"LAG"}, {"COMPLETE", true}});
+    Table table({{"NODE"}, {"ROLE"}, {"STATE"}, {"MATCH"}, {"APPLIED"}, {"LAG"}});
     for (const Json& member : Json::parse(members)) {
         const bool up = member.at("up") == true;
         table.add({number(member.at("node")),
@@ -175,8 +174,7 @@ Table members_table(const std::string& members) {
                    {up ? "up" : "down", up ? Mood::good : Mood::bad},
                    number(member.at("match")),
                    number(member.at("applied")),
-                   number(member.at("lag")),
-                   {member.at("complete") == true ? "yes" : "no"}});
+                   number(member.at("lag"))});
     }
     return table;
 }

@@ -22,11 +22,11 @@ int spare(int voters, int up) {
 struct Count {
     int voters = 0;
     int up = 0;
-    std::string missing;  // voters that are down or incomplete, as "1, 3"
+    std::string missing;  // voters that are down, as "1, 3"
 
     void add(const Json& member) {
         ++voters;
-        if (member.at("up") == true && member.at("complete") == true) {
+        if (member.at("up") == true) {
             ++up;
         } else {
             missing += (missing.empty() ? "" : ", ") + text_of(member.at("node"));

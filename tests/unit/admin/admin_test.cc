@@ -32,7 +32,6 @@ api::GroupView group_of_three(std::uint32_t id, std::uint32_t leader, std::uint3
         member.voter = true;
         member.incarnation = 1001 + i;
         member.up = true;
-        member.complete = true;
         member.match_known = leader == self || i + 1 == self;
         member.match = base::LogIndex(member.match_known ? 100 - 10 * i : 0);
     }

@@ -702,8 +702,7 @@ TEST_CASE("raft.reversion: a follower whose log went back has no voice") {
                                           .last = LogIndex(3),
                                           .hint = {},
                                           .rejected = {},
-                                          .commit = {},
-                                          .complete = true}};
+                                          .commit = {}}};
     three.step(1, Received{&acknowledged});
     CHECK(three.group(1).log().committed() == LogIndex(2));
 }
@@ -996,19 +995,12 @@ TEST_CASE("3.10: a transfer that does not come about is given up") {
     three.settle();
 }
 
-TEST_CASE("3.10: nobody hands over to one that is down, incomplete or no voter") {
+TEST_CASE("3.10: nobody hands over to one that is down or no voter") {
     Three three(4, 3);
     three.step(1, PeerDown{NodeId(2)});
     three.step(1, Transfer{NodeId(2)});
     CHECK(three.group(1).status().transfer_to == NodeId{});
-    three.step(3, Completeness{false});
-    three.put(1);
-    three.talk(1, 3);
-    three.step(1, Transfer{NodeId(3)});
-    CHECK(three.group(1).status().transfer_to == NodeId{});
     three.step(1, Transfer{NodeId(4)});
-    CHECK(three.group(1).status().transfer_to == NodeId{});
-    three.step(1, Transfer{NodeId{}});
     CHECK(three.group(1).status().transfer_to == NodeId{});
     three.settle();
 }
@@ -1146,14 +1138,6 @@ TEST_CASE("raft.learner_promote: a new voter is a learner that has caught up") {
     CHECK(three.change(1, three.members({1, 2, 3, 4})).refused_submits.front().why ==
           SubmitRefusal::not_caught_up);
     three.step(1, PeerUp{NodeId(4)});
-    three.settle();
-    three.step(4, Completeness{false});
-    three.put(1);
-    three.settle();
-    CHECK(three.change(1, three.members({1, 2, 3, 4})).refused_submits.front().why ==
-          SubmitRefusal::not_caught_up);
-    three.step(4, Completeness{true});
-    three.put(1);
     three.settle();
     CHECK(three.change(1, three.members({1, 2, 3, 4})).refused_submits.empty());
     three.settle();
@@ -1339,9 +1323,9 @@ TEST_CASE("5.1: a snapshot carries the membership in force at its last entry") {
     CHECK(three.group(1).membership().membership == three.members({1, 2, 3}, {4}));
 }
 
-TEST_CASE("an incomplete replica campaigns after the complete ones had their turn") {
+TEST_CASE("a replica with disk trouble campaigns after the others had their turn") {
     Three three;
-    three.step(3, Completeness{false});
+    three.step(3, DiskTrouble{true});
     three.step(2, PeerDown{NodeId(1)});
     three.step(3, PeerDown{NodeId(1)});
     CHECK(three.group(3).deadline() - three.now.mono >= limits::last_resort_delay);
@@ -1385,8 +1369,7 @@ TEST_CASE("R11: a refusal from a member's earlier time in the group is no lost l
                                   .last = LogIndex(1),
                                   .hint = {},
                                   .rejected = LogIndex(2),
-                                  .commit = {},
-                                  .complete = true}};
+                                  .commit = {}}};
     // It goes and comes back while the same leader leads.
     cluster.change(1, cluster.members({1, 2}));
     cluster.settle();

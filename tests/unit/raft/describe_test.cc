@@ -46,7 +46,6 @@ TEST_CASE("inputs and messages between nodes in words") {
     CHECK(describe(LeaderGone{NodeId(2), Term(4)}) == "n2 does not lead in t4");
     CHECK(describe(Transfer{NodeId(3)}) == "transfer to n3");
     CHECK(describe(DiskTrouble{true}) == "disk trouble");
-    CHECK(describe(Completeness{false}) == "incomplete");
     CHECK(describe(SnapshotComing{{Term(3), LogIndex(9)}}) == "snapshot coming 3/9");
     CHECK(describe(SnapshotFailed{}) == "snapshot failed");
     CHECK(describe(TurnEnd{}) == "turn end");

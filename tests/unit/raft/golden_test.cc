@@ -21,7 +21,7 @@
 //   n1 drop n2 [n]   they are lost
 //   n1 down n2, n1 up n2, n1 gone n2   it hears no beats of n2; hears them again; n2 does not lead
 //   n1 submit N..., n1 persist [n], n1 read, n1 apply, n1 snapshot, n1 crash, n1 start, n1 status
-//   n1 transfer n2, n1 members 1 2 4?  (4 as a learner), n1 trouble, n1 incomplete, n1 fetch
+//   n1 transfer n2, n1 members 1 2 4?  (4 as a learner), n1 trouble, n1 fetch
 //   n1 end           the turn ends
 //   all settle       everything is delivered and durable; one line per node
 //   all network      the messages on their way
@@ -210,9 +210,6 @@ std::string run_for(Cluster& cluster, std::size_t node, std::istringstream& word
     }
     if (command == "trouble") {
         return describe(cluster.step(node, DiskTrouble{true}));
-    }
-    if (command == "incomplete") {
-        return describe(cluster.step(node, Completeness{false}));
     }
     if (command == "members") {
         Membership target;

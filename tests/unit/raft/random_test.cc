@@ -262,10 +262,8 @@ class Life {
             seen.transfers += cluster_.group(node).is_leader() ? 1 : 0;
             step(node, Transfer{NodeId(
                            static_cast<std::uint32_t>(random_.below(cluster_.node_count() + 1)))});
-        } else if (what < 99) {
-            step(node, DiskTrouble{random_.chance(1, 3)});
         } else {
-            step(node, Completeness{random_.chance(2, 3)});
+            step(node, DiskTrouble{random_.chance(1, 3)});
         }
         if (up(node) && cluster_.group(node).wants_turn_end()) {
             cluster_.end_turn(node);
@@ -301,7 +299,6 @@ class Life {
                 start(i);
             }
             step(i, DiskTrouble{false});
-            step(i, Completeness{true});
         }
         const Instant until = cluster_.now.mono + base::seconds(15);
         bool submitted = false;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/random.h"
+#include "shard/replica.h"
 
 namespace ursula::shard {
 
@@ -92,6 +93,34 @@ TEST_CASE("what is forgotten gives its memory back") {
         CHECK(places.count() <= 11);
     }
     CHECK(places.at(LogIndex(100'000)).pieces.size() == 1);
+}
+
+TEST_CASE("what recovery found is there by its index until it is taken or cut off") {
+    RecoveredEntries entries;
+    CHECK(entries.body(base::LogIndex(1)).empty());
+    std::vector<std::string> bodies;
+    for (std::uint64_t i = 5; i < 20; ++i) {
+        bodies.push_back(std::string(i, static_cast<char>('a' + i)));
+    }
+    for (std::uint64_t i = 5; i < 20; ++i) {
+        entries.push({base::Term(2), base::LogIndex(i)}, raft::EntryKind::command,
+                     base::as_bytes(bodies[i - 5]), {});
+    }
+    std::uint64_t first = 5;
+    for (; first < 17; ++first) {
+        CHECK(entries.body(base::LogIndex(first - 1)).empty());
+        for (std::uint64_t i = first; i < 20; ++i) {
+            CHECK(base::as_text(entries.body(base::LogIndex(i))) == bodies[i - 5]);
+        }
+        entries.pop_first();
+    }
+    entries.pop_last();
+    CHECK(entries.body(base::LogIndex(19)).empty());
+    entries.push({base::Term(3), base::LogIndex(19)}, raft::EntryKind::command,
+                 base::as_bytes(bodies[0]), {});
+    CHECK(base::as_text(entries.body(base::LogIndex(19))) == bodies[0]);
+    CHECK(base::as_text(entries.body(base::LogIndex(18))) == bodies[13]);
+    CHECK(entries.body(base::LogIndex(20)).empty());
 }
 
 }  // namespace ursula::shard

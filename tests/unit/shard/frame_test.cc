@@ -59,7 +59,6 @@ raft::Replicated some_replicated() {
     message.hint = id(2, 7);
     message.rejected = LogIndex(6);
     message.commit = LogIndex(5);
-    message.complete = false;
     return message;
 }
 
@@ -256,8 +255,9 @@ TEST_CASE("a frame that is whole but wrong is refused") {
         return readable(frame);
     };
     CHECK(with(frame_header_bytes, std::uint8_t{1}));
-    CHECK(!with(0, std::uint32_t{0}));                              // magic
-    CHECK(!with(8, std::uint32_t{2}));                              // version
+    CHECK(!with(0, std::uint32_t{0}));  // magic
+    CHECK(!with(8, frame_version + 1));
+    CHECK(!with(8, frame_version - 1));                             // version
     CHECK(!with(40, std::uint32_t{99}));                            // more items than there are
     CHECK(!with(40, std::uint32_t{1}));                             // fewer
     CHECK(!with(44, std::uint32_t{0}));                             // no shards

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -94,6 +95,44 @@ class Trio {
     }
     void wipe(std::size_t node) { members_[node].image = {}; }
     void hold_disk(std::size_t node, bool held) { members_[node].gate->held = held; }
+    void fail_reads(std::size_t node, std::uint32_t count) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            members_[node].disk->fail(storage::DiskOp::Kind::read, 0, EIO);
+        }
+    }
+    // Bits flip in every sector of its log, but for the segment that is being written.
+    void rot(std::size_t node) {
+        sim::SimDisk& disk = *members_[node].disk;
+        const sim::Image settled = disk.settled();
+        std::vector<std::string> segments;
+        for (const auto& file : settled.files) {
+            const bool used = file.second.size() > 4096 && file.second[4096] != std::byte{};
+            if (file.first.rfind("wal-", 0) == 0 && used) {
+                segments.push_back(file.first);
+            }
+        }
+        REQUIRE(segments.size() >= 2);
+        segments.pop_back();
+        for (const std::string& name : segments) {
+            const std::vector<std::byte>& bytes = settled.files.at(name);
+            for (std::size_t at = 4196; at < bytes.size(); at += 512) {
+                if (bytes[at] != std::byte{}) {
+                    disk.flip(name, at, std::byte{4});
+                }
+            }
+        }
+    }
+    std::vector<std::string> damage_told(std::size_t node) {
+        std::vector<ShardEvent> events;
+        shard(node).take_events(events);
+        std::vector<std::string> told;
+        for (ShardEvent& event : events) {
+            if (event.kind == ShardEvent::Kind::data_damaged) {
+                told.push_back(std::move(event.text));
+            }
+        }
+        return told;
+    }
     // Its links are cut; it runs on alone.
     void cut(std::size_t node, bool is_cut) {
         for (std::size_t other = 1; other <= nodes; ++other) {
@@ -374,6 +413,141 @@ TEST_CASE("what a fetch brought before it broke off is not fetched again") {
     CHECK(counters.fetched_bytes < a.size() * 11 / 10);
     CHECK(counters.fetch_bytes_kept > a.size() / 4);
     CHECK(trio.read(away, "v1/a") == a);
+}
+
+TEST_CASE("a fetch whose offering node goes away gets the rest from another one") {
+    Trio trio;
+    trio.options().fetch_piece_bytes = 4000;
+    trio.options().fetch_window_bytes = 8000;
+    trio.create("v1/a");
+    const std::size_t away = trio.follower();
+    trio.stop(away);
+    const std::string a = trio.write_much("v1/a") + trio.write_much("v1/a");
+    trio.start(away);
+    trio.run_until([&] { return trio.shard(away).counters().fetched_bytes > a.size() / 3; });
+    REQUIRE(trio.shard(away).counters().fetched_bytes < a.size());
+    const std::size_t offered = trio.leader();
+    trio.stop(offered);
+    trio.run_until([&] { return trio.shard(away).counters().snapshots_installed == 1; });
+    const ShardCounters& counters = trio.shard(away).counters();
+    CHECK(counters.fetches_begun == 1);
+    CHECK(counters.fetches_given_up == 0);
+    CHECK(counters.fetch_sources_changed > 0);
+    CHECK(counters.fetched_bytes == a.size());
+    trio.run_until([&] { return trio.leader() != 0 && trio.same_state(away); });
+    CHECK(trio.read(away, "v1/a") == a);
+    trio.start(offered);
+    trio.run_until([&] { return trio.same_state(offered); });
+}
+
+TEST_CASE("a node that cannot read the bytes says so, and another one is asked") {
+    Trio trio;
+    trio.options().fetch_piece_bytes = 4000;
+    trio.options().fetch_window_bytes = 8000;
+    trio.create("v1/a");
+    const std::size_t away = trio.follower();
+    trio.stop(away);
+    const std::string a = trio.write_much("v1/a");
+    const std::size_t offers = trio.leader();
+    trio.fail_reads(offers, 3);
+    trio.start(away);
+    trio.run_until([&] { return trio.same_state(away); });
+    const ShardCounters& counters = trio.shard(away).counters();
+    CHECK(counters.fetches_given_up == 0);
+    CHECK(counters.fetch_sources_changed > 0);
+    CHECK(trio.shard(offers).counters().damaged_reads == 1);  // it is not asked again
+    CHECK(trio.damage_told(offers).size() == 1);
+    CHECK(trio.read(away, "v1/a") == a);
+}
+
+TEST_CASE("a node that does not answer is not waited for when another one can") {
+    Trio trio;
+    trio.options().fetch_piece_bytes = 4000;
+    trio.options().fetch_window_bytes = 8000;
+    trio.create("v1/a");
+    const std::size_t away = trio.follower();
+    trio.stop(away);
+    const std::string a = trio.write_much("v1/a");
+    trio.start(away);
+    trio.run_until([&] { return trio.shard(away).counters().fetched_bytes > 0; });
+    const std::size_t offers = trio.leader();
+    trio.hold_disk(offers, true);
+    trio.run_until([&] { return trio.shard(away).counters().snapshots_installed == 1; });
+    CHECK(trio.shard(away).counters().fetch_sources_changed > 0);
+    CHECK(trio.shard(away).counters().fetches_given_up == 0);
+    trio.hold_disk(offers, false);
+    trio.run_until([&] { return trio.leader() != 0 && trio.same_state(away); });
+    CHECK(trio.read(away, "v1/a") == a);
+}
+
+TEST_CASE("a follower gets a snapshot for entries that rotted on the leader's disk") {
+    Trio trio;
+    // By itself no log is forgotten.
+    trio.options().snapshot_log_bytes = 16 << 20;
+    trio.options().log_kept_bytes = 16 << 20;
+    for (std::size_t node = 1; node <= nodes; ++node) {
+        trio.stop(node);
+        trio.start(node);
+        trio.run_until([&] { return trio.leader() != 0 && trio.same_state(node); });
+    }
+    trio.create("v1/a");
+    const std::size_t away = trio.follower();
+    trio.run_until([&] { return trio.same_state(away); });
+    trio.stop(away);
+    std::string a = trio.write_much("v1/a");
+    const std::size_t leader = trio.leader();
+    trio.damage_told(leader);
+    trio.rot(leader);
+    trio.start(away);
+    trio.run_until([&] { return trio.same_state(away); });
+    CHECK(trio.leader() == leader);
+    CHECK(trio.shard(leader).counters().snapshots == 1);
+    CHECK(trio.shard(leader).counters().entries_lost == 1);
+    CHECK(trio.shard(away).counters().snapshots_installed == 1);
+    CHECK(trio.shard(away).counters().fetch_sources_changed > 0);
+    const std::vector<std::string> told = trio.damage_told(leader);
+    REQUIRE(!told.empty());
+    CHECK(told.front().find("group 0: entries ") == 0);
+    CHECK(told.front().find("it gets a snapshot in their place") != std::string::npos);
+    CHECK(told.front().find("ursulactl cluster replace " + std::to_string(leader)) !=
+          std::string::npos);
+    CHECK(told.size() <= 2);  // the other one is of its streams' bytes
+    CHECK(trio.read(away, "v1/a") == a);
+    a += trio.write_much("v1/a");
+    trio.run_until([&] { return trio.same_state(away); });
+    CHECK(trio.read(away, "v1/a") == a);
+    // The snapshot covers what is rotten: it starts again.
+    trio.stop(leader);
+    trio.start(leader);
+    trio.run_until([&] { return trio.leader() != 0 && trio.same_state(leader); });
+}
+
+TEST_CASE("bytes that no node has are told, cost little, and end with their stream") {
+    Trio trio;
+    trio.create("v1/a");
+    trio.create("v1/b");
+    const std::size_t away = trio.follower();
+    trio.stop(away);
+    trio.write_much("v1/a");
+    trio.append("v1/b", "kept");
+    for (std::size_t node = 1; node <= nodes; ++node) {
+        if (node != away) {
+            trio.rot(node);
+        }
+    }
+    trio.start(away);
+    trio.run_until([&] { return trio.shard(away).counters().fetches_given_up == 1; });
+    const std::uint64_t before = trio.shard(away).counters().frames_sent;
+    trio.run(base::seconds(5));
+    CHECK(trio.shard(away).counters().frames_sent - before < 2000);
+    CHECK(trio.shard(away).counters().snapshots_installed == 0);
+    const std::vector<std::string> told = trio.damage_told(away);
+    REQUIRE(told.size() == 1);
+    CHECK(told.front().find("group 0: no node that is up gives bytes ") == 0);
+    CHECK(told.front().find(" of v1/a: ") != std::string::npos);
+    trio.remove("v1/a");
+    trio.run_until([&] { return trio.same_state(away); });
+    CHECK(trio.read(away, "v1/b") == "kept");
 }
 
 TEST_CASE("a stream removed while it is fetched is not there afterwards, and no read fails") {

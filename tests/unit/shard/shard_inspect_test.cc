@@ -168,7 +168,6 @@ TEST_CASE("a node of one leads all its groups and knows all of each") {
         const GroupMember& self = member_of(group, 1);
         CHECK(self.voter);
         CHECK(self.up);
-        CHECK(self.complete);
         CHECK(self.match_known);
         CHECK(self.match == group.last);
         streams += group.streams;

@@ -70,8 +70,7 @@ std::string group_json(const std::string& members, bool changing = false) {
 std::string member(int node, bool up, bool voter = true, int incarnation = 1) {
     const auto word = [](bool value) { return std::string(value ? "true" : "false"); };
     return "{\"node\":" + std::to_string(node) + ",\"voter\":" + word(voter) +
-           ",\"up\":" + word(up) + ",\"complete\":true,\"incarnation\":\"" +
-           std::to_string(incarnation) + "\"}";
+           ",\"up\":" + word(up) + ",\"incarnation\":\"" + std::to_string(incarnation) + "\"}";
 }
 
 }  // namespace
