@@ -158,6 +158,10 @@ constexpr std::int64_t leader_wait_ms = 2'000;
 // Calls that wait so, per shard; one is always let in. 503 above.
 constexpr std::size_t forwards_waiting_max = 4096;
 constexpr std::size_t forwards_waiting_bytes_max = 16 * mib;
+// Per shard: refusals and duplicates that wait for their group's confirmation, and their bytes; one
+// is always let in. Beyond, a call goes through the log like any other.
+constexpr std::size_t early_calls_max = 4096;
+constexpr std::size_t early_bytes_max = 16 * mib;
 // A forwarded write without an answer for this long has an unknown outcome.
 constexpr std::int64_t forward_timeout_ms = 5'000;
 // Forwarded to one shard of another node and not answered; one is always let in. 503 above.

@@ -3,7 +3,8 @@
 // clock, no thread, no socket: the simulator runs exactly this. Owned by one loop; created and
 // started on its thread.
 //
-// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
+// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_early.cc
+// what needs no entry · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
 // · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
 // snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
@@ -299,6 +300,8 @@ class Shard {
     void route(Replica& replica);
     void send_forward(Replica& replica, std::size_t at, PeerLink& link);
     void take_waiting(Replica& replica, std::size_t at);
+    std::vector<std::byte> call_bytes(const api::Verb& verb);
+    void keep_spare(std::vector<std::byte>&& bytes);
     static void fill_hash(const Replica& replica, api::Verb& verb);
     void close_forward(Replica& replica, std::size_t at, api::Answer&& answer);
     void close_on_link(const Forward& forward);
@@ -321,19 +324,32 @@ class Shard {
     bool has_good_disk(const Replica& replica, base::NodeId node);
     void leave_full_disk();
 
+    // What may be done with a write: told early once it is confirmed; told now, for it is; neither.
+    enum class Early : std::uint8_t { ask, confirmed, never };
+
     // shard_submit.cc
     void take(const api::Call& call);
-    void take_here(const api::Call& call);
+    void take_here(const api::Call& call, Early early = Early::ask);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
-                    bool adds_bytes);
+                    bool adds_bytes, Early early = Early::ask);
     void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
     void write_entries();
     void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
     void write_noop(Replica& replica, const raft::EntryToWrite& entry);
     static bool plainly_acceptable(const Replica& replica, const stream::Command& command);
-    bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
+
+    // shard_early.cc
+    bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command,
+                      Early early);
+    bool park_early(Replica& replica, const api::Call& call, std::uint64_t name_hash);
+    void confirm_early(Replica& replica, const raft::ReadsReady& ready);
+    void serve_early(Replica& replica);
+    api::Call forget_early(const Replica& replica, EarlyCall&& early);
+    void submit_early(Replica& replica, std::uint64_t name_hash);
+    void route_early(Replica& replica);
+    void end_early(Replica& replica);
 
     // shard_apply.cc
     void apply_through(Replica& replica, base::LogIndex committed);
@@ -473,6 +489,9 @@ class Shard {
     std::vector<Replica*> waiting_;    // those with forwards, or reads to be asked for again
     std::size_t waiting_calls_ = 0;    // forwards that wait, of all groups
     std::size_t waiting_bytes_ = 0;    // and their bytes
+    TouchedNames early_names_;         // of the calls in Replica::early, of all groups
+    std::size_t early_calls_ = 0;      // their number
+    std::size_t early_bytes_ = 0;      // and bytes
     std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
     std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
     std::vector<std::byte> answer_bytes_;

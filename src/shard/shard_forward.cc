@@ -42,6 +42,9 @@ bool Shard::pass_on(const api::Call& call) {
     if (leads && (replica.forwards.empty() || forwarded)) {
         return false;
     }
+    if (!leads && !replica.early.empty()) {
+        route_early(replica);  // they came before this one
+    }
     const base::NodeId leader = replica.group.leader();
     // Nobody may ever tell a node that is no member who leads: an operator asks another one.
     const bool outside = std::holds_alternative<api::ChangeMemberCall>(call.verb) &&
@@ -59,11 +62,7 @@ bool Shard::pass_on(const api::Call& call) {
     forward.call = call.id;
     forward.from = call.from;
     forward.until = now_.mono + base::milliseconds(limits::leader_wait_ms);
-    if (!spare_bytes_.empty()) {
-        forward.bytes = std::move(spare_bytes_.back());
-        spare_bytes_.pop_back();
-    }
-    write_call(call.verb, forward.bytes);
+    forward.bytes = call_bytes(call.verb);
     waiting_bytes_ += forward.bytes.size();
     ++waiting_calls_;
     ++replica.forwards_waiting;
@@ -81,6 +80,23 @@ bool Shard::pass_on(const api::Call& call) {
         close_forward(replica, replica.forwards.size() - 1, api::Refused{api::Refusal::overloaded});
     }
     return true;
+}
+
+std::vector<std::byte> Shard::call_bytes(const api::Verb& verb) {
+    std::vector<std::byte> bytes;
+    if (!spare_bytes_.empty()) {
+        bytes = std::move(spare_bytes_.back());
+        spare_bytes_.pop_back();
+    }
+    write_call(verb, bytes);
+    return bytes;
+}
+
+void Shard::keep_spare(std::vector<std::byte>&& bytes) {
+    if (spare_bytes_.size() < spare_count_max && bytes.capacity() <= spare_bytes_max) {
+        bytes.clear();
+        spare_bytes_.push_back(std::move(bytes));
+    }
 }
 
 bool Shard::is_full(const PeerLink& link, std::size_t bytes) {
@@ -212,10 +228,7 @@ void Shard::close_forward(Replica& replica, std::size_t at, api::Answer&& answer
     }
     const base::ShardId from = forward.from;
     const api::CallId call = forward.call;
-    if (spare_bytes_.size() < spare_count_max && forward.bytes.capacity() <= spare_bytes_max) {
-        forward.bytes.clear();
-        spare_bytes_.push_back(std::move(forward.bytes));
-    }
+    keep_spare(std::move(forward.bytes));
     replica.forwards.erase(replica.forwards.begin() + static_cast<std::ptrdiff_t>(at));
     reply(from, call, std::move(answer));
 }
@@ -445,6 +458,7 @@ void Shard::end_waits() {
             replica->entries.pop();
         }
         end_reads(*replica);
+        end_early(*replica);
         if (hears_leader(*replica)) {
             replica->heard_leader = now_.mono;
         } else if (!replica->tails_ended && now_.mono - replica->heard_leader >=
