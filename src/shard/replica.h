@@ -163,6 +163,7 @@ struct Replica {
     std::deque<Forward> forwards;      // first those sent, last those that wait to be
     std::size_t forwards_waiting = 0;  // how many
     std::size_t forwards_refused = 0;  // of those sent
+    bool forwards_held = false;        // they wait for a large one that is on its way
     bool ask_again = false;            // parked reads were refused: there was no leader
     bool waits = false;                // listed for one of these
     base::Instant heard_leader;        // when it last had one
