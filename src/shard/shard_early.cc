@@ -55,9 +55,21 @@ bool Shard::park_early(Replica& replica, const api::Call& call, std::uint64_t na
     }
     // The round for what was asked this turn begins at its end.
     const bool asked = !replica.early.empty() && replica.early.back().turn == turn_;
+    raft::ReadContext context = replica.read_context;
+    if (asked) {
+        context = replica.early.back().context;
+    } else {
+        context = raft::ReadContext(context.value + 1);
+        replica.read_context = context;
+        replica.group.step(raft::ReadIndex{context}, now_, replica.effects);
+        if (replica.effects.reads_refused) {
+            carry_out(replica);  // a leader that is no member any more confirms nothing
+            keep_spare(std::move(bytes));
+            return false;
+        }
+    }
     EarlyCall early;
-    early.context =
-        asked ? replica.early.back().context : raft::ReadContext(replica.read_context.value + 1);
+    early.context = context;
     early.redirect = call.redirect;
     early.call = call.id;
     early.from = call.from;
@@ -70,8 +82,6 @@ bool Shard::park_early(Replica& replica, const api::Call& call, std::uint64_t na
     early_names_.add(name_hash);
     replica.early.push_back(std::move(early));
     if (!asked) {
-        replica.read_context = replica.early.back().context;
-        replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
         carry_out(replica);
     }
     return true;

@@ -77,7 +77,28 @@ void Cluster::plan_change(Operator& op) {
     } else if (faulty_ && members > 1 && op.random.chance(1, 2)) {
         node.member = false;
         aim(op, node);
+    } else if (!faulty_ && !is_as_wanted(node)) {
+        aim(op, node);  // a call that was given up, of an earlier plan, was done late
     }
+}
+
+// By what those who lead say.
+bool Cluster::is_as_wanted(const Node& node) const {
+    for (std::uint32_t group = 0; group < groups_; ++group) {
+        for (const Node& one : nodes_) {
+            if (!one.up || !replica_of(one, group).is_leader()) {
+                continue;
+            }
+            const raft::Member* member =
+                replica_of(one, group)
+                    .membership()
+                    .membership.find(base::NodeId(static_cast<std::uint32_t>(node.number)));
+            if (node.member ? member == nullptr || !member->voter : member != nullptr) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 // The plan that makes it a member, or none, from wherever it is now.
