@@ -32,6 +32,7 @@ void tune(int socket) {
     };
     set(IPPROTO_TCP, TCP_NODELAY, 1);
     set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(limits::peer_unacknowledged_ms));
+    set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(limits::peer_kernel_bytes_max));
     set(SOL_SOCKET, SO_KEEPALIVE, 1);
     set(IPPROTO_TCP, TCP_KEEPIDLE, 1);
     set(IPPROTO_TCP, TCP_KEEPINTVL, 1);

@@ -36,9 +36,9 @@ constexpr base::Duration transfer_timeout = base::milliseconds(500);
 // again. Links lose messages only with the connection, so this is rare.
 constexpr base::Duration retry_interval = base::milliseconds(100);
 // A leader with uncommitted entries that commits nothing for this long gives up its place
-// (reliability-anchors 3.4 raft.faux_leader). The largest body by default just reaches two
-// followers in it over 100 Mbit/s.
-constexpr base::Duration commit_stall = base::milliseconds(3000);
+// (reliability-anchors 3.4 raft.faux_leader): the last resort, behind silence and disk trouble. The
+// largest body by default reaches two followers in it several times over 100 Mbit/s.
+constexpr base::Duration commit_stall = base::milliseconds(10'000);
 // And where every disk is slow, whoever leads: an election would cost two writes more.
 constexpr base::Duration commit_stall_slow = base::milliseconds(30'000);
 // One message names entries of at most this many bytes, but always one entry.

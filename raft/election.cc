@@ -55,6 +55,14 @@ void Group::forget_votes() {
 }
 
 void Group::ask_whether_to_campaign(Now now, Effects& effects) {
+    // Votes may be under way to slow disks: who asked in a term that nobody refused asks in it
+    // again for a while. Another term would make them begin anew.
+    if (role_ == Role::candidate && now.mono - campaigned_at_ < limits::vote_wait_max &&
+        std::none_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.refused; })) {
+        ask_for_votes(effects);
+        arm_election(limits::election_timeout, now);
+        return;
+    }
     if (!may_campaign()) {
         arm_election(limits::election_timeout, now);
         for (const Peer& peer : peers_) {
@@ -170,8 +178,9 @@ void Group::on(const Message& from, const PreVote& vote, Now now, Effects& effec
     }
     // 9.6 with 6.2: no vote against a leader that is heard.
     const bool free = hard_state_.vote == NodeId{} || hard_state_.vote == from.from;
+    // Nor one that would wait for a disk on which the last one still is.
     const bool granted = is_member_of_something() && !hears_leader() && is_up_to_date(vote.last) &&
-                         !outranks(from.from, vote) &&
+                         hard_state_persisted_ == hard_state_ && !outranks(from.from, vote) &&
                          (from.term > hard_state_.term || (from.term == hard_state_.term && free));
     // A refusal carries this node's own term, so that one that fell behind catches up with it.
     effects.messages.push_back(

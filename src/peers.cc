@@ -175,6 +175,11 @@ bool Peers::takes(shard::PeerShard to) const {
     return link != nullptr && link->up && link->socket->unsent() < limits::peer_queue_bytes_max;
 }
 
+std::size_t Peers::unsent(shard::PeerShard to) const {
+    const Link* link = find(to);
+    return link != nullptr && link->up ? link->socket->unsent() : 0;
+}
+
 void Peers::send(shard::PeerShard to, base::Bytes frame) {
     Link* link = find(to);
     if (link == nullptr || !link->up) {

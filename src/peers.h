@@ -53,6 +53,7 @@ class Peers final : public shard::PeerNet {
     void take(std::vector<shard::ReceivedFrame>& frames,
               std::vector<shard::LinkEvent>& events) override;
     bool takes(shard::PeerShard to) const override;
+    std::size_t unsent(shard::PeerShard to) const override;
     void send(shard::PeerShard to, base::Bytes frame) override;
 
     // --- the loop's, once a turn: begin_turn first thing, flush before the submit ---

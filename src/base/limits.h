@@ -99,7 +99,11 @@ constexpr std::uint32_t disk_read_gap_bytes_max = 16 * kib;  // cheaper to read 
 // A frame takes further entries until it is this long, but always one: what a small item of another
 // group may have to wait for on the wire.
 constexpr std::size_t frame_bytes_target = 1 * mib;
-// The longest frame that is read: one entry with the largest body there is.
+// What is longer than this - one entry, one forwarded call - travels in parts of this size, one per
+// turn and frame, between which goes everything else. The next one leaves when less than this waits
+// in the connection: at 100 Mbit/s what is small waits for some tens of milliseconds.
+constexpr std::size_t frame_part_bytes = 256 * kib;
+// The longest frame, or item in parts, that is read: one entry with the largest body there is.
 constexpr std::size_t frame_bytes_max = 272 * mib;
 // Per shard: bodies of applied entries kept in memory because a live follower was not sent them
 // yet; above, they are read back from the log.
@@ -160,8 +164,14 @@ constexpr std::int64_t leader_wait_ms = 2'000;
 // Calls that wait so, per shard; one is always let in. 503 above.
 constexpr std::size_t forwards_waiting_max = 4096;
 constexpr std::size_t forwards_waiting_bytes_max = 16 * mib;
+// Per shard: refusals and duplicates that wait for their group's confirmation, and their bytes; one
+// is always let in. Beyond, a call goes through the log like any other.
+constexpr std::size_t early_calls_max = 4096;
+constexpr std::size_t early_bytes_max = 16 * mib;
 // A forwarded write without an answer for this long has an unknown outcome.
 constexpr std::int64_t forward_timeout_ms = 5'000;
+// A large one is given a millisecond more for each of these: its leader sends it on at 32 Mbit/s.
+constexpr std::size_t forward_bytes_per_ms = 4 * kib;
 // Forwarded to one shard of another node and not answered; one is always let in. 503 above.
 constexpr std::size_t forwards_open_max = 8192;
 constexpr std::size_t forwards_open_bytes_max = 32 * mib;
@@ -172,6 +182,9 @@ constexpr std::int64_t write_deadline_ms = 10'000;
 // Bytes waiting for one connection, the ones the kernel was given included; a frame of any size is
 // taken below it. A fast local network moves them in a beat.
 constexpr std::size_t peer_queue_bytes_max = 16 * mib;
+// Bytes that the kernel takes beyond what it has sent (TCP_NOTSENT_LOWAT): the rest stays where
+// what is small can still be put before it.
+constexpr std::size_t peer_kernel_bytes_max = 256 * kib;
 // Read at a time; a longer frame has a buffer of its own length while it comes.
 constexpr std::size_t peer_receive_bytes = 256 * kib;
 // What is read of somebody who has not proved who it is, and the longest sentence of a refusal.

@@ -17,6 +17,7 @@ constexpr std::uint64_t term_max = std::uint64_t{1} << 62;
 constexpr std::uint8_t beat_kind = 64;
 constexpr std::uint8_t ask_kind = 66;
 constexpr std::uint8_t data_kind = 67;
+constexpr std::uint8_t part_kind = 68;
 constexpr std::uint8_t call_kind = 72;
 constexpr std::uint8_t answer_kind = 73;
 constexpr std::uint8_t replicate_kind = 5;
@@ -411,6 +412,21 @@ void FrameWriter::add_numbered(std::uint8_t kind, base::GroupId group, std::uint
     end_item();
 }
 
+void FrameWriter::add_part(base::GroupId group, std::uint64_t number, std::uint32_t at,
+                           std::uint32_t length, base::Bytes bytes) {
+    begin_item(part_kind, group, base::Term{});
+    put(number);
+    put(at);
+    put(length);
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    end_item();
+}
+
+base::Bytes FrameWriter::item() const {
+    VERIFY(entries_due_ == 0 && bytes_due_ == 0 && items_ == 1);
+    return base::Bytes(bytes_).subspan(frame_header_bytes);
+}
+
 void FrameWriter::add_ask(base::GroupId group, const FetchAsk& ask) {
     begin_item(ask_kind, group, base::Term{});
     put(ask.fetch);
@@ -516,6 +532,13 @@ bool FrameReader::open(base::Bytes frame) {
     return true;
 }
 
+void FrameReader::open_item(const FrameHeader& header, base::Bytes item) {
+    header_ = header;
+    left_ = item;
+    items_left_ = 1;
+    ok_ = true;
+}
+
 bool FrameReader::next(FrameItem& item) {
     if (!ok_) {
         return false;
@@ -547,9 +570,11 @@ bool FrameReader::next(FrameItem& item) {
     item.led.clear();
     item.pieces.clear();
     item.bytes = {};
+    item.in_parts = false;
     item.kind = kind == beat_kind     ? FrameItem::Kind::beat
                 : kind == ask_kind    ? FrameItem::Kind::fetch_ask
                 : kind == data_kind   ? FrameItem::Kind::fetch_data
+                : kind == part_kind   ? FrameItem::Kind::part
                 : kind == call_kind   ? FrameItem::Kind::call
                 : kind == answer_kind ? FrameItem::Kind::answer
                                       : FrameItem::Kind::message;
@@ -575,6 +600,16 @@ bool FrameReader::next(FrameItem& item) {
         item.bytes = body.bytes(body.left());
         ok_ = body.ok() && item.number > 0 && item.number < call_number_end &&
               item.message.term == base::Term{};
+        return ok_;
+    }
+    if (item.kind == FrameItem::Kind::part) {
+        item.number = body.u64();
+        item.at = body.u32();
+        item.length = body.u32();
+        item.bytes = body.bytes(body.left());
+        ok_ = body.ok() && item.number > 0 && !item.bytes.empty() &&
+              item.length <= base::limits::frame_bytes_max && item.at <= item.length &&
+              item.bytes.size() <= item.length - item.at && item.message.term == base::Term{};
         return ok_;
     }
     item.message.body = read_body(kind, body, item.entries);

@@ -19,8 +19,9 @@
 //     items           80
 //
 //   item header      at  size
-//     kind             0     1   1 + index in raft::MessageBody; 64: a beat; 66, 67: a fetch; 72,
-//                                73: a call forwarded to the group's leader, and its answer
+//     kind             0     1   1 + index in raft::MessageBody; 64: a beat; 66, 67: a fetch; 68: a
+//                                part of another item; 72, 73: a call forwarded to the group's
+//                                leader, and its answer
 //     zero             1     3
 //     length           4     4   of what follows the item header
 //     group            8     4   (0 in a beat)
@@ -54,6 +55,9 @@
 //     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
 //                        u64 index, u64 at, u64 created index, u32 pieces, u32 bytes,
 //                        pieces x u32 size (top bit: the append goes on), bytes (FetchData)
+//     68 part            u64 number, of the item in parts, rising with each of the sender's life to
+//                        this peer, from 1; u32 at, u32 length of that item with its header; bytes
+//                        of it from `at` on. A Replicate or a call of the same group
 //     72 call            u64 number, rising with each call of the sender's life to this peer, from
 //                        1 and below 2^48; the call (shard/call_wire.h)
 //     73 answer          u64 number of the call, the answer (shard/call_wire.h)
@@ -153,7 +157,7 @@ struct DiskHealth {
 
 // One item as read. Views live as long as the frame; vectors are used again by the next item.
 struct FrameItem {
-    enum class Kind : std::uint8_t { message, beat, fetch_ask, fetch_data, call, answer };
+    enum class Kind : std::uint8_t { message, beat, fetch_ask, fetch_data, part, call, answer };
     Kind kind = Kind::message;
     base::GroupId group;
     raft::Message message;
@@ -164,8 +168,11 @@ struct FrameItem {
     FetchAsk ask;
     FetchData data;
     std::vector<std::uint32_t> pieces;  // of fetch data
-    std::uint64_t number = 0;           // of a call or an answer
-    base::Bytes bytes;                  // of fetch data; of a call or an answer, not looked at yet
+    std::uint64_t number = 0;           // of a call, an answer or an item in parts
+    std::uint32_t at = 0;               // of a part
+    std::uint32_t length = 0;           // of the item that it is a part of
+    bool in_parts = false;              // it came so
+    base::Bytes bytes;  // of fetch data; of a call, an answer or a part, not looked at yet
 };
 
 // Puts one frame together. Memory is kept from frame to frame.
@@ -183,6 +190,10 @@ class FrameWriter {
     void add_beat(const DiskHealth& disk, bool asks, const std::vector<Led>& led);
     void add_call(base::GroupId group, std::uint64_t number, base::Bytes call);
     void add_answer(base::GroupId group, std::uint64_t number, base::Bytes answer);
+    void add_part(base::GroupId group, std::uint64_t number, std::uint32_t at, std::uint32_t length,
+                  base::Bytes bytes);
+    // The bytes of the only item, header and all, until clear().
+    base::Bytes item() const;
     void add_ask(base::GroupId group, const FetchAsk& ask);
     // Followed by add_bytes() until all its `size` bytes are there.
     void add_data(base::GroupId group, const FetchData& data,
@@ -214,6 +225,8 @@ class FrameReader {
     // False: not a whole frame of this version. Nothing else may be asked then.
     bool open(base::Bytes frame);
     const FrameHeader& header() const { return header_; }
+    // Instead: one item that came in parts, in frames with such a header.
+    void open_item(const FrameHeader& header, base::Bytes item);
     // The next item. False at the end, and when an item is malformed: then ok() is false.
     bool next(FrameItem& item);
     bool ok() const { return ok_; }

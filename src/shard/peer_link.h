@@ -45,6 +45,24 @@ struct WaitingEntries {
     LogFetch* fetch = nullptr;
 };
 
+// An item that is longer than a frame should be, on its way in parts: one per link at a time. What
+// comes after it in its group waits until it has left.
+struct LargeItem {
+    std::vector<std::byte> bytes;  // with its header; empty: there is none
+    std::size_t sent = 0;
+    base::GroupId group;
+    std::uint64_t call = 0;  // the number of the call that it is; 0: entries of `term`
+    base::Term term;
+};
+
+// And what came of one. Parts may be lost, doubled and overtaken: a later item ends an earlier one.
+struct LargeItemIn {
+    std::uint64_t number = 0;
+    std::vector<std::byte> bytes;    // of its full length; empty: it is whole, or there is none
+    std::vector<std::uint32_t> ats;  // of the parts that are here
+    std::size_t missing = 0;         // bytes
+};
+
 struct PeerLink {
     PeerShard peer;
     std::uint32_t shards = 1;  // of that node; 0: a place that is free (drop_link)
@@ -63,8 +81,11 @@ struct PeerLink {
     std::deque<WaitingAsk> asks;
     std::deque<WaitingAnswer> answers;
     std::size_t fetch_bytes = 0;  // of fetches, in this turn's frame
-    base::Instant asked_at;       // for a beat
-    bool beat_wanted = false;     // it asked for one, or its connection is new
+    LargeItem large;
+    std::uint64_t large_number = 0;  // of the newest
+    bool large_wanted = false;       // entries wait for the present one's end: no call goes next
+    base::Instant asked_at;          // for a beat
+    bool beat_wanted = false;        // it asked for one, or its connection is new
 
     // Hearing.
     base::Instant heard;  // the newest frame of its life
@@ -90,8 +111,11 @@ struct PeerLink {
     struct Life {
         std::uint64_t boot = 0;
         std::uint64_t newest_call = 0;
+        std::uint64_t newest_in_parts = 0;
+        std::vector<std::uint64_t> newest_of_group;  // by position; empty: none yet
     };
     std::array<Life, 4> lives;
+    LargeItemIn large_in;
     std::uint32_t generation = 0;  // rises with each life that is met
 };
 

@@ -57,6 +57,9 @@ class PeerNet {
     // Whether a frame to it would be taken now. False: there is no connection, or its queue
     // is full; what would have been sent is dropped, and Raft sends it again.
     virtual bool takes(PeerShard to) const = 0;
+    // Bytes sent to it that have not left yet: what is sent now comes behind them. Those who have
+    // much to send look; there is a turn when it becomes less.
+    virtual std::size_t unsent(PeerShard) const { return 0; }
     // Copies the frame and sends it at the latest with this turn's submit.
     virtual void send(PeerShard to, base::Bytes frame) = 0;
 };

@@ -54,6 +54,22 @@ struct ParkedRead {
     std::shared_ptr<ParkedListing> listing;  // part of one; core-local
 };
 
+// A write whose outcome applied state tells already - a refusal, a duplicate - once its group has
+// confirmed that this state is current. Nothing of it is in the log; owns what its call only
+// showed.
+struct EarlyCall {
+    raft::ReadContext context;
+    base::LogIndex index;  // set when confirmed: decide once this is applied
+    bool confirmed = false;
+    bool redirect = false;  // api::Call's
+    api::CallId call;
+    base::ShardId from;
+    std::uint64_t name_hash = 0;   // api::StreamKey::hash
+    std::uint64_t turn = 0;        // in which it came
+    std::vector<std::byte> bytes;  // shard/call_wire.h
+    base::Instant since;
+};
+
 // Entries that recovery found and whose commitment was not known yet, oldest first. Bodies lie one
 // after the other in memory that is used again, so a restart costs no allocation per entry.
 class RecoveredEntries {
@@ -124,6 +140,7 @@ struct Replica {
     bool read_confirmed = false;
     raft::ReadContext read_context;
     std::vector<ParkedRead> parked;
+    std::deque<EarlyCall> early;  // leader: by rising context
 
     base::LogIndex snapshot;  // newest durable one; entries behind log().snapshot() are kept
     base::LogIndex
@@ -150,6 +167,7 @@ struct Replica {
     std::deque<Forward> forwards;  // first those sent, last those that wait to be
     std::size_t forwards_waiting = 0;  // how many
     std::size_t forwards_refused = 0;  // of those sent
+    bool forwards_held = false;        // they wait for a large one that is on its way
     bool ask_again = false;            // parked reads were refused: there was no leader
     bool waits = false;                // listed for one of these
     base::Instant heard_leader;        // when it last had one

@@ -74,8 +74,10 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         end_turn();
     }
     send_posts();
-    own_names_.clear();
-    taken_bytes_.clear();
+    if (writing_.empty()) {  // what the end of the turn submitted looks at them in the next one
+        own_names_.clear();
+        taken_bytes_.clear();
+    }
 
     replies_ = nullptr;
     internal_calls_ = nullptr;
@@ -195,6 +197,7 @@ void Shard::carry_out(Replica& replica) {
     }
     const base::LogIndex commit_to = effects.commit_to;
     if (effects.reads_ready) {
+        confirm_early(replica, *effects.reads_ready);
         for (ParkedRead& parked : replica.parked) {
             if (!parked.confirmed && parked.context <= effects.reads_ready->context) {
                 parked.confirmed = true;
@@ -255,6 +258,7 @@ void Shard::carry_out(Replica& replica) {
             "other one back in with emptied directories: ursulactl cluster replace";
     }
     const std::optional<raft::FetchSnapshot> fetch = effects.fetch_snapshot;
+    const bool unconfirmed = effects.reads_refused.has_value();
     effects.clear();
     want_turn_end(replica);
     if (fetch) {
@@ -265,6 +269,12 @@ void Shard::carry_out(Replica& replica) {
     }
     if (!replica.parked.empty()) {
         serve_parked(replica);
+    }
+    if (!replica.early.empty()) {
+        if (unconfirmed) {
+            route_early(replica);
+        }
+        serve_early(replica);
     }
     raft_deadline_ = std::min(raft_deadline_, replica.group.deadline());
 }
@@ -311,7 +321,7 @@ base::Instant Shard::deadline() const {
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }
-    if (!retired_.empty()) {
+    if (!retired_.empty() || !writing_.empty()) {
         at = now_.mono;
     }
     if (snapshot_waits()) {

@@ -3,11 +3,13 @@
 // clock, no thread, no socket: the simulator runs exactly this. Owned by one loop; created and
 // started on its thread.
 //
-// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_apply.cc
+// Files: shard.cc the turn · shard_submit.cc calls -> commands -> entries · shard_early.cc
+// what needs no entry · shard_apply.cc
 // committed entries -> answers and posts · shard_read.cc reads and watches · shard_boot.cc recovery
 // · shard_snapshot.cc snapshots and the log kept behind them · shard_fetch.cc, shard_serve.cc
 // snapshots from and for other nodes · shard_peers.cc frames in and the nodes' liveness ·
-// shard_send.cc frames out · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
+// shard_send.cc frames out · shard_parts.cc what is too large
+// for one · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
 // leads · shard_links.cc which links there are · shard_members.cc memberships ·
 // bucket_removal.cc · shard_inspect.cc for operators.
 #pragma once
@@ -53,7 +55,8 @@ struct ShardOptions {
     std::uint64_t log_kept_bytes = base::limits::log_kept_bytes_max;
     std::size_t fetch_window_bytes = base::limits::fetch_window_bytes;  // smaller only in tests
     std::size_t fetch_piece_bytes = base::limits::fetch_piece_bytes;
-    bool begun = false;  // NodeFile::begun
+    std::size_t frame_part_bytes = base::limits::frame_part_bytes;  // smaller only in tests
+    bool begun = false;                                             // NodeFile::begun
     std::uint32_t segment_bytes = base::limits::segment_bytes_default;
     // Smaller only in tests, with segments to match (storage::WalOptions).
     std::uint32_t wal_batch_bytes_max = base::limits::wal_batch_bytes_max;
@@ -100,11 +103,13 @@ struct ShardCounters {
     std::uint64_t hand_overs = 0;  // of leadership, tried
     std::uint64_t frames_sent = 0;
     std::uint64_t frames_taken = 0;
-    std::uint64_t frames_refused = 0;   // not whole, not ours, or of an earlier life
-    std::uint64_t items_unheard = 0;    // of other storage than the member's of that id
-    std::uint64_t forwards_sent = 0;    // writes passed on to their group's leader
-    std::uint64_t forwards_taken = 0;   // those of other nodes
-    std::uint64_t forwards_again = 0;   // sent, refused by who did not lead, kept to be sent again
+    std::uint64_t frames_refused = 0;    // not whole, not ours, or of an earlier life
+    std::uint64_t items_unheard = 0;     // of other storage than the member's of that id
+    std::uint64_t forwards_sent = 0;     // writes passed on to their group's leader
+    std::uint64_t forwards_taken = 0;    // those of other nodes
+    std::uint64_t forwards_again = 0;    // sent, refused by who did not lead, kept to be sent again
+    std::uint64_t large_items_sent = 0;  // entries and calls, in parts
+    std::uint64_t large_items_taken = 0;
     std::uint64_t forwards_failed = 0;  // refused, or of unknown outcome, for want of a leader
     std::uint64_t log_fetches = 0;      // entries read back for followers, in so many pieces
     std::uint64_t images_served = 0;    // to followers
@@ -297,6 +302,14 @@ class Shard {
     void release_sent(Replica& replica);
     void forget_kept(Replica& replica);
 
+    // shard_parts.cc
+    bool is_large(std::size_t bytes) const { return bytes > options_.frame_part_bytes; }
+    bool is_backed_up(const PeerLink& link) const;
+    void begin_large(PeerLink& link, base::GroupId group, std::uint64_t call, base::Term term);
+    void send_parts();
+    static bool sends_large_of(const PeerLink& link, base::GroupId group);
+    bool take_part(PeerLink& link, const FrameHeader& header);
+
     // shard_forward.cc
     bool pass_on(const api::Call& call);
     static bool is_full(const PeerLink& link, std::size_t bytes);
@@ -307,6 +320,8 @@ class Shard {
     void route(Replica& replica);
     void send_forward(Replica& replica, std::size_t at, PeerLink& link);
     void take_waiting(Replica& replica, std::size_t at);
+    std::vector<std::byte> call_bytes(const api::Verb& verb);
+    void keep_spare(std::vector<std::byte>&& bytes);
     static void fill_hash(const Replica& replica, api::Verb& verb);
     void close_forward(Replica& replica, std::size_t at, api::Answer&& answer);
     void close_on_link(const Forward& forward);
@@ -320,6 +335,9 @@ class Shard {
     void reply_to_peer(base::ShardId to, api::CallId call, const api::Answer& answer);
     void go_on_waiting();
     void end_waits();
+    void hold_waiting(Replica& replica, bool held);
+    void put_off_timeout(const PeerLink& link);
+    base::Instant timeout_of(const Forward& forward) const;
 
     // shard_balance.cc
     void balance();
@@ -330,19 +348,32 @@ class Shard {
     base::NodeId good_successor(const Replica& replica);
     void leave_full_disk();
 
+    // What may be done with a write: told early once it is confirmed; told now, for it is; neither.
+    enum class Early : std::uint8_t { ask, confirmed, never };
+
     // shard_submit.cc
     void take(const api::Call& call);
-    void take_here(const api::Call& call);
+    void take_here(const api::Call& call, Early early = Early::ask);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
-                    bool adds_bytes);
+                    bool adds_bytes, Early early = Early::ask);
     void submit(Replica& replica, const stream::Command& command, const Ticket& ticket);
     void write_entries();
     void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
     void write_noop(Replica& replica, const raft::EntryToWrite& entry);
     static bool plainly_acceptable(const Replica& replica, const stream::Command& command);
-    bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command);
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
+
+    // shard_early.cc
+    bool answer_early(Replica& replica, const api::Call& call, const stream::Command& command,
+                      Early early);
+    bool park_early(Replica& replica, const api::Call& call, std::uint64_t name_hash);
+    void confirm_early(Replica& replica, const raft::ReadsReady& ready);
+    void serve_early(Replica& replica);
+    api::Call forget_early(const Replica& replica, EarlyCall&& early);
+    void submit_early(Replica& replica, std::uint64_t name_hash);
+    void route_early(Replica& replica);
+    void end_early(Replica& replica);
 
     // shard_apply.cc
     void apply_through(Replica& replica, base::LogIndex committed);
@@ -474,6 +505,7 @@ class Shard {
     base::Instant dismissals_due_{};                        // when to look for whom nobody names
     std::uint64_t dropped_sequence_ = 0;                    // new links' numbers go on from these
     std::uint64_t dropped_call_number_ = 0;
+    std::uint64_t dropped_large_number_ = 0;
     std::vector<MemberInfo> told_;  // to the net, by rising node
     std::uint64_t others_version_ = 0;
     MemberTable item_table_;               // of the membership among item_'s entries
@@ -488,6 +520,9 @@ class Shard {
     std::vector<Replica*> waiting_;    // those with forwards, or reads to be asked for again
     std::size_t waiting_calls_ = 0;    // forwards that wait, of all groups
     std::size_t waiting_bytes_ = 0;    // and their bytes
+    TouchedNames early_names_;         // of the calls in Replica::early, of all groups
+    std::size_t early_calls_ = 0;      // their number
+    std::size_t early_bytes_ = 0;      // and bytes
     std::vector<std::vector<std::byte>> spare_bytes_;  // Forward::bytes to be used again
     std::vector<std::vector<std::byte>> taken_bytes_;  // looked at by commands of this turn
     std::vector<std::byte> answer_bytes_;
@@ -496,6 +531,7 @@ class Shard {
     base::Instant calm_since_;               // no link was seen down since
     std::vector<base::Instant> hand_again_;  // by position: not handed over before
     FrameItem item_;                         // the one being taken
+    FrameWriter large_frame_;                // where an item that is too large is put together
     std::vector<ReceivedFrame> frames_;
     std::vector<LinkEvent> link_events_;
     std::vector<Led> led_;

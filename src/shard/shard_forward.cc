@@ -42,6 +42,9 @@ bool Shard::pass_on(const api::Call& call) {
     if (leads && (replica.forwards.empty() || forwarded)) {
         return false;
     }
+    if (!leads && !replica.early.empty()) {
+        route_early(replica);  // they came before this one
+    }
     const base::NodeId leader = replica.group.leader();
     // Nobody may ever tell a node that is no member who leads: an operator asks another one.
     const bool outside = std::holds_alternative<api::ChangeMemberCall>(call.verb) &&
@@ -59,11 +62,7 @@ bool Shard::pass_on(const api::Call& call) {
     forward.call = call.id;
     forward.from = call.from;
     forward.until = now_.mono + base::milliseconds(limits::leader_wait_ms);
-    if (!spare_bytes_.empty()) {
-        forward.bytes = std::move(spare_bytes_.back());
-        spare_bytes_.pop_back();
-    }
-    write_call(call.verb, forward.bytes);
+    forward.bytes = call_bytes(call.verb);
     waiting_bytes_ += forward.bytes.size();
     ++waiting_calls_;
     ++replica.forwards_waiting;
@@ -81,6 +80,23 @@ bool Shard::pass_on(const api::Call& call) {
         close_forward(replica, replica.forwards.size() - 1, api::Refused{api::Refusal::overloaded});
     }
     return true;
+}
+
+std::vector<std::byte> Shard::call_bytes(const api::Verb& verb) {
+    std::vector<std::byte> bytes;
+    if (!spare_bytes_.empty()) {
+        bytes = std::move(spare_bytes_.back());
+        spare_bytes_.pop_back();
+    }
+    write_call(verb, bytes);
+    return bytes;
+}
+
+void Shard::keep_spare(std::vector<std::byte>&& bytes) {
+    if (spare_bytes_.size() < spare_count_max && bytes.capacity() <= spare_bytes_max) {
+        bytes.clear();
+        spare_bytes_.push_back(std::move(bytes));
+    }
 }
 
 bool Shard::is_full(const PeerLink& link, std::size_t bytes) {
@@ -122,6 +138,7 @@ void Shard::route(Replica& replica) {
         ++waiting_calls_;
         ++replica.forwards_waiting;
     }
+    bool held = false;
     while (replica.forwards_waiting > 0 && replica.forwards_refused == 0) {
         const std::size_t at = replica.forwards.size() - replica.forwards_waiting;
         const Forward& forward = replica.forwards[at];
@@ -135,29 +152,71 @@ void Shard::route(Replica& replica) {
             is_full(*link, forward.bytes.size())) {
             break;
         }
+        // One at a time of what goes in parts, and nothing overtakes it in its group.
+        held = (link->large.call != 0 && link->large.group == replica.id()) ||
+               (is_large(forward.bytes.size()) &&
+                (!link->large.bytes.empty() || link->large_wanted)) ||
+               is_backed_up(*link);
+        if (held) {
+            break;
+        }
         if (link->frame.size() >= limits::frame_bytes_target) {
             calls_left_ = true;
             break;
         }
         send_forward(replica, at, *link);
     }
+    hold_waiting(replica, held);
     if (!replica.forwards.empty()) {
         list_waiting(replica);
     }
 }
 
+// Their time does not pass while one that is before them is on its way.
+void Shard::hold_waiting(Replica& replica, bool held) {
+    if (replica.forwards_held && !held) {
+        const base::Instant until = now_.mono + base::milliseconds(limits::leader_wait_ms);
+        for (std::size_t i = replica.forwards.size() - replica.forwards_waiting;
+             i < replica.forwards.size(); ++i) {
+            replica.forwards[i].until = until;
+        }
+    }
+    replica.forwards_held = held;
+}
+
+// The call that leaves in parts: while it does, its answer is not late.
+void Shard::put_off_timeout(const PeerLink& link) {
+    const auto index = static_cast<std::size_t>(&link - links_.data());
+    for (Forward& forward : replica(link.large.group).forwards) {
+        if (forward.number == link.large.call && forward.link == index && !forward.refused) {
+            forward.until = timeout_of(forward);
+            return;
+        }
+    }
+}
+
+base::Instant Shard::timeout_of(const Forward& forward) const {
+    return now_.mono + base::milliseconds(limits::forward_timeout_ms +
+                                          static_cast<std::int64_t>(forward.bytes.size() /
+                                                                    limits::forward_bytes_per_ms));
+}
+
 void Shard::send_forward(Replica& replica, std::size_t at, PeerLink& link) {
     Forward& forward = replica.forwards[at];
+    const bool large = is_large(forward.bytes.size());
     forward.number = ++link.call_number;
     forward.link = static_cast<std::size_t>(&link - links_.data());
-    forward.until = now_.mono + base::milliseconds(limits::forward_timeout_ms);
+    forward.until = timeout_of(forward);
     ++forward.sent;
     --replica.forwards_waiting;
     --waiting_calls_;
     waiting_bytes_ -= forward.bytes.size();
     ++link.open_forwards;
     link.open_bytes += forward.bytes.size();
-    link.frame.add_call(replica.id(), forward.number, forward.bytes);
+    (large ? large_frame_ : link.frame).add_call(replica.id(), forward.number, forward.bytes);
+    if (large) {
+        begin_large(link, replica.id(), forward.number, {});
+    }
     ++counters_.forwards_sent;
     // Those before one that went this way, or was passed, were passed by it or with it.
     for (std::size_t i = at; i > 0; --i) {
@@ -212,10 +271,7 @@ void Shard::close_forward(Replica& replica, std::size_t at, api::Answer&& answer
     }
     const base::ShardId from = forward.from;
     const api::CallId call = forward.call;
-    if (spare_bytes_.size() < spare_count_max && forward.bytes.capacity() <= spare_bytes_max) {
-        forward.bytes.clear();
-        spare_bytes_.push_back(std::move(forward.bytes));
-    }
+    keep_spare(std::move(forward.bytes));
     replica.forwards.erase(replica.forwards.begin() + static_cast<std::ptrdiff_t>(at));
     reply(from, call, std::move(answer));
 }
@@ -307,14 +363,22 @@ void Shard::lose_stuck(Replica& replica) {
 
 // --- what other nodes forward ---
 
-// Each number once and in order: a doubled frame does nothing twice, an overtaken one nothing late.
+// Each number once and in order, but that one which comes in parts is overtaken by those of other
+// groups: a doubled frame does nothing twice, an overtaken one nothing late.
 void Shard::take_call(PeerLink& link, const FrameHeader& header, const FrameItem& item) {
     PeerLink::Life& life = link.lives.front();
+    if (life.newest_of_group.empty()) {
+        life.newest_of_group.resize(replicas_.size());
+    }
+    std::uint64_t& newest = item.in_parts ? life.newest_in_parts : life.newest_call;
+    std::uint64_t& newest_of_group = life.newest_of_group[item.group.value / options_.shards];
     if (header.to_boot != options_.boot ||
-        (item.number <= life.newest_call && !planted(Planted::forward_twice))) {
+        ((item.number <= newest || item.number <= newest_of_group) &&
+         !planted(Planted::forward_twice))) {
         return;
     }
-    life.newest_call = item.number;
+    newest_of_group = item.number;
+    newest = item.number;
     ++counters_.forwards_taken;
     Replica& replica = this->replica(item.group);
     const auto index = static_cast<std::uint32_t>(&link - links_.data());
@@ -421,12 +485,12 @@ void Shard::end_waits() {
     for (auto& replica : replicas_) {
         for (std::size_t i = 0; i < replica->forwards.size();) {
             const Forward& forward = replica->forwards[i];
-            if (now_.mono < forward.until) {
+            const bool waits = i >= replica->forwards.size() - replica->forwards_waiting;
+            if (now_.mono < forward.until || (waits && replica->forwards_held)) {
                 ++i;
                 continue;
             }
-            const bool open =
-                i < replica->forwards.size() - replica->forwards_waiting && !forward.refused;
+            const bool open = !waits && !forward.refused;
             const std::size_t before = replica->forwards.size();
             if (open) {
                 lose_forward(*replica, i);
@@ -445,6 +509,7 @@ void Shard::end_waits() {
             replica->entries.pop();
         }
         end_reads(*replica);
+        end_early(*replica);
         if (hears_leader(*replica)) {
             replica->heard_leader = now_.mono;
         } else if (!replica->tails_ended && now_.mono - replica->heard_leader >=

@@ -90,6 +90,7 @@ PeerLink& Shard::add_link(PeerShard peer, std::uint32_t shards) {
     link->beat_wanted = true;
     link->sequence = dropped_sequence_;
     link->call_number = dropped_call_number_;
+    link->large_number = dropped_large_number_;
     return *link;
 }
 
@@ -103,6 +104,7 @@ void Shard::drop_link(std::size_t at) {
     }
     dropped_sequence_ = std::max(dropped_sequence_, link.sequence);
     dropped_call_number_ = std::max(dropped_call_number_, link.call_number);
+    dropped_large_number_ = std::max(dropped_large_number_, link.large_number);
     const std::uint32_t generation = link.generation + 1;
     link = {};
     link.generation = generation;

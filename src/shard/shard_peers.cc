@@ -40,6 +40,7 @@ void Shard::take_frames() {
                 continue;
             }
             lose_forwards(link);
+            link.large = {};  // its first parts may be lost
             if (!event.up) {
                 link.heard = base::Instant{now_.mono.ns - raft::limits::silence_timeout.ns};
                 continue;
@@ -115,6 +116,8 @@ bool Shard::take_item(PeerLink& link, const FrameHeader& header) {
     }
     Replica& replica = this->replica(item_.group);
     switch (item_.kind) {
+        case FrameItem::Kind::part:
+            return take_part(link, header);
         case FrameItem::Kind::call:
             take_call(link, header, item_);
             return true;
@@ -166,11 +169,14 @@ void Shard::meet(PeerLink& link, std::uint64_t boot) {
     const bool restarted = link.boot != 0;
     lose_forwards(link);
     ++link.generation;
+    link.large = {};
+    link.large_in = {};
     auto life = std::find_if(link.lives.begin(), link.lives.end(),
                              [boot](const PeerLink::Life& one) { return one.boot == boot; });
     if (life == link.lives.end()) {
         --life;
-        *life = {boot, 0};
+        *life = {};
+        life->boot = boot;
     }
     std::rotate(link.lives.begin(), life, life + 1);
     link.boot = boot;

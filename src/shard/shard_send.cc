@@ -69,6 +69,7 @@ void Shard::send(Replica& replica, const raft::Message& message) {
     }
     WaitingEntries waiting{&replica, message.term, *entries, nullptr};
     const bool behind =
+        sends_large_of(*link, replica.id()) ||
         std::any_of(link->waiting.begin(), link->waiting.end(),
                     [&replica](const WaitingEntries& other) { return other.replica == &replica; });
     if (behind || !send_entries(static_cast<std::size_t>(link - links_.data()), waiting)) {
@@ -88,6 +89,9 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
         forget_fetch(waiting);
         return true;  // forgotten meanwhile: Raft asks again and offers a snapshot
     }
+    if (sends_large_of(link, replica.id())) {
+        return false;  // what overtakes an entry asks for it again
+    }
     if (waiting.message.last == waiting.message.prev.index) {
         link.frame.add_replicate(replica.id(), waiting.term, waiting.message);
         return true;
@@ -97,8 +101,16 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
             send_more_ = true;
             return false;
         }
+        if (is_backed_up(link) || sends_large_of(link, replica.id())) {
+            return false;
+        }
         if (waiting.fetch != nullptr) {
             if (waiting.fetch->waiting > 0) {
+                return false;
+            }
+            if (is_large(waiting.fetch->bytes.size()) && !link.large.bytes.empty() &&
+                waiting.fetch->first == waiting.fetch->last) {
+                link.large_wanted = true;
                 return false;
             }
             if (!add_fetched(at, waiting)) {
@@ -111,6 +123,11 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
             }
             if (count == 0) {
                 fetch_entries(waiting);
+                return false;
+            }
+            if (!link.large.bytes.empty() &&
+                is_large(body_in_memory(replica, waiting.message.prev.index.next()).size())) {
+                link.large_wanted = true;
                 return false;
             }
             add_entries(at, waiting, count);
@@ -129,32 +146,41 @@ base::Bytes Shard::body_in_memory(const Replica& replica, base::LogIndex index) 
 }
 
 // How many of the first entries are still in memory, as far as the frame has room: at least one of
-// those.
+// those. A large one is alone.
 std::size_t Shard::entries_in_memory(const PeerLink& link, const WaitingEntries& waiting) const {
     std::size_t count = 0;
     std::size_t bytes = link.frame.size();
     for (base::LogIndex index = waiting.message.prev.index.next(); index <= waiting.message.last;
          index = index.next()) {
         const base::Bytes body = body_in_memory(*waiting.replica, index);
-        if (body.empty() || (count > 0 && bytes + body.size() > limits::frame_bytes_target)) {
+        const bool large = is_large(body.size());
+        if (body.empty() ||
+            (count > 0 && (large || bytes + body.size() > limits::frame_bytes_target))) {
             break;
         }
         bytes += body.size();
         ++count;
+        if (large) {
+            break;
+        }
     }
     return count;
 }
 
 void Shard::add_entries(std::size_t at, WaitingEntries& waiting, std::size_t count) {
     Replica& replica = *waiting.replica;
-    FrameWriter& frame = links_[at].frame;
     const base::LogIndex last(waiting.message.prev.index.value + count);
+    const bool large = is_large(body_in_memory(replica, last).size());
+    FrameWriter& frame = large ? large_frame_ : links_[at].frame;
     const raft::Replicate part =
         take_front(waiting.message, {replica.group.log().term_at(last), last});
     frame.add_replicate(replica.id(), waiting.term, part);
     for (base::LogIndex index = part.prev.index.next(); index <= last; index = index.next()) {
         const base::Bytes body = body_in_memory(replica, index);
         frame.add_entry(kind_of(part, index, body), body);
+    }
+    if (large) {
+        begin_large(links_[at], replica.id(), 0, waiting.term);
     }
     replica.sent[at] = std::max(replica.sent[at], last);
 }
@@ -175,12 +201,16 @@ void Shard::fetch_entries(WaitingEntries& waiting) {
             break;
         }
         const EntryPlaces::View place = replica.places.at(index);
-        if (index > fetch->first && bytes + place.size > limits::log_fetch_bytes_max) {
+        const bool large = is_large(place.size);
+        if (index > fetch->first && (large || bytes + place.size > limits::log_fetch_bytes_max)) {
             break;
         }
         bytes += place.size;
         pieces += place.pieces.size();
         fetch->last = index;
+        if (large) {
+            break;
+        }
     }
     // Held, placed or forgotten: there is no fourth.
     VERIFY(fetch->last >= fetch->first && fetch->first <= replica.machine.applied().index);
@@ -239,7 +269,8 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
         begin += place.size;
     }
     if (good || planted(Planted::rotten_entry_sent)) {
-        FrameWriter& frame = links_[at].frame;
+        const bool large = fetch.first == fetch.last && is_large(fetch.bytes.size());
+        FrameWriter& frame = large ? large_frame_ : links_[at].frame;
         frame.add_replicate(
             replica.id(), waiting.term,
             take_front(waiting.message, {replica.group.log().term_at(fetch.last), fetch.last}));
@@ -248,6 +279,9 @@ bool Shard::add_fetched(std::size_t at, WaitingEntries& waiting) {
             const EntryPlaces::View place = replica.places.at(index);
             frame.add_entry(place.kind, base::Bytes(fetch.bytes).subspan(begin, place.size));
             begin += place.size;
+        }
+        if (large) {
+            begin_large(links_[at], replica.id(), 0, waiting.term);
         }
         replica.sent[at] = std::max(replica.sent[at], fetch.last);
     } else {
@@ -310,6 +344,7 @@ void Shard::end_turn() {
     turn_ends_.clear();
     settle_links();
     serve_fetches();
+    send_parts();
     send_beats();
     send_frames();
     for (Replica* replica : keeping_) {
@@ -320,6 +355,7 @@ void Shard::end_turn() {
 
 // What waits for one peer, in its order within each group.
 void Shard::send_waiting(std::size_t at) {
+    links_[at].large_wanted = false;
     std::deque<WaitingEntries>& waiting = links_[at].waiting;
     for (std::size_t i = 0; i < waiting.size();) {
         const Replica* replica = waiting[i].replica;

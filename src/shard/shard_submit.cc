@@ -48,7 +48,7 @@ void Shard::take(const api::Call& call) {
     }
 }
 
-void Shard::take_here(const api::Call& call) {
+void Shard::take_here(const api::Call& call, Early early) {
     if (const auto* append = std::get_if<api::AppendCall>(&call.verb)) {
         stream::Command command;
         command.kind = stream::CommandKind::append;
@@ -58,7 +58,7 @@ void Shard::take_here(const api::Call& call) {
         command.producer = append->producer;
         command.stream_seq = append->stream_seq;
         fill_payload(command, append->content_type, append->body, false);
-        take_write(call, append->key, std::move(command), command.has_body);
+        take_write(call, append->key, std::move(command), command.has_body, early);
     } else if (const auto* create = std::get_if<api::CreateCall>(&call.verb)) {
         stream::Command command;
         command.kind = stream::CommandKind::create_stream;
@@ -67,11 +67,11 @@ void Shard::take_here(const api::Call& call) {
         command.content_type = create->content_type;
         command.number = create->bucket_id;
         fill_payload(command, create->content_type, create->body, true);
-        take_write(call, create->key, std::move(command), true);
+        take_write(call, create->key, std::move(command), true, early);
     } else if (const auto* remove = std::get_if<api::RemoveCall>(&call.verb)) {
         stream::Command command;
         command.kind = stream::CommandKind::remove_stream;
-        take_write(call, remove->key, std::move(command), false);
+        take_write(call, remove->key, std::move(command), false, early);
     } else if (const auto* head = std::get_if<api::HeadCall>(&call.verb)) {
         take_read(call, head->key);
     } else if (const auto* read = std::get_if<api::ReadCall>(&call.verb)) {
@@ -109,15 +109,14 @@ void Shard::take_here(const api::Call& call) {
 }
 
 void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
-                       bool adds_bytes) {
+                       bool adds_bytes, Early early) {
     Replica& replica = this->replica(key.group);
     command.name = key.name;
     command.name_hash = key.hash;
     // Duplicates and refusals come before admission (DESIGN "Writes"). An append that can only be
     // accepted is not asked about.
-    if (!replica.touched.touched(key.hash) && !plainly_acceptable(replica, command) &&
-        answer_early(replica, call, command)) {
-        ++counters_.early_answers;
+    if (early != Early::never && !replica.touched.touched(key.hash) &&
+        !plainly_acceptable(replica, command) && answer_early(replica, call, command, early)) {
         return;
     }
     Ticket ticket;
@@ -126,6 +125,9 @@ void Shard::take_write(const api::Call& call, const api::StreamKey& key, stream:
     ticket.name_hash = key.hash;
     if (!admits(call, command.stored_size(), adds_bytes, ticket)) {
         return;
+    }
+    if (early == Early::ask && early_calls_ != 0 && early_names_.touched(key.hash)) {
+        submit_early(replica, key.hash);
     }
     submit(replica, command, ticket);
 }
@@ -139,22 +141,6 @@ bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& co
     }
     const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
     return stream != nullptr && !stream->closed() && stream->content_type() == command.content_type;
-}
-
-// A refusal or a duplicate is told from applied state when a ReadIndex begun after the request
-// confirms that state and no unapplied entry touches the stream (the caller looked).
-bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::Command& command) {
-    const stream::Outcome outcome = replica.machine.decide(command);
-    if (outcome.did != stream::Did::refused && outcome.did != stream::Did::duplicate &&
-        outcome.did != stream::Did::existed) {
-        return false;
-    }
-    // Among several nodes a confirmation takes a round trip, which the entry takes as well.
-    if (has_peers() || !confirm_reads(replica)) {
-        return false;
-    }
-    reply(call.from, call.id, answer_of(outcome));
-    return true;
 }
 
 bool Shard::admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket) {

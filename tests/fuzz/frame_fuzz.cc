@@ -52,6 +52,19 @@ void read(base::Bytes frame) {
             writer.add_call(item.group, item.number, item.bytes);
             continue;
         }
+        if (item.kind == FrameItem::Kind::part) {
+            writer.add_part(item.group, item.number, item.at, item.length, item.bytes);
+            continue;
+        }
+        if (item.kind == FrameItem::Kind::fetch_ask) {
+            writer.add_ask(item.group, item.ask);
+            continue;
+        }
+        if (item.kind == FrameItem::Kind::fetch_data) {
+            writer.add_data(item.group, item.data, item.pieces, item.bytes.size());
+            writer.add_bytes(item.bytes);
+            continue;
+        }
         if (item.kind == FrameItem::Kind::answer) {
             read_forwarded(item);
             writer.add_answer(item.group, item.number, item.bytes);

@@ -232,6 +232,7 @@ class Cluster final : public FrameWitness {
     void renew(Node& node);
     void plan_change(Operator& op);
     bool is_aimed_at(const Node& node) const;
+    bool is_as_wanted(const Node& node) const;
     // A member of any group.
     bool is_needed(const Node& node) const { return node.member || is_aimed_at(node); }
     void aim(Operator& op, Node& node);

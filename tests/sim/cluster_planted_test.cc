@@ -82,6 +82,7 @@ const Bug bugs[] = {
     {"submitted_rerouted", 8, plant<shard::Planted::submitted_rerouted>},
     {"unknown_as_refused", 3, plant<shard::Planted::unknown_as_refused>},
     {"refused_reads_served", 1, plant<shard::Planted::refused_reads_served>},
+    {"early_unconfirmed", 1, plant<shard::Planted::early_unconfirmed>},
     {"install_without_restart", 5, plant<shard::Planted::install_without_restart>},
     {"live_not_told", 5, plant<shard::Planted::live_not_told>},
     {"gap_too_short", 8, plant<shard::Planted::gap_too_short>},

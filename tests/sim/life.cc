@@ -25,6 +25,7 @@ shard::ShardOptions Cluster::options_of(const Node& node, std::size_t part) cons
     options.segment_bytes = 64 << 10;
     options.wal_batch_bytes_max = swarm_.tiny ? 8 << 10 : 16 << 10;
     options.wal_piece_bytes_max = swarm_.tiny ? 1500 : 4 << 10;
+    options.frame_part_bytes = swarm_.tiny ? 1500 : 4 << 10;
     options.cluster = 0xc1;
     options.stranger_link_ms = 3000;  // lives are short; no frame is held back for so long
     options.incarnation = incarnation_of(node);

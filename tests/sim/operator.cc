@@ -77,7 +77,28 @@ void Cluster::plan_change(Operator& op) {
     } else if (faulty_ && members > 1 && op.random.chance(1, 2)) {
         node.member = false;
         aim(op, node);
+    } else if (!faulty_ && !is_as_wanted(node)) {
+        aim(op, node);  // a call that was given up, of an earlier plan, was done late
     }
+}
+
+// By what those who lead say.
+bool Cluster::is_as_wanted(const Node& node) const {
+    for (std::uint32_t group = 0; group < groups_; ++group) {
+        for (const Node& one : nodes_) {
+            if (!one.up || !replica_of(one, group).is_leader()) {
+                continue;
+            }
+            const raft::Member* member =
+                replica_of(one, group)
+                    .membership()
+                    .membership.find(base::NodeId(static_cast<std::uint32_t>(node.number)));
+            if (node.member ? member == nullptr || !member->voter : member != nullptr) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 // The plan that makes it a member, or none, from wherever it is now.
@@ -180,9 +201,20 @@ void Cluster::operator_hears(Operator& op, const api::Answer& answer, std::size_
             op.hint = static_cast<std::size_t>(refused->numbers[0]);
         } else if (why == api::Refusal::member_unknown ||
                    why == api::Refusal::member_other_storage) {
-            // Its mind changed under way: from the beginning.
+            // Its mind changed under way: from the beginning. What an earlier plan, given up, put
+            // in with a directory that is gone must go first; the group says which, one guess for
+            // it.
             op.step = 0;
             op.group = 0;
+            if (why == api::Refusal::member_other_storage && op.node->member) {
+                if (op.steps.front() != Step::remove) {
+                    op.steps.insert(op.steps.begin(), Step::remove);
+                    op.old_incarnation = incarnation_of(*op.node);
+                }
+                op.old_incarnation = op.old_incarnation > generation_step
+                                         ? op.old_incarnation - generation_step
+                                         : incarnation_of(*op.node);
+            }
         } else if (why == api::Refusal::outcome_unknown || why == api::Refusal::overloaded ||
                    why == api::Refusal::member_not_caught_up ||
                    why == api::Refusal::member_change_under_way ||

@@ -136,6 +136,7 @@ void add_all(FrameWriter& writer) {
     }
     writer.add_beat({250, true}, true, {{GroupId(3), Term(4)}, {GroupId(5), Term(1)}});
     writer.add_call(GroupId(8), 77, base::as_bytes(bodies[0]));
+    writer.add_part(GroupId(8), 5, 6, 11, base::as_bytes(bodies[0]));
     writer.add_answer(GroupId(9), call_number_end - 1, base::as_bytes(bodies[2]));
     writer.add_ask(GroupId(7), some_ask());
     writer.add_data(GroupId(8), some_data(), {2 | piece_goes_on, 3}, 5);
@@ -203,6 +204,11 @@ TEST_CASE("a frame is read as it was written") {
         CHECK(item.kind == FrameItem::Kind::call);
         CHECK(item.group == GroupId(8));
         CHECK(item.number == 77);
+        CHECK(base::as_text(item.bytes) == bodies[0]);
+        REQUIRE(reader.next(item));
+        CHECK(item.kind == FrameItem::Kind::part);
+        CHECK((item.group == GroupId(8) && item.number == 5));
+        CHECK((item.at == 6 && item.length == 11));
         CHECK(base::as_text(item.bytes) == bodies[0]);
         REQUIRE(reader.next(item));
         CHECK(item.kind == FrameItem::Kind::answer);
@@ -292,6 +298,27 @@ TEST_CASE("a frame that is whole but wrong is refused") {
     CHECK(!call_with(item_header_bytes, 0));
     CHECK(!call_with(item_header_bytes, call_number_end));
     CHECK(!call_with(16, 1));
+
+    // A part: no number, beyond its item, of an item that is longer than any, empty, with a term.
+    writer.clear();
+    writer.add_part(GroupId(1), 1, 2, 7, base::as_bytes(bodies[0]));
+    const std::vector<std::byte> part = copied(writer.finish(header));
+    const auto part_with = [&part](std::size_t at, auto value) {
+        std::vector<std::byte> frame = part;
+        base::store(frame.data() + frame_header_bytes + at, value);
+        reseal(frame);
+        return readable(frame);
+    };
+    CHECK(part_with(item_header_bytes, std::uint64_t{2}));
+    CHECK(!part_with(item_header_bytes, std::uint64_t{0}));
+    CHECK(!part_with(item_header_bytes + 8, std::uint32_t{3}));
+    CHECK(!part_with(item_header_bytes + 8, UINT32_MAX));
+    CHECK(!part_with(item_header_bytes + 12, std::uint32_t{6}));
+    CHECK(!part_with(item_header_bytes + 12, UINT32_MAX));
+    CHECK(!part_with(16, std::uint64_t{1}));
+    writer.clear();
+    writer.add_part(GroupId(1), 1, 7, 7, {});
+    CHECK(!readable(writer.finish(header)));
 
     // A Replicate whose last lies before its prev, or far behind it.
     for (const std::uint64_t last : {std::uint64_t{9}, std::uint64_t{14}, UINT64_MAX}) {
