@@ -693,6 +693,25 @@ TEST_CASE("where all disks are slow the leader stays, and appends go on at the d
     }
 }
 
+TEST_CASE("votes that take long to become durable elect a leader all the same") {
+    Trio trio;
+    trio.create("v1/a");
+    trio.run_until([&] { return trio.same_state(1) && trio.same_state(2) && trio.same_state(3); });
+    const std::size_t gone = trio.leader();
+    const std::size_t slow = gone % nodes + 1;
+    trio.stop(gone);
+    for (int writes = 0; writes < 8 && trio.leader() == 0; ++writes) {
+        trio.hold_disk(slow, true);
+        trio.run(base::milliseconds(1900));
+        trio.hold_disk(slow, false);
+        trio.turn();
+    }
+    CHECK(trio.leader() != 0);
+    trio.append("v1/a", "goes on");
+    trio.start(gone);
+    trio.run_until([&] { return trio.same_state(1) && trio.same_state(2) && trio.same_state(3); });
+}
+
 TEST_CASE(
     "a group comes back to a node whose disk was slow, not to one that gave it away for good") {
     constexpr std::size_t preferred = 1;  // as Shard::preferred_leader has it for group 0
