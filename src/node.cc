@@ -132,6 +132,7 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
         layout.node.shards = layout.shards;
         layout.node.groups = layout.groups;
         layout.node.created_by = std::string("ursula ") + URSULA_VERSION;
+        layout.node.run = config.clustered() ? 1 : 0;
         TRY(storage::store_node_file(root, layout.node));
         return layout;
     }
@@ -156,8 +157,9 @@ base::Result<Layout> find_layout(const Config& config, io::DataDir* directory,
             std::to_string(layout.node.groups));
     }
     TRY(check_identity(config, directory->path(), layout.node));
-    if (layout.node.node != own) {
-        layout.node.node = own;  // nobody knows it yet
+    if (config.clustered() || layout.node.node != own) {
+        layout.node.node = own;  // nobody knows it yet if it is another one
+        layout.node.run += config.clustered() ? 1 : 0;
         TRY(storage::store_node_file(root, layout.node));
     }
     layout.shards = layout.node.shards;
@@ -468,6 +470,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
         peers.cluster = layout.node.cluster.id;
         peers.incarnation = layout.node.incarnation();
         peers.boot = layout.boot;
+        peers.run = layout.node.run;
         peers.random_seed = random_number();
     }
     if (config.in_memory()) {

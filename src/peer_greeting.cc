@@ -60,6 +60,7 @@ std::vector<std::byte> encode_hello(const Hello& hello) {
     out.put(hello.cluster);
     out.put(hello.incarnation);
     out.put(hello.boot);
+    out.put(hello.run);
     out.put(hello.node.value);
     out.put(hello.shard.value);
     out.put(hello.shards);
@@ -78,6 +79,7 @@ std::string decode_hello(base::Bytes block, Hello& out) {
     out.cluster = in.get<std::uint64_t>();
     out.incarnation = in.get<std::uint64_t>();
     out.boot = in.get<std::uint64_t>();
+    out.run = in.get<std::uint64_t>();
     out.node = base::NodeId(in.get<std::uint32_t>());
     out.shard = base::ShardId(in.get<std::uint32_t>());
     out.shards = in.get<std::uint32_t>();
@@ -198,6 +200,15 @@ std::string dismissal_of(const Hello& theirs, const std::vector<shard::MemberInf
         "a removed node is to be stopped, or emptied and added again: ursulactl cluster add --id "
         "{}",
         node, cluster_name(theirs.cluster), node);
+}
+
+std::string older_copy(const Hello& theirs, std::uint64_t newest_run) {
+    const std::uint32_t node = theirs.node.value;
+    return fmt::format(
+        "node {} comes with an older copy of its data directory (of its start {}; it has made its "
+        "start {} since): what it acknowledged meanwhile may be missing there, so it has no voice; "
+        "stop it, empty the directory, start it and put it back: ursulactl cluster replace {}",
+        node, theirs.run, newest_run, node);
 }
 
 std::string check_hello(const Hello& theirs, const Hello& ours,

@@ -34,8 +34,8 @@ constexpr std::uint32_t admission_magic = 0x3141'7255;  // "UrA1"
 constexpr std::uint32_t refusal_magic = 0x3152'7255;    // "UrR1"
 // A refusal too, of a node that leaders know to be no member (any more).
 constexpr std::uint32_t dismissal_magic = 0x3144'7255;  // "UrD1"
-constexpr std::uint32_t peer_version = 1;
-constexpr std::size_t hello_bytes = net::block_header_bytes + 48;
+constexpr std::uint32_t peer_version = 2;
+constexpr std::size_t hello_bytes = net::block_header_bytes + 56;
 
 // What is welcome before a connection is a link.
 constexpr net::BlockKind refusal_kind{
@@ -62,6 +62,7 @@ struct Hello {
     std::uint64_t cluster = 0;
     std::uint64_t incarnation = 0;  // of the sender's storage
     std::uint64_t boot = 0;         // the sender's life
+    std::uint64_t run = 0;          // storage::NodeFile::run of it
     base::NodeId node;
     base::ShardId shard;
     std::uint32_t shards = 0;
@@ -115,6 +116,9 @@ std::string check_hello(const Hello& theirs, const Hello& ours,
 
 // The sentence for a node that no group names: not at all, or with other storage.
 std::string dismissal_of(const Hello& theirs, const std::vector<shard::MemberInfo>& members);
+
+// The refusal of a node that comes with a directory on which it has started more often already.
+std::string older_copy(const Hello& theirs, std::uint64_t newest_run);
 
 // The refusal of who says it is this node, and has another one's certificate.
 std::string not_proved(base::NodeId node);

@@ -289,6 +289,7 @@ Hello Peers::own_hello(shard::PeerShard to) const {
     hello.cluster = options_.cluster;
     hello.incarnation = options_.incarnation;
     hello.boot = options_.boot;
+    hello.run = options_.run;
     hello.node = options_.node;
     hello.shard = options_.shard;
     hello.shards = options_.shards;
@@ -366,6 +367,9 @@ void Peers::greet(Link& link) {
         why = "node " + std::to_string(theirs.node.value) + " answers at the address of node " +
               std::to_string(link.peer.node.value);
     }
+    if (why.empty()) {
+        why = refuse_older(theirs);
+    }
     if (why.empty() && is_dismissed(theirs)) {
         why = dismissal_of(theirs, members_);
     }
@@ -394,7 +398,29 @@ void Peers::on_refusal(Link& link, base::Bytes block) {
     end(link, "it refused this node");
 }
 
+std::string Peers::refuse_older(const Hello& hello) const {
+    for (const Hello& known : lives_) {
+        if (known.node == hello.node && known.incarnation == hello.incarnation &&
+            (hello.run < known.run ||
+             (hello.run == known.run && hello.run != 0 && hello.boot != known.boot))) {
+            return older_copy(hello, known.run);
+        }
+    }
+    return {};
+}
+
+void Peers::note_life(const Hello& hello) {
+    std::erase_if(lives_, [&hello](const Hello& known) {
+        return known.node == hello.node && known.incarnation == hello.incarnation;
+    });
+    if (lives_.size() >= limits::peer_lives_max) {
+        lives_.erase(lives_.begin());
+    }
+    lives_.push_back(hello);
+}
+
 void Peers::bring_up(Link& link, const Hello& hello) {
+    note_life(hello);
     link.up = true;
     link.hello = hello;
     link.pause = retry_first;
@@ -493,6 +519,9 @@ bool Peers::look_at(Stranger& stranger) {
         why = check_hello(theirs, own_hello(peer), members_);
         if (why.empty() && !socket.proves(theirs.node.value)) {
             why = not_proved(theirs.node);
+        }
+        if (why.empty()) {
+            why = refuse_older(theirs);
         }
         link = find(peer);
         if (why.empty() && !share_groups(options_.groups, options_.shard, options_.shards,

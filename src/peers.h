@@ -28,6 +28,7 @@ struct PeersOptions {
     std::uint64_t cluster = 0;  // 0: the node is alone
     std::uint64_t incarnation = 0;
     std::uint64_t boot = 0;
+    std::uint64_t run = 0;
     std::uint64_t random_seed = 0;
 };
 
@@ -104,6 +105,9 @@ class Peers final : public shard::PeerNet {
     std::size_t unnamed_links() const;
     bool is_member(const Hello& hello) const;
     bool is_dismissed(const Hello& hello) const;
+    // Empty, or the refusal of an older directory than this node has met of that storage (R11).
+    std::string refuse_older(const Hello& hello) const;
+    void note_life(const Hello& hello);
     void on_refusal(Link& link, base::Bytes block);
     Hello own_hello(shard::PeerShard to) const;
     Link* find(shard::PeerShard peer);
@@ -128,6 +132,7 @@ class Peers final : public shard::PeerNet {
     std::vector<Link> links_;
     std::vector<Stranger> strangers_;  // greeted by nobody yet
     std::vector<Dismissed> dismissed_;
+    std::vector<Hello> lives_;    // the newest of each storage met since this node's start
     std::vector<Socket> ending_;  // until the kernel let go of them
     std::vector<shard::ReceivedFrame> frames_;
     std::vector<shard::LinkEvent> events_;

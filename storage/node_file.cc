@@ -31,7 +31,8 @@ namespace {
 //   begun        40   4   0 or 1
 //   cluster      44   4   length of the cluster's record, 0 without one
 //   checksum     48   4   of the cluster's record
-//   zero         52  12
+//   zero         52   4
+//   run          56   8
 //   created by   64  64
 //   cluster     128       record (format 2):
 //     id 8, stage 4, members 4; per member: node 4, shards 4, incarnation 8, 2 + address,
@@ -58,6 +59,7 @@ bool decode_slot(base::Bytes slot, NodeFile& out) {
     out.groups = base::load<std::uint32_t>(at + 24);
     out.salt = base::load<std::uint64_t>(at + 32);
     out.begun = base::load<std::uint32_t>(at + 40) != 0;
+    out.run = base::load<std::uint64_t>(at + 56);
     const std::size_t length =
         std::min<std::size_t>(base::load<std::uint32_t>(at + 28), created_by_max);
     out.created_by = std::string(base::as_text({at + 64, length}));
@@ -161,6 +163,7 @@ void encode_node_file(const NodeFile& file, base::MutableBytes out) {
     base::store(at + 28, static_cast<std::uint32_t>(file.created_by.size()));
     base::store(at + 32, file.salt);
     base::store(at + 40, static_cast<std::uint32_t>(file.begun ? 1 : 0));
+    base::store(at + 56, file.run);
     base::copy_bytes(at + 64, base::as_bytes(file.created_by));
     if (!alone) {
         const std::vector<std::byte> cluster = encode_cluster_record(file.cluster);

@@ -56,6 +56,10 @@ struct NodeFile {
     std::uint32_t groups = 0;
     // Every shard has had its log: one without is not a first start, it has lost it.
     bool begun = false;
+    // How often a node of a cluster has started on this directory, this time included: written
+    // before any other node hears of it, so that an older copy of the directory is told from it
+    // (reliability-anchors R11). 0: never since there is such a number.
+    std::uint64_t run = 0;
     std::string created_by;  // program version, at most 64 bytes
     ClusterRecord cluster;
 

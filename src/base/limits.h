@@ -147,6 +147,8 @@ constexpr std::size_t stranger_links_max = 64;
 // long it is not let in, and at most so many of them are remembered.
 constexpr std::int64_t dismissed_ms = 60'000;
 constexpr std::size_t dismissed_max = 16;
+// Storages of other nodes whose newest start is remembered.
+constexpr std::size_t peer_lives_max = 64;
 // That other storage than a member's speaks is said again after this long.
 constexpr std::int64_t unheard_said_ms = 60'000;
 // That the disk does not give back what was written is said again after this long.

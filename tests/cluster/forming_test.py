@@ -119,6 +119,36 @@ def check_wiped_member(work):
         expect("exit code of a node that waits", wiped.stop(), 0)
 
 
+def check_older_copy_of_a_directory(work):
+    """As from a backup or a machine's snapshot: what it acknowledged since is not on it (R11)."""
+    with Cluster(work, groups=2) as cluster:
+        cluster.start()
+        cluster.create("/v1/stream/s")
+        cluster.append("/v1/stream/s", "a")
+        node = cluster.node(3)
+        expect("exit code", node.stop(), 0)
+        copy = os.path.join(work, "copy")
+        shutil.copytree(node.data_dir, copy)
+        cluster.start([3])
+        cluster.append("/v1/stream/s", "b")
+        node.kill()
+        shutil.rmtree(node.data_dir)
+        os.rename(copy, node.data_dir)
+        node.launch()
+        node.wait_log("comes with an older copy of its data directory")
+        cluster.node(1).wait_log("comes with an older copy of its data directory")
+        # It is no help against the loss of another one.
+        cluster.node(1).kill()
+        time.sleep(2.0)
+        answer = cluster.node(2).request("POST", "/v1/stream/s", TEXT, b"lost")
+        if answer is not None and answer.status < 300:
+            raise AssertionError("one of three accepted an append with an old node's vote")
+        cluster.start([1])
+        cluster.append("/v1/stream/s", "c")
+        expect("the stream", cluster.read("/v1/stream/s"), "abc")
+        expect("the old node is ready", node.ready(), False)
+
+
 def check_node_of_another_cluster(work):
     """Who dials a node of another cluster is refused, and both say why."""
     with Cluster(folder(work, "a")) as cluster, Cluster(folder(work, "b")) as other:

@@ -32,6 +32,7 @@ Hello hello_of_two() {
     hello.cluster = 77;
     hello.incarnation = 102;
     hello.boot = 5;
+    hello.run = 6;
     hello.node = base::NodeId(2);
     hello.shard = base::ShardId(1);
     hello.shards = 2;
@@ -127,7 +128,7 @@ TEST_CASE("another version is named") {
     seal_again(block);
     Hello hello;
     CHECK(decode_hello(block, hello) ==
-          "the two nodes speak versions 1 and 7 of the peer protocol: run the same ursula on both");
+          "the two nodes speak versions 2 and 7 of the peer protocol: run the same ursula on both");
 }
 
 TEST_CASE("greetings that are sealed but wrong are refused, shorter and longer ones too") {

@@ -392,6 +392,48 @@ TEST_CASE("a node that no group names is dismissed, is told so, and may come bac
     CHECK(pair.one->counters().links == 1);
 }
 
+TEST_CASE("an older copy of a directory is refused, a connection of the same life is not") {
+    Pair pair;
+    pair.one_options.run = 3;
+    pair.two_options.run = 7;
+    REQUIRE(pair.connect());
+    const auto answer_to = [&pair](std::uint64_t run, std::uint64_t boot) {
+        Hello hello;
+        hello.cluster = 77;
+        hello.incarnation = 102;
+        hello.boot = boot;
+        hello.run = run;
+        hello.node = base::NodeId(2);
+        hello.shards = 1;
+        hello.groups = 4;
+        hello.to_node = base::NodeId(1);
+        const int fd = pair.stranger();
+        write_all(fd, net::encode_preamble(0));
+        write_all(fd, encode_hello(hello));
+        bool closed = false;
+        const std::string answer = pair.read_to_end(fd, closed);
+        return decode_refusal(base::as_bytes(answer));
+    };
+    // A copy from before its last starts, and one that has made the same start once more.
+    for (const std::uint64_t run : {3u, 7u}) {
+        CAPTURE(run);
+        const std::string told = answer_to(run, 99);
+        CHECK(told.find("node 2 comes with an older copy of its data directory") == 0);
+        CHECK(told.find("cluster replace 2") != std::string::npos);
+        CHECK(pair.one_saw.up());
+    }
+    // The node itself begins connections anew as often as it likes, and lives again later.
+    pair.two->know(base::NodeId(1), {});
+    pair.two->know(base::NodeId(1), std::array{pair.member(1)});
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
+    pair.two->close();
+    REQUIRE(pair.run([&] { return pair.two->idle(); }));
+    pair.two_options.run = 8;
+    pair.two_options.boot = 55;
+    pair.start_two();
+    REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two->counters().links == 1; }));
+}
+
 TEST_CASE("a link to storage that was replaced ends") {
     Pair pair;
     REQUIRE(pair.connect());

@@ -25,7 +25,9 @@ TEST_CASE("the node file comes back as written") {
     SimDisk disk;
     NodeFile loaded;
     CHECK(*load_node_file(disk, loaded) == NodeFileFound::absent);
-    REQUIRE(store_node_file(disk, sample()).has_value());
+    NodeFile file = sample();
+    file.run = 12;
+    REQUIRE(store_node_file(disk, file).has_value());
     CHECK(disk.unsynced_sectors() == 0);
     CHECK(disk.unsynced_names() == 0);
     CHECK(*load_node_file(disk, loaded) == NodeFileFound::present);
@@ -33,6 +35,7 @@ TEST_CASE("the node file comes back as written") {
     CHECK(loaded.salt == sample().salt);
     CHECK(loaded.shards == 4);
     CHECK(loaded.groups == 64);
+    CHECK(loaded.run == 12);
     CHECK(loaded.created_by == "0.1.0");
 }
 
