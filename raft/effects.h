@@ -96,8 +96,9 @@ struct Effects {
     // The membership in force is another one now: appended, or back after a truncation.
     std::optional<MembershipAt> membership_change;
     std::optional<FetchSnapshot> fetch_snapshot;
-    // This follower's durable log went back behind what it acknowledged: its disk was replaced or
-    // lies. It has no voice any more until it is removed and added again (R11). For the alarm.
+    // This follower's durable log went back behind what it acknowledged to this leader: its disk
+    // was replaced or lies (R11). It has no voice under this leader; the next one does not know of
+    // it. For the alarm.
     NodeId reverted;
     // An entry that is committed here is another one in the leader's log: a majority has forgotten
     // what it had promised (R11). Nothing that is said from here on can be right; 0: no such thing.

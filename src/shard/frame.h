@@ -47,9 +47,9 @@
 //     12 TimeoutNow      u8 for good
 //     13 SnapshotOffer   u64 last term, u64 last index, membership
 //     14 SnapshotStatus  u8 failed
-//     64 beat            u32 age in ms of the sender's oldest log write under way, disk: u8 1 full
-//                        + 2 slow, u8 1 asks for a beat at once, u16 zero, u32 n; n x {u32 group, u64
-//                        term}: all groups that the sender leads
+//     64 beat            u32 age in ms of the sender's oldest log write under way, disk: u8 1
+//                        full + 2 slow, u8 1 asks for a beat at once, u16 zero, u32 n; n x {u32
+//                        group, u64 term}: all groups that the sender leads
 //     66 fetch ask       u64 fetch, u8 what, u8 again, u16 name size, u32 created ordinal, u64
 //                        term, u64 index, u64 at, u64 to, u64 created index, name (FetchAsk)
 //     67 fetch data      u64 fetch, u8 what, u8 1 last, u16 zero, u32 created ordinal, u64 term,
