@@ -259,8 +259,7 @@ void Group::on(const Message& from, const Vote& vote, Now now, Effects& effects)
 
 void Group::on(const Message& from, const Voted& voted, Now now, Effects& effects) {
     Peer* peer = find_peer(from.from);
-    const bool counts = is_current(from, now, effects) || planted(Planted::stale_vote_counted);
-    if (!counts || role_ != Role::candidate || peer == nullptr) {
+    if (!is_current(from, now, effects) || role_ != Role::candidate || peer == nullptr) {
         return;
     }
     peer->granted = peer->granted || voted.granted;

@@ -15,7 +15,6 @@ enum class Planted : std::uint8_t {
     vote_twice,            // a vote in a term does not rule out another one
     vote_forgotten,        // a restart keeps the term and forgets the vote
     short_log_elected,     // votes do not look at the candidate's log (3.6.1)
-    stale_vote_counted,    // votes of earlier terms count
     minority_elects,       // one node less than a majority is taken for one
     ack_unpersisted,       // a follower acknowledges what it has not on disk (R6)
     undurable_counted,     // the leader counts what a follower has, durable or not

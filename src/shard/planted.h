@@ -36,7 +36,6 @@ enum class Planted : std::uint8_t {
     gap_too_short,            // a piece more counts as held than is
     other_incarnation,        // bytes are taken over from a stream of the same name
     piece_twice,              // an answer that comes twice is taken twice
-    reads_not_asked_anew,     // reads confirmed before an install are served after it
     source_not_changed,       // bytes are asked for at one node only, whatever it answers
     // Of a rotten log:
     rotten_entry_sent,  // followers are sent what fails its checksum

@@ -637,7 +637,7 @@ void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& liv
     end_fetch(replica);
     ++counters_.snapshots_installed;
     // What was confirmed before may be older than a removal that left its stream without bytes.
-    const bool reads_wait = !replica.parked.empty() && !planted(Planted::reads_not_asked_anew);
+    const bool reads_wait = !replica.parked.empty();
     if (reads_wait) {
         replica.read_context = raft::ReadContext(replica.read_context.value + 1);
         for (ParkedRead& parked : replica.parked) {

@@ -196,6 +196,49 @@ TEST_CASE("3.4: a pre-candidate yields to one that answered it: it may never win
     CHECK(answer.messages == std::vector<Message>{{NodeId(2), NodeId(3), Term(2), PreVoted{true}}});
 }
 
+TEST_CASE("3.4: a vote of an earlier term counts for nothing") {
+    Three three;
+    three.crash(1);
+    three.lose_leader(2);
+    three.lose_leader(3);
+    three.expire(2);
+    three.deliver(three.find<PreVote>(2, 3));
+    three.deliver(three.find<PreVoted>(3, 2));
+    three.persist(2);
+    REQUIRE(three.group(2).role() == Role::candidate);
+    const Message stale{NodeId(3), NodeId(2), Term(1), Voted{true}};
+    three.step(2, Received{&stale});
+    CHECK(three.group(2).role() == Role::candidate);
+    const Message vote{NodeId(3), NodeId(2), Term(2), Voted{true}};
+    three.step(2, Received{&vote});
+    CHECK(three.group(2).is_leader());
+}
+
+TEST_CASE("3.4: votes under way to slow disks: nobody begins another term meanwhile") {
+    Three three;
+    three.crash(1);
+    three.lose_leader(2);
+    three.lose_leader(3);
+    three.expire(2);
+    three.deliver(three.find<PreVote>(2, 3));
+    three.deliver(three.find<PreVoted>(3, 2));
+    REQUIRE(three.group(2).role() == Role::candidate);
+    three.expire(2);  // its own vote is not durable
+    CHECK(three.group(2).term() == Term(2));
+    CHECK(three.group(2).role() == Role::candidate);
+    three.persist(2);
+    three.deliver(three.find<Vote>(2, 3));
+    three.expire(3);  // nor is that of n3, which asks nobody
+    CHECK(three.group(3).role() == Role::follower);
+    const Effects& again = three.expire(2);  // the same question, in the same term
+    REQUIRE(again.messages.size() == 2);
+    CHECK(std::holds_alternative<Vote>(again.messages.front().body));
+    CHECK(three.group(2).term() == Term(2));
+    three.settle();
+    CHECK(three.group(2).is_leader());
+    CHECK(three.group(2).term() == Term(2));
+}
+
 TEST_CASE("3.4: one vote per term, first come first served") {
     Cluster cluster(3, 3, 1);
     for (std::size_t i : {1u, 3u}) {
