@@ -89,6 +89,9 @@ constexpr std::size_t log_segments_max = 16'384;
 // have room for. At 64 MiB a segment that is 127 PiB written by one shard; a file with such a
 // number is not the log's.
 constexpr std::uint32_t segment_number_end = (1u << 31) - (1u << 20);
+// Of a finite reply that is compressed: shorter ones gain nothing, longer ones would stall a turn.
+constexpr std::size_t gzip_bytes_min = 1024;
+constexpr std::size_t gzip_bytes_max = 1024 * kib;
 constexpr std::size_t read_chunk_bytes_default =
     1 * mib;                                            // soft: one whole append is always returned
 constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read back for clients

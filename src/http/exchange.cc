@@ -26,6 +26,7 @@ Exchange& Exchanges::take() {
     exchange.held_aside = false;
     exchange.has_origin = false;
     exchange.from_now = false;
+    exchange.form = {};
     exchange.bad_query = BadQuery::none;
     return exchange;
 }

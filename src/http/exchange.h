@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/call.h"
+#include "http/form.h"
 #include "net/output_buffer.h"
 #include "net/transport.h"
 
@@ -79,6 +80,7 @@ struct Exchange {
     bool held_aside = false;  // not the first of its connection: the response is kept in `held`
     bool has_origin = false;
     bool from_now = false;  // read: offset=now
+    Form form;              // read or tail: of a body that ends
     BadQuery bad_query = BadQuery::none;
     base::ShardId shard;  // that works on it
     net::ConnectionId connection;

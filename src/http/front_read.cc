@@ -17,6 +17,9 @@ using net::KnownHeader;
 
 namespace {
 
+// Compressing takes the loop some milliseconds per MiB, so it is done in smaller chunks.
+constexpr std::uint64_t gzip_chunk_bytes = 256 * 1024;
+
 struct ReadQuery {
     bool has_offset = false;
     bool offset_given = false;
@@ -94,6 +97,8 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
         call(exchange, api::shard_of(key.group, options_.shards), api::HeadCall{key});
         return;
     }
+    exchange.form = wanted_form(request.headers.get(KnownHeader::accept),
+                                request.headers.get(KnownHeader::accept_encoding));
     if (query.long_poll || query.sse) {
         exchange.asked = Asked::tail;
         TailHub::Start start;
@@ -123,7 +128,8 @@ void Front::start_read(Exchange& exchange, const net::Request& request, const ap
     read.key = key;
     read.from_now = query.from_now;
     read.offset = query.offset;
-    read.bytes_max = options_.read_chunk_bytes;
+    read.bytes_max = exchange.form.gzip ? std::min(options_.read_chunk_bytes, gzip_chunk_bytes)
+                                        : options_.read_chunk_bytes;
     call(exchange, api::shard_of(key.group, options_.shards), read);
 }
 
@@ -153,17 +159,16 @@ void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
         writer.constant("Stream-Closed: true\r\n");
     }
     writer.constant("Cache-Control: no-store\r\n");
-    if (api::is_json(base::as_text(reply.content_type.bytes()))) {
-        writer.constant(Responder::json_vary);  // as its GET
-    }
+    writer.constant(  // as its GET
+        Responder::vary(api::is_json(base::as_text(reply.content_type.bytes()))));
     responder_.end(exchange, writer.end_without_body());
 }
 
 void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
-    const bool not_modified =
-        !exchange.from_now && !exchange.if_none_match.empty() &&
-        etag_matches(exchange.if_none_match,
-                     etag(reply.incarnation, reply.from, reply.next, reply.closed));
+    const Form form = Responder::form_of(exchange, reply);
+    const std::string tag = etag(reply.incarnation, reply.from, reply.next, reply.closed, form);
+    const bool not_modified = !exchange.from_now && !exchange.if_none_match.empty() &&
+                              etag_matches(exchange.if_none_match, tag);
     net::ResponseWriter writer = responder_.begin(exchange, not_modified ? 304 : 200, true);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), reply.next);
@@ -177,22 +182,19 @@ void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
     if (exchange.from_now) {
         writer.constant("Cache-Control: no-store\r\n");
     } else {
-        writer.header("ETag", etag(reply.incarnation, reply.from, reply.next, reply.closed));
+        writer.header("ETag", tag);
         // A chunk below the tail, or of a closed stream, never changes; one at an open tail is
         // asked for again.
         writer.constant(!reply.up_to_date || reply.closed
                             ? "Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n"
                             : "Cache-Control: no-cache\r\n");
     }
-    if (reply.json) {
-        writer.constant(Responder::json_vary);
-    }
     if (not_modified) {
+        writer.constant(Responder::vary(reply.json));
         responder_.end(exchange, writer.end_without_body());
         return;
     }
-    writer.header("Content-Type", base::as_text(reply.content_type.bytes()));
-    responder_.body(exchange, writer, reply.json, reply.pieces);
+    responder_.body(exchange, writer, reply, form);
 }
 
 }  // namespace ursula::http

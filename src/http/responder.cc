@@ -184,32 +184,67 @@ void Responder::append_accepted(Exchange& exchange, std::uint64_t tail) {
     end(exchange, true);
 }
 
-void Responder::body(Exchange& exchange, net::ResponseWriter& writer, bool json,
-                     std::span<const base::Slice> pieces) {
+Form Responder::form_of(const Exchange& exchange, const api::ReadReply& read) {
+    return {exchange.form.lines && read.json, is_compressed(exchange.form, read.next - read.from)};
+}
+
+void Responder::body(Exchange& exchange, net::ResponseWriter& writer, const api::ReadReply& read,
+                     const Form& form) {
+    writer.header("Content-Type", form.lines ? std::string_view("application/x-ndjson")
+                                             : base::as_text(read.content_type.bytes()));
+    writer.constant(vary(read.json));
+    if (form.lines || form.gzip) {
+        converted_body(exchange, writer, read, form);
+        return;
+    }
     std::uint64_t stored = 0;
-    for (const base::Slice& piece : pieces) {
+    for (const base::Slice& piece : read.pieces) {
         stored += piece.size();
     }
     // JSON: two brackets for the last comma, or "[]".
-    const std::uint64_t length = !json ? stored : (stored == 0 ? 2 : stored + 1);
+    const std::uint64_t length = !read.json ? stored : (stored == 0 ? 2 : stored + 1);
     if (!writer.end_with_length(length)) {
         end(exchange, false);
         return;
     }
-    if (!exchange.head_only) {
-        net::OutputBuffer& out = output(exchange);
-        if (json) {
-            out.write(std::string_view("["));
-        }
-        for (std::size_t i = 0; i < pieces.size(); ++i) {
-            const bool last = json && i + 1 == pieces.size();
-            out.write(last ? pieces[i].sub(0, pieces[i].size() - 1) : pieces[i]);
-        }
-        if (json) {
-            out.write(std::string_view("]"));
-        }
+    net::OutputBuffer& out = output(exchange);
+    if (read.json) {
+        out.write(std::string_view("["));
+    }
+    for (std::size_t i = 0; i < read.pieces.size(); ++i) {
+        const bool last = read.json && i + 1 == read.pieces.size();
+        out.write(last ? read.pieces[i].sub(0, read.pieces[i].size() - 1) : read.pieces[i]);
+    }
+    if (read.json) {
+        out.write(std::string_view("]"));
     }
     end(exchange, true);
+}
+
+void Responder::converted_body(Exchange& exchange, net::ResponseWriter& writer,
+                               const api::ReadReply& read, const Form& form) {
+    std::string text;
+    if (form.lines) {
+        text = as_lines(read.pieces);
+    }
+    if (form.gzip) {
+        std::vector<std::string_view> parts;
+        if (form.lines) {
+            parts.push_back(text);
+        } else {
+            parts.push_back(read.json ? "[" : "");
+            for (const base::Slice& piece : read.pieces) {
+                parts.push_back(base::as_text(piece.bytes()));
+            }
+            if (read.json) {
+                parts.back().remove_suffix(1);
+                parts.push_back("]");
+            }
+        }
+        text = compress(parts);
+        writer.constant("Content-Encoding: gzip\r\n");
+    }
+    end(exchange, writer.end_with_body(base::as_bytes(text)));
 }
 
 }  // namespace ursula::http

@@ -44,12 +44,17 @@ class Responder {
 
     // 204 of an append, the one response that is written without a ResponseWriter.
     void append_accepted(Exchange& exchange, std::uint64_t tail);
-    // A JSON stream is read in the form that Accept asks for (DESIGN "JSON"), so caches keep one
-    // answer per form. Beside the Vary: Origin of a CORS list, which begin() writes.
-    static constexpr std::string_view json_vary = "Vary: Accept, Accept-Encoding\r\n";
-    // JSON bodies are `[` + elements without the last comma + `]`.
-    void body(Exchange& exchange, net::ResponseWriter& writer, bool json,
-              std::span<const base::Slice> pieces);
+    // Caches keep one answer per form. Beside the Vary: Origin of a CORS list, which begin()
+    // writes.
+    static constexpr std::string_view vary(bool json) {
+        return json ? "Vary: Accept, Accept-Encoding\r\n" : "Vary: Accept-Encoding\r\n";
+    }
+    // Of what the request asked for, that which fits this reply.
+    static Form form_of(const Exchange& exchange, const api::ReadReply& read);
+    // Content-Type, Vary and the bytes in that form, and the end of the response. JSON bodies are
+    // `[` + elements without the last comma + `]`, or lines.
+    void body(Exchange& exchange, net::ResponseWriter& writer, const api::ReadReply& read,
+              const Form& form);
 
     Place place(const Exchange& exchange) const { return {exchange.host, exchange.path}; }
     // Exchanges that end() finished, for the front to unlink; it empties the list.
@@ -61,6 +66,8 @@ class Responder {
     void set_first(Exchange& exchange, bool first) { exchange.held_aside = !first; }
 
   private:
+    void converted_body(Exchange& exchange, net::ResponseWriter& writer, const api::ReadReply& read,
+                        const Form& form);
     void write_date(base::WallTime now);
     std::string_view cors(const Exchange& exchange, bool cross_origin);
     std::string next_request_id();

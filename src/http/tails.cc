@@ -545,13 +545,10 @@ void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now
         responder_.end(exchange, writer.end_without_body());
         return;
     }
-    writer.header("Content-Type", base::as_text(read.content_type.bytes()));
-    writer.header("ETag", etag(read.incarnation, read.from, read.next, read.closed));
+    const Form form = Responder::form_of(exchange, read);
+    writer.header("ETag", etag(read.incarnation, read.from, read.next, read.closed, form));
     writer.constant("Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n");
-    if (read.json) {
-        writer.constant(Responder::json_vary);
-    }
-    responder_.body(exchange, writer, read.json, read.pieces);
+    responder_.body(exchange, writer, read, form);
 }
 
 void TailHub::end_sse(Tail& tail) {

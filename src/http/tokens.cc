@@ -83,7 +83,7 @@ std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Ran
 }
 
 std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to,
-                 bool closed) {
+                 bool closed, const Form& form) {
     std::array<char, 160> text;
     char* at = text.data();
     *at++ = '"';
@@ -99,6 +99,14 @@ std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::
     if (closed) {
         *at++ = ':';
         *at++ = 'c';
+    }
+    if (form.lines) {
+        *at++ = ':';
+        *at++ = 'l';
+    }
+    if (form.gzip) {
+        *at++ = ':';
+        *at++ = 'z';
     }
     *at++ = '"';
     return {text.data(), at};

@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "base/random.h"
 #include "base/time.h"
+#include "http/form.h"
 
 namespace ursula::http {
 
@@ -32,9 +33,10 @@ std::uint64_t cursor_interval(base::WallTime now);
 // saturates.
 std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Random& random);
 
-// Strong, quoted: identity of the incarnation, the range and closure (digest 2.9).
+// Strong, quoted: identity of the incarnation, the range, closure and the form it is sent in
+// (digest 2.9).
 std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to,
-                 bool closed);
+                 bool closed, const Form& form = {});
 // RFC 9110 13.1.2: `*`, lists, weak comparison.
 bool etag_matches(std::string_view if_none_match, std::string_view tag);
 

@@ -137,26 +137,48 @@ TEST_CASE("origins: any, some, none") {
     }
 }
 
-TEST_CASE("JSON gets its brackets, HEAD no body") {
+TEST_CASE("a body in the form that was asked for: JSON with its brackets, lines, gzip") {
     Responses responses;
-    const auto body = [&](bool json, std::vector<std::string_view> pieces) {
-        return [&responses, json, pieces](Exchange& exchange) {
-            std::vector<base::Slice> slices;
+    const auto body = [&](bool json, std::vector<std::string_view> pieces, Form wanted = {}) {
+        return [&responses, json, pieces, wanted](Exchange& exchange) {
+            api::ReadReply read;
+            read.content_type = slice_of(json ? "application/json" : "text/plain");
+            read.json = json;
             for (const std::string_view piece : pieces) {
-                slices.push_back(slice_of(piece));
+                read.pieces.push_back(slice_of(piece));
+                read.next += piece.size();
             }
+            exchange.form = wanted;
             net::ResponseWriter writer = responses.responder().begin(exchange, 200, false);
-            responses.responder().body(exchange, writer, json, slices);
+            responses.responder().body(exchange, writer, read, Responder::form_of(exchange, read));
         };
     };
     CHECK(responses.of(body(true, {})).ends_with("Content-Length: 2\r\n\r\n[]"));
     CHECK(responses.of(body(true, {"1,"})).ends_with("Content-Length: 3\r\n\r\n[1]"));
-    CHECK(responses.of(body(true, {"1,", "2,3,"})).ends_with("Content-Length: 7\r\n\r\n[1,2,3]"));
-    CHECK(responses.of(body(false, {"1,", "2,"})).ends_with("Content-Length: 4\r\n\r\n1,2,"));
+    const std::string array = responses.of(body(true, {"1,", "2,3,"}));
+    CHECK(array.ends_with("Content-Length: 7\r\n\r\n[1,2,3]"));
+    CHECK(count(array, "Content-Type: application/json\r\n") == 1);
+    CHECK(count(array, "Vary: Accept, Accept-Encoding\r\n") == 1);
+    const std::string text = responses.of(body(false, {"1,", "2,"}));
+    CHECK(text.ends_with("Content-Length: 4\r\n\r\n1,2,"));
+    CHECK(count(text, "Vary: Accept-Encoding\r\n") == 1);
     CHECK(responses.of(body(false, {})).ends_with("Content-Length: 0\r\n\r\n"));
-    CHECK(responses
-              .of([](Exchange& exchange) { exchange.head_only = true; }, body(true, {"1,", "2,"}))
-              .ends_with("Content-Length: 5\r\n\r\n"));
+
+    const Form lines{true, false};
+    const std::string two = responses.of(body(true, {"1,", "2,"}, lines));
+    CHECK(two.ends_with("Content-Length: 4\r\n\r\n1\n2\n"));
+    CHECK(count(two, "Content-Type: application/x-ndjson\r\n") == 1);
+    CHECK(responses.of(body(true, {}, lines)).ends_with("Content-Length: 0\r\n\r\n"));
+    // What is no JSON has one form.
+    CHECK(responses.of(body(false, {"1,"}, lines)).ends_with("Content-Length: 2\r\n\r\n1,"));
+
+    const Form gzip{false, true};
+    const std::string much(5000, 'a');
+    const std::string packed = responses.of(body(false, {much}, gzip));
+    CHECK(count(packed, "Content-Encoding: gzip\r\n") == 1);
+    CHECK(packed.size() < 1000);
+    CHECK(packed.find("\r\n\r\n\x1f\x8b") != std::string::npos);
+    CHECK(count(responses.of(body(false, {"short"}, gzip)), "Content-Encoding") == 0);
 }
 
 TEST_CASE("a value with a line end never leaves: 500 and the connection's end") {
