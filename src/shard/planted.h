@@ -29,6 +29,9 @@ enum class Planted : std::uint8_t {
     submitted_rerouted,    // one in a deposed leader's log is sent to the next one
     unknown_as_refused,    // lost ones are told as certain refusals
     refused_reads_served,  // reads that lost their leader are answered from applied state
+    // Of streams with a ttl:
+    touch_forgotten,   // reads do not touch
+    touch_not_waited,  // they never wait until their touch is committed
     // Of fetched snapshots:
     install_without_restart,  // the log is not told that it begins anew
     live_not_told,            // nor which segments the snapshot names

@@ -563,6 +563,7 @@ class Shard {
     std::uint64_t next_internal_ = 1;
 
     base::Instant expiry_at_ = base::Instant::never();  // when run_expiries() looks again
+    std::uint64_t expiry_turn_ = 0;                     // once per turn
     std::map<std::uint64_t, OwnCommand> own_;           // by the number of their call
     std::vector<std::uint64_t> own_due_;                // to be sent
     std::vector<std::uint64_t> own_done_;               // answered

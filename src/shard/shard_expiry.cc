@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "shard/planted.h"
 #include "shard/shard.h"
 
 namespace ursula::shard {
@@ -38,7 +39,8 @@ std::int64_t Shard::group_clock(const Replica& replica) const {
 // What leads to commands of the shard's own, and the reads whose command was answered. Before
 // write_entries.
 void Shard::run_own_commands() {
-    if (now_.mono >= expiry_at_) {
+    if (now_.mono >= expiry_at_ && expiry_turn_ != turn_) {
+        expiry_turn_ = turn_;
         run_expiries();
     }
     while (!live_touches_.empty() && live_touches_.begin()->first <= now_.mono) {
@@ -133,7 +135,8 @@ bool Shard::must_wait(Replica& replica, stream::Stream& stream, base::ShardId fr
             begin_own(replica, stream, false);
         }
     } else if (expiry.slides() && !touched && !std::holds_alternative<api::HeadCall>(verb)) {
-        waits = touch(replica, stream) > expiry.ms / wait_part;
+        waits = touch(replica, stream) > expiry.ms / wait_part &&
+                !planted(Planted::touch_not_waited) && !planted(Planted::touch_forgotten);
     }
     if (!waits) {
         return false;
@@ -151,7 +154,8 @@ bool Shard::must_wait(Replica& replica, stream::Stream& stream, base::ShardId fr
 std::int64_t Shard::touch(Replica& replica, stream::Stream& stream) {
     const stream::Expiry& expiry = *stream.expiry();
     const std::int64_t age_ms = touch_age_ms(replica, expiry);
-    if (age_ms >= expiry.ms / touch_part && expiry.under_way == 0) {
+    if (age_ms >= expiry.ms / touch_part && expiry.under_way == 0 &&
+        !planted(Planted::touch_forgotten)) {
         begin_own(replica, stream, true);
     }
     return age_ms;

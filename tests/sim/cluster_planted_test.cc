@@ -83,6 +83,8 @@ const Bug bugs[] = {
     {"unknown_as_refused", 3, plant<shard::Planted::unknown_as_refused>},
     {"refused_reads_served", 1, plant<shard::Planted::refused_reads_served>},
     {"install_without_restart", 5, plant<shard::Planted::install_without_restart>},
+    {"touch_forgotten", 0, plant<shard::Planted::touch_forgotten>},
+    {"touch_not_waited", 0, plant<shard::Planted::touch_not_waited>},
     {"live_not_told", 5, plant<shard::Planted::live_not_told>},
     {"gap_too_short", 8, plant<shard::Planted::gap_too_short>},
     {"other_incarnation", 8, plant<shard::Planted::other_incarnation>},

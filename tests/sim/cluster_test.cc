@@ -53,6 +53,7 @@ struct Sum {
         all.fetched_bytes += one.fetched_bytes;
         all.kept_bytes += one.kept_bytes;
         all.gone += one.gone;
+        all.expired += one.expired;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -72,9 +73,9 @@ struct Sum {
             slowest_seed, vacuous);
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
-            "{} bytes found here, {} streams gone meanwhile\n",
-            all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes,
-            all.gone);
+            "{} bytes found here, {} streams gone meanwhile, {} times one with a ttl was gone\n",
+            all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes, all.gone,
+            all.expired);
     }
 };
 
@@ -159,6 +160,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.forwards > sum.seeds * 50);
         CHECK(sum.all.lost_nodes > 0);
         CHECK(sum.all.changes > sum.seeds);
+        CHECK(sum.all.expired > sum.seeds);
     }
     // These are rare.
     if (sum.seeds >= 300) {

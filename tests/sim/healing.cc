@@ -34,6 +34,7 @@ void Cluster::heal() {
     check_buckets();
     if (!failed()) {
         read_all();
+        check_expired();
     }
     if (!failed()) {
         idle();

@@ -387,3 +387,5 @@ TEST_CASE("a leader whose clock is behind expires later, never earlier") {
     CHECK(life >= 2900);
     CHECK(life <= 5300);
 }
+
+}  // namespace ursula::shard::test
