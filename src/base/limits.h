@@ -196,6 +196,9 @@ constexpr std::size_t expiries_per_turn_max = 256;
 // While a shard leads groups with such streams it looks at its clock at least this often: wall
 // clocks jump. A removal that was lost is tried again after this long.
 constexpr std::int64_t expiry_look_ms = 1'000;
+// A leader follows its wall clock so far from where its other clock would have it; a node alone
+// follows it anywhere.
+constexpr std::int64_t clock_step_ms_max = 1'000;
 // Live readers of a stream with a tiny ttl do not touch it more often than this.
 constexpr std::int64_t touch_interval_ms_min = 20;
 // Nor is one of a long ttl left alone for longer.

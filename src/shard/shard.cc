@@ -224,6 +224,7 @@ void Shard::carry_out(Replica& replica) {
         ++counters_.elections;
         replica.sent.assign(links_.size(), base::LogIndex{});
         expiry_at_ = now_.mono;
+        replica.led_since = now_;
     }
     if (effects.membership_change) {
         look_at_membership(replica);

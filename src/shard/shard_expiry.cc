@@ -31,9 +31,17 @@ constexpr std::int64_t wait_part = 4;
 
 }  // namespace
 
-// What this node, which leads the group, would write into an entry now.
+// What this node, which leads the group, would write into an entry now. A jump of its wall clock
+// must not end what other nodes' clocks give hours: while it leads, it goes by the other clock, but
+// for corrections that are small. The next leader has its own.
 std::int64_t Shard::group_clock(const Replica& replica) const {
-    return std::max(replica.machine.time_ms(), now_.wall.ms);
+    std::int64_t ms = now_.wall.ms;
+    if (has_peers()) {
+        const std::int64_t steady =
+            replica.led_since.wall.ms + (now_.mono - replica.led_since.mono).ms();
+        ms = std::clamp(ms, steady - limits::clock_step_ms_max, steady + limits::clock_step_ms_max);
+    }
+    return std::max(replica.machine.time_ms(), ms);
 }
 
 // What leads to commands of the shard's own, and the reads whose command was answered. Before

@@ -268,6 +268,14 @@ TEST_CASE("a restart in the middle of a window is not the beginning of another o
     CHECK(node.refusal(node.head(name)) == Refusal::stream_not_found);
 }
 
+TEST_CASE("a node alone follows its clock wherever it goes") {
+    Alone alone(3'600'000);
+    alone.let_pass(1000);
+    alone.node.shift_wall(4'000'000);
+    alone.let_pass(1500);  // it looks every second
+    CHECK_FALSE(is_there(alone.node));
+}
+
 TEST_CASE("many at once are taken in turns") {
     Node node(small_options());
     node.use_memory();
@@ -375,6 +383,18 @@ TEST_CASE("the next leader knows the window") {
     three.trio.start(1);
     three.trio.settle();
     CHECK_FALSE(is_there(three.trio.node(1)));
+}
+
+TEST_CASE("a leader's clock that jumps neither ends a window nor stops it") {
+    for (const std::int64_t shift : {-3'600'000, 3'600'000}) {
+        CAPTURE(shift);
+        Three three(5000);
+        three.trio.run(base::milliseconds(2000));
+        three.trio.node(1).shift_wall(shift);
+        const std::int64_t life = three.life();
+        CHECK(life >= 1900);
+        CHECK(life <= 4300);
+    }
 }
 
 TEST_CASE("a leader whose clock is behind expires later, never earlier") {
