@@ -50,7 +50,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         take(call);
     }
     run_removals();
-    run_own_commands();
+    if (now_.mono >= own_deadline()) {
+        run_own_commands();
+    }
     write_entries();
     if (!fetching_.empty()) {
         run_fetches();
@@ -65,7 +67,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     for (bool more = true; more;) {
         take_disk();
         more = settle();
-        run_own_commands();
+        if (now_.mono >= own_deadline()) {
+            run_own_commands();
+        }
         write_entries();
         wal_->flush(now.mono);
     }

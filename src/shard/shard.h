@@ -13,6 +13,7 @@
 // operators.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -364,7 +365,14 @@ class Shard {
     // shard_expiry.cc
     std::int64_t group_clock(const Replica& replica) const;
     void run_own_commands();
-    base::Instant own_deadline() const;
+    // When run_own_commands() has something to do.
+    base::Instant own_deadline() const {
+        base::Instant at = expiry_at_;
+        if (!live_touches_.empty()) {
+            at = std::min(at, live_touches_.begin()->first);
+        }
+        return own_due_.empty() && own_done_.empty() ? at : now_.mono;
+    }
     void run_expiries();
     void look_at_expiries(const Replica& replica, std::int64_t at_ms);
     void note_life(Replica& replica, const stream::Outcome& outcome, bool held);
@@ -377,6 +385,7 @@ class Shard {
     void send_own(std::uint64_t number);
     bool take_own_answer(const api::Reply& reply);
     void end_own(std::uint64_t number);
+    void park_waiting(Replica& replica);
     void forget_read(Replica& replica, const stream::Stream* stream, base::ShardId from,
                      api::CallId call);
 

@@ -70,13 +70,6 @@ void Shard::run_own_commands() {
     }
 }
 
-base::Instant Shard::own_deadline() const {
-    if (!own_due_.empty() || !own_done_.empty()) {
-        return now_.mono;
-    }
-    return live_touches_.empty() ? expiry_at_ : std::min(expiry_at_, live_touches_.begin()->first);
-}
-
 // Looks at the groups that this node leads, and says when to look again. Looking early is harmless.
 void Shard::run_expiries() {
     expiry_at_ = base::Instant::never();
@@ -154,6 +147,7 @@ bool Shard::must_wait(Replica& replica, stream::Stream& stream, base::ShardId fr
     read.from = from;
     read.verb = verb;
     read.name = stream.name();
+    read.since = now_.mono;
     own_.at(expiry.under_way).reads.push_back(std::move(read));
     return true;
 }
@@ -269,6 +263,19 @@ void Shard::end_own(std::uint64_t number) {
                   api::Refused{own.why == api::Refusal::overloaded ? own.why
                                                                    : api::Refusal::no_leader});
         }
+    }
+}
+
+// A snapshot was installed: what confirmed them does not cover it.
+void Shard::park_waiting(Replica& replica) {
+    for (auto& [number, own] : own_) {
+        if (own.life.group != replica.id()) {
+            continue;
+        }
+        for (ParkedRead& read : own.reads) {
+            replica.parked.push_back(std::move(read));
+        }
+        own.reads.clear();
     }
 }
 

@@ -19,13 +19,38 @@ constexpr std::uint8_t flag_json = 16;
 constexpr std::uint8_t flag_round = 32;
 constexpr std::uint8_t flag_life = 64;
 constexpr std::uint8_t flag_expires_at = 128;  // only with flag life: create_stream with an instant
-constexpr std::size_t life_bytes = 12;
+constexpr std::size_t life_bytes = 12;         // without its text
 
 constexpr std::uint8_t json_comma = ',';
 
-bool has_life(const Command& command) {
-    return command.expiry.kind != api::Expiry::Kind::none ||
-           command.kind == CommandKind::expire_stream || command.kind == CommandKind::touch_stream;
+// Of the life part; most commands have none.
+std::size_t life_size(const Command& command) {
+    return command.kind >= CommandKind::expire_stream ||
+                   command.expiry.kind != api::Expiry::Kind::none
+               ? life_bytes + command.expiry.text.size()
+               : 0;
+}
+
+// Returns what is behind it.
+std::byte* put_life(const Command& command, std::byte* part) {
+    base::store(part, command.expiry.ms);
+    base::store(part + 8, command.ordinal);
+    base::copy_bytes(part + life_bytes, base::as_bytes(command.expiry.text));
+    return part + life_bytes + command.expiry.text.size();
+}
+
+bool is_life(std::uint8_t flags, std::size_t size) {
+    return (flags & flag_life) != 0 && size >= life_bytes;
+}
+
+void read_life(Command& command, std::uint8_t flags, base::Bytes part) {
+    if (command.kind == CommandKind::create_stream) {
+        command.expiry.kind =
+            (flags & flag_expires_at) != 0 ? api::Expiry::Kind::at : api::Expiry::Kind::ttl;
+    }
+    command.expiry.ms = base::load<std::int64_t>(part.data());
+    command.ordinal = base::load<std::uint32_t>(part.data() + 8);
+    command.expiry.text = base::as_text(part.subspan(life_bytes));
 }
 
 std::uint8_t flags_of(const Command& command) {
@@ -36,8 +61,6 @@ std::uint8_t flags_of(const Command& command) {
     flags |= command.producer.present ? flag_producer : 0u;
     flags |= command.payload.json ? flag_json : 0u;
     flags |= command.round != 0 ? flag_round : 0u;
-    flags |= has_life(command) ? flag_life : 0u;
-    flags |= command.expiry.kind == api::Expiry::Kind::at ? flag_expires_at : 0u;
     return static_cast<std::uint8_t>(flags);
 }
 
@@ -51,14 +74,12 @@ static_assert(limits::path_bytes_max <= UINT16_MAX &&
 
 std::size_t encoded_size(const Command& command) {
     std::size_t size = command_head_bytes + command.name.size() + command.content_type.size() +
-                       command.stream_seq.size() + command.expiry.text.size() +
-                       command.payload.stored_size();
+                       command.stream_seq.size() + command.payload.stored_size();
     if (command.producer.present) {
         size += 16 + command.producer.id.size();
     }
     size += command.round != 0 ? 8 : 0;
-    size += has_life(command) ? life_bytes : 0;
-    return size;
+    return size + life_size(command);
 }
 
 std::size_t encode(const Command& command, base::MutableBytes out) {
@@ -66,7 +87,7 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
     const std::uint64_t stored = command.payload.stored_size();
     VERIFY(total <= out.size() && stored <= UINT32_MAX);
     VERIFY(command.name.size() <= UINT16_MAX && command.content_type.size() <= UINT16_MAX &&
-           command.stream_seq.size() <= UINT16_MAX && command.expiry.text.size() <= UINT16_MAX);
+           command.stream_seq.size() <= UINT16_MAX);
     std::byte* at = out.data();
     std::uint8_t producer_size = 0;
     if (command.producer.present) {
@@ -82,7 +103,7 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
     base::store(at + 8, static_cast<std::uint32_t>(stored));
     base::store(at + 12, command.payload.elements);
     base::store(at + 20, static_cast<std::uint16_t>(command.stream_seq.size()));
-    base::store(at + 22, static_cast<std::uint16_t>(command.expiry.text.size()));
+    base::store(at + 22, std::uint16_t{0});
     base::store(at + 24, command.number);
     std::byte* part = at + command_head_bytes;
     const auto put = [&part](std::string_view text) {
@@ -98,18 +119,21 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
         base::store(part, command.round);
         part += 8;
     }
-    if (has_life(command)) {
-        base::store(part, command.expiry.ms);
-        base::store(part + 8, command.ordinal);
-        part += life_bytes;
-    }
     put(command.name);
     put(command.content_type);
     if (command.producer.present) {
         put(command.producer.id);
     }
     put(command.stream_seq);
-    put(command.expiry.text);
+    if (const std::size_t life = life_size(command); life != 0) [[unlikely]] {
+        VERIFY(life <= UINT16_MAX);
+        base::store(at + 1,
+                    static_cast<std::uint8_t>(
+                        flags_of(command) | flag_life |
+                        (command.expiry.kind == api::Expiry::Kind::at ? flag_expires_at : 0u)));
+        base::store(at + 22, static_cast<std::uint16_t>(life));
+        part = put_life(command, part);
+    }
     base::copy_bytes(part, command.payload.bytes);
     if (stored > command.payload.bytes.size()) {
         part[command.payload.bytes.size()] = std::byte{json_comma};
@@ -157,23 +181,21 @@ bool EntryReader::next(Command& command) {
     const auto verdict = base::load<std::uint8_t>(at + 2);
     if (kind < static_cast<std::uint8_t>(CommandKind::create_stream) ||
         kind > static_cast<std::uint8_t>(CommandKind::touch_stream) ||
-        (flags & (flag_life | flag_expires_at)) == flag_expires_at ||
         verdict > static_cast<std::uint8_t>(Verdict::json_too_deep)) {
         return false;
     }
     const bool producer = (flags & flag_producer) != 0;
     const bool round = (flags & flag_round) != 0;
-    const bool life = (flags & flag_life) != 0;
     const std::size_t id_size = producer ? base::load<std::uint8_t>(at + 3) + std::size_t{1} : 0;
     const std::size_t name_size = base::load<std::uint16_t>(at + 4);
     const std::size_t type_size = base::load<std::uint16_t>(at + 6);
     const std::size_t stored_size = base::load<std::uint32_t>(at + 8);
     const std::size_t seq_size = base::load<std::uint16_t>(at + 20);
-    const std::size_t expiry_size = base::load<std::uint16_t>(at + 22);
-    const std::size_t parts = (producer ? 16 : 0) + (round ? 8 : 0) + (life ? life_bytes : 0) +
-                              name_size + type_size + id_size + seq_size + expiry_size +
-                              stored_size;
-    if (body_.size() - used_ - command_head_bytes < parts) {
+    const std::size_t life = base::load<std::uint16_t>(at + 22);
+    const std::size_t parts = (producer ? 16 : 0) + (round ? 8 : 0) + name_size + type_size +
+                              id_size + seq_size + life + stored_size;
+    if (body_.size() - used_ - command_head_bytes < parts ||
+        ((flags >= flag_life || life != 0) && !is_life(flags, life))) {
         return false;
     }
     const std::byte* part = at + command_head_bytes;
@@ -202,21 +224,16 @@ bool EntryReader::next(Command& command) {
         command.round = base::load<std::uint64_t>(part);
         part += 8;
     }
-    command.expiry = {};
-    command.ordinal = 0;
-    if (life) {
-        command.expiry.kind = command.kind != CommandKind::create_stream ? api::Expiry::Kind::none
-                              : (flags & flag_expires_at) != 0           ? api::Expiry::Kind::at
-                                                                         : api::Expiry::Kind::ttl;
-        command.expiry.ms = base::load<std::int64_t>(part);
-        command.ordinal = base::load<std::uint32_t>(part + 8);
-        part += life_bytes;
-    }
     command.name = take(name_size);
     command.content_type = take(type_size);
     command.producer.id = take(id_size);
     command.stream_seq = take(seq_size);
-    command.expiry.text = take(expiry_size);
+    command.expiry = {};
+    command.ordinal = 0;
+    if (life != 0) [[unlikely]] {
+        read_life(command, flags, {part, life});
+        part += life;
+    }
     command.payload.bytes = {};
     command.payload.elements = base::load<std::uint32_t>(at + 12);
     command.payload.json = (flags & flag_json) != 0;

@@ -23,15 +23,16 @@
 //    12  u32  JSON elements in the payload
 //    16  u32  CRC-32C of the stored payload
 //    20  u16  size of Stream-Seq
-//    22  u16  size of the expiry's text
+//    22  u16  size of the life part, 0 without flag life
 //    24  u64  number: bucket id (create_stream, the bucket commands), producers to keep
 //             (forget_producers), or the index of the entry that created the stream (expire_stream,
 //             touch_stream)
 //             then u64 producer epoch, u64 producer seq (only with flag producer)
 //             then u64 round (only with flag round)
-//             then i64 ms, u32 ordinal (only with flag life): the expiry of create_stream and 0;
-//             or the last touch (expire_stream) and the stream's ordinal in its entry
-//             then name, content type, producer id, Stream-Seq, the expiry's text, payload
+//             then name, content type, producer id, Stream-Seq
+//             then i64 ms, u32 ordinal, text (only with flag life): the expiry of create_stream
+//             and 0; or the last touch (expire_stream) and the stream's ordinal in its entry
+//             then payload
 // Kinds and flags that a version does not know are refused, so what is new needs no new version.
 #pragma once
 
@@ -86,7 +87,6 @@ struct Command {
     std::uint64_t number = 0;     // bucket id, producers to keep, or index of the creating entry
     std::uint64_t round = 0;      // seal_bucket, unseal_bucket: see api::SealBucketCall
     api::Expiry expiry;           // create_stream; expire_stream: `ms` alone, the last touch
-    std::uint32_t ordinal = 0;    // expire_stream, touch_stream: with `number` the stream's life
     // Encoding takes payload.bytes and adds the final comma of JSON. Decoding fills `stored` and
     // leaves payload.bytes empty.
     api::Payload payload;
@@ -94,6 +94,7 @@ struct Command {
     base::Bytes stored;
     std::uint32_t stored_at = 0;
     std::uint32_t stored_crc = 0;
+    std::uint32_t ordinal = 0;  // expire_stream, touch_stream: with `number` the stream's life
 
     // Bytes the stream grows by when the command commits; the same before encoding and after
     // decoding.

@@ -158,11 +158,18 @@ Outcome Machine::judge(const Command& command, Found& found) const {
     VERIFY(false);
 }
 
-// A dead one is as absent as one that never was, but for what is left of it.
-void Machine::find(const Command& command, Found& found, Outcome& outcome) const {
+inline void Machine::find(const Command& command, Found& found, Outcome& outcome) const {
     found.name_hash = command.name_hash != 0 ? command.name_hash : hash_of(command.name);
     found.stream = find(command.name, found.name_hash);
-    if (found.stream != nullptr && is_dead(*found.stream)) [[unlikely]] {
+    if (found.stream != nullptr && found.stream->expires_) [[unlikely]] {
+        look_at_life(found, outcome);
+    }
+}
+
+// A dead one is as absent as one that never was, but for what is left of it.
+void Machine::look_at_life(Found& found, Outcome& outcome) const {
+    found.expires = true;
+    if (is_dead(*found.stream)) {
         found.dead = std::exchange(found.stream, nullptr);
         outcome.watch = found.dead->watch;
         outcome.changed = true;
@@ -412,20 +419,8 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
     VERIFY(id == applied_);
     Found found;
     Outcome outcome = judge(command, found);
-    if (found.dead != nullptr) [[unlikely]] {
-        remove(found.dead);
-        if (outcome.did != Did::created) {
-            return outcome;
-        }
-    }
-    if (found.stream != nullptr && found.stream->expires_ &&
-        (outcome.did == Did::appended || outcome.did == Did::closed ||
-         outcome.did == Did::duplicate || outcome.did == Did::touched)) {
-        const bool moved = touch(found.stream);
-        if (!outcome.changed) {  // that was all
-            outcome.changed = moved;
-            return outcome;
-        }
+    if (found.expires && !settle_life(found, outcome)) [[unlikely]] {
+        return outcome;
     }
     if (!outcome.changed) {
         return outcome;
@@ -673,6 +668,24 @@ void Machine::set_expiry(Stream* stream, const api::Expiry& expiry, std::int64_t
     due_.insert({own->due_ms, stream->created_, stream->created_ordinal_, stream});
     extra_of(stream).expiry = std::move(own);
     stream->expires_ = true;
+}
+
+// What a command does to a stream that goes by itself, whatever else it does. False: that was all.
+bool Machine::settle_life(const Found& found, Outcome& outcome) {
+    if (found.dead != nullptr) {
+        remove(found.dead);
+        return outcome.did == Did::created;
+    }
+    if (outcome.did != Did::appended && outcome.did != Did::closed &&
+        outcome.did != Did::duplicate && outcome.did != Did::touched) {
+        return true;
+    }
+    const bool moved = touch(found.stream);
+    if (outcome.changed) {
+        return true;
+    }
+    outcome.changed = moved;
+    return false;
 }
 
 // An instant is not moved by traffic.

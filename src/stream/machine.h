@@ -186,6 +186,7 @@ class Machine {
     struct Found {
         Stream* stream = nullptr;
         Stream* dead = nullptr;  // of that name, to be removed first
+        bool expires = false;    // either of them does
         ProducerState* producer = nullptr;
         std::uint64_t name_hash = 0;
         std::uint64_t producer_hash = 0;
@@ -193,6 +194,7 @@ class Machine {
 
     Outcome judge(const Command& command, Found& found) const;
     void find(const Command& command, Found& found, Outcome& outcome) const;
+    void look_at_life(Found& found, Outcome& outcome) const;
     Outcome judge_named(const Command& command, Found& found) const;
     Outcome judge_create(const Command& command, Found& found) const;
     Outcome judge_append(const Command& command, Found& found) const;
@@ -215,6 +217,7 @@ class Machine {
     void put_head(std::vector<std::byte>& out) const;  // image.cc
     StreamExtra& extra_of(Stream* stream);
     void set_expiry(Stream* stream, const api::Expiry& expiry, std::int64_t touched_ms);
+    bool settle_life(const Found& found, Outcome& outcome);
     bool touch(Stream* stream);
 
     base::GroupId group_;
