@@ -151,9 +151,17 @@ class Cluster final : public FrameWitness {
         std::map<std::string, std::uint64_t> next_seq;
         std::string bucket;
         std::size_t bucket_stream = SIZE_MAX;  // in bucket_streams_
-        std::size_t expiring = 0;              // in kept_since_
+        std::size_t expiring = 0;              // in expiring_
         base::Instant kept_since{};            // as it was when it asked
         base::Instant asked_at{};
+    };
+    // A stream with a ttl, by what clients were told.
+    struct Expiring {
+        base::Instant kept_since{};  // its window began then or later
+        base::Incarnation newest;
+        base::Instant newest_seen{};
+        base::Incarnation gone;  // all up to this one, known since
+        base::Instant gone_since{};
     };
     // Each name is created once.
     struct BucketStream {
@@ -321,8 +329,7 @@ class Cluster final : public FrameWitness {
     std::map<std::string, std::uint64_t> bucket_ids_;  // as somebody was told last
     std::set<std::uint64_t> known_buckets_;            // all of them
     std::vector<BucketStream> bucket_streams_;
-    // By stream with a ttl: its window began then or later, by what was acknowledged.
-    std::vector<base::Instant> kept_since_ = std::vector<base::Instant>(3);
+    std::vector<Expiring> expiring_ = std::vector<Expiring>(3);
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;

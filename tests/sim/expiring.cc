@@ -1,6 +1,7 @@
 // Streams with a ttl. They are kept by clients for a while, then left alone, in turns. With true
 // wall clocks nobody may be told that one is gone before its window is over, counted from what was
-// acknowledged last; and when nobody asks any more, all of them go.
+// acknowledged last; and when nobody asks any more, all of them go. By any clock, one that is gone
+// stays so.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ bool Cluster::has_true_walls() const {
 }
 
 void Cluster::ask_about_expiring(Client& client) {
-    client.expiring = random_.below(kept_since_.size());
+    client.expiring = random_.below(expiring_.size());
     const std::string stream = name_of(client.expiring);
     const std::uint32_t group = group_of(stream);
     const std::int64_t phase =
@@ -43,11 +44,18 @@ void Cluster::ask_about_expiring(Client& client) {
         return;
     }
     client.verb = Verb::expiring;
-    client.kept_since = kept_since_[client.expiring];
+    client.kept_since = expiring_[client.expiring].kept_since;
     client.asked_at = now_;
     api::StreamKey named = key(stream);
     named.name = keep(*node, stream, stream);
-    if (!busy || dice == 9) {
+    if (dice == (busy ? 2u : 0u)) {  // left alone, but not quite
+        api::AppendCall append;
+        append.key = named;
+        append.content_type = "text/plain";
+        append.has_content_type = true;
+        append.body = base::as_bytes(keep(*node, stream, "x"));
+        send(client, *node, append);
+    } else if (!busy || dice == 9) {
         send(client, *node, api::HeadCall{named});
     } else if (dice < 2) {
         api::CreateCall create;
@@ -55,13 +63,6 @@ void Cluster::ask_about_expiring(Client& client) {
         create.content_type = "text/plain";
         create.expiry = {api::Expiry::Kind::ttl, window_ms, {}};
         send(client, *node, create);
-    } else if (dice == 2) {
-        api::AppendCall append;
-        append.key = named;
-        append.content_type = "text/plain";
-        append.has_content_type = true;
-        append.body = base::as_bytes(keep(*node, stream, "x"));
-        send(client, *node, append);
     } else {
         api::ReadCall read;
         read.key = named;
@@ -75,7 +76,8 @@ void Cluster::answer_expiring(const Client& client, const api::Answer& answer) {
     const auto* refused = std::get_if<api::Refused>(&answer);
     const auto* created = std::get_if<api::CreateReply>(&answer);
     const bool gone = refused != nullptr && refused->why == api::Refusal::stream_not_found;
-    base::Instant& kept = kept_since_[client.expiring];
+    Expiring& known = expiring_[client.expiring];
+    base::Instant& kept = known.kept_since;
     if (gone || (created != nullptr && created->created)) {
         ++report_.expired;
         const base::Instant earliest =
@@ -85,7 +87,25 @@ void Cluster::answer_expiring(const Client& client, const api::Answer& answer) {
                              client.node, (earliest - now_).ms()));
         }
     }
-    if (std::holds_alternative<api::ReadReply>(answer)) {
+    // What was gone does not come back: a read that says so is about the group's log, not its
+    // clock.
+    const auto* head = std::get_if<api::HeadReply>(&answer);
+    const auto* read = std::get_if<api::ReadReply>(&answer);
+    if (gone && known.newest_seen < client.asked_at && known.newest > known.gone) {
+        known.gone = known.newest;
+        known.gone_since = now_;
+    }
+    if (head != nullptr || read != nullptr) {
+        const base::Incarnation seen = head != nullptr ? head->incarnation : read->incarnation;
+        if (seen <= known.gone && known.gone_since < client.asked_at) {
+            fail(fmt::format("{} was gone, and is there for n{}", client.stream, client.node));
+        }
+        if (seen > known.newest) {
+            known.newest = seen;
+            known.newest_seen = now_;
+        }
+    }
+    if (read != nullptr) {
         // Its touch is committed, or the last one was no older than this.
         const base::Duration not_waited_for = base::milliseconds(window_ms / 4 + rounding_ms);
         kept = std::max(kept,
@@ -99,7 +119,7 @@ void Cluster::answer_expiring(const Client& client, const api::Answer& answer) {
 // Long after the last call.
 void Cluster::check_expired() {
     for (const Node& node : nodes_) {
-        for (std::size_t at = 0; at < kept_since_.size() && swarm_.expiring; ++at) {
+        for (std::size_t at = 0; at < expiring_.size() && swarm_.expiring; ++at) {
             const std::uint32_t group = group_of(name_of(at));
             if (!node.up || node.lost || !node.member) {
                 continue;

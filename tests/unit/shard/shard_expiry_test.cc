@@ -332,7 +332,7 @@ struct Three {
 
 TEST_CASE("three nodes: reads at any of them keep it, and all lose it") {
     Three three(4000);
-    for (const std::size_t number : {2, 3, 1, 2}) {
+    for (const std::size_t number : {2u, 3u, 1u, 2u}) {
         three.trio.run(base::milliseconds(3000));
         REQUIRE(three.everywhere(true));
         three.read(number);
