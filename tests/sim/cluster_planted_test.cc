@@ -83,7 +83,7 @@ const Bug bugs[] = {
     {"unknown_as_refused", 3, plant<shard::Planted::unknown_as_refused>},
     {"refused_reads_served", 1, plant<shard::Planted::refused_reads_served>},
     {"install_without_restart", 5, plant<shard::Planted::install_without_restart>},
-    {"clock_believed", 0, plant<shard::Planted::clock_believed>},
+    {"clock_believed", 788, plant<shard::Planted::clock_believed>},
     {"touch_forgotten", 4, plant<shard::Planted::touch_forgotten>},
     {"touch_not_waited", 189, plant<shard::Planted::touch_not_waited>},
     {"live_not_told", 5, plant<shard::Planted::live_not_told>},
