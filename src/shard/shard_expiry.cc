@@ -253,6 +253,7 @@ void Shard::end_own(std::uint64_t number) {
     const auto node = own_.extract(number);
     OwnCommand& own = node.mapped();
     Replica& replica = this->replica(own.life.group);
+    bool again = false;  // its leader is gone: from the beginning, as reads that find none
     for (ParkedRead& read : own.reads) {
         if (own.why == api::Refusal::none ||
             (!own.touches && own.why == api::Refusal::stream_not_found)) {
@@ -261,12 +262,23 @@ void Shard::end_own(std::uint64_t number) {
         } else if (own.why == api::Refusal::stream_not_found) {
             // After the group had confirmed it: here it may still seem to be there.
             reply(read.from, read.call, api::Refused{own.why});
+        } else if (has_peers() && own.why != api::Refusal::overloaded &&
+                   now_.mono - read.since < base::milliseconds(limits::leader_wait_ms)) {
+            read.context = raft::ReadContext(replica.read_context.value + 1);
+            read.confirmed = false;
+            replica.parked.push_back(std::move(read));
+            again = true;
         } else {
             // Nobody knows whether its window goes on.
             reply(read.from, read.call,
                   api::Refused{own.why == api::Refusal::overloaded ? own.why
                                                                    : api::Refusal::no_leader});
         }
+    }
+    if (again) {
+        replica.read_context = raft::ReadContext(replica.read_context.value + 1);
+        replica.group.step(raft::ReadIndex{replica.read_context}, now_, replica.effects);
+        carry_out(replica);
     }
 }
 

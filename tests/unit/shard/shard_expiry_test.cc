@@ -385,6 +385,18 @@ TEST_CASE("the next leader knows the window") {
     CHECK_FALSE(is_there(three.trio.node(1)));
 }
 
+TEST_CASE("a read whose touch is lost with its leader goes to the next one") {
+    Three three(60'000);
+    three.trio.run(base::milliseconds(20'000));
+    const Shard& shard = three.trio.node(2).shard();
+    const api::CallId read = three.trio.node(2).read(name, 0, 100);
+    three.trio.run_until([&] { return shard.counters().touches == 1; });
+    three.trio.kill(1);
+    CHECK_FALSE(three.trio.node(2).answered(read));
+    three.trio.wait<api::ReadReply>(2, read);
+    CHECK(shard.counters().touches == 2);
+}
+
 TEST_CASE("a leader's clock that jumps neither ends a window nor stops it") {
     for (const std::int64_t shift : {-3'600'000, 3'600'000}) {
         CAPTURE(shift);
