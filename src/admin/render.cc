@@ -262,6 +262,10 @@ std::string render_stream(const NodeFacts& facts, std::string_view name,
     json["cold_offset"] = 0;  // nothing leaves the replicas: there is no object store yet
     json["closed"] = stream.closed;
     json["content_type"] = base::as_text(found.content_type.bytes());
+    const bool slides = stream.expires == api::Expiry::Kind::ttl;
+    json["ttl_s"] = slides ? Json(stream.ttl_ms / 1000) : Json();
+    json["expires_in_ms"] =
+        stream.expires == api::Expiry::Kind::none ? Json() : Json(stream.left_ms);
     json["incarnation"] = std::to_string(stream.incarnation.group.value) + "." +
                           std::to_string(stream.incarnation.index.value) + "." +
                           std::to_string(stream.incarnation.ordinal);

@@ -42,6 +42,15 @@ struct Payload {
     std::uint64_t stored_size() const { return bytes.size() + (json && elements > 0 ? 1 : 0); }
 };
 
+// When a stream goes by itself (digest 2.4). A ttl slides: the window begins anew with every read
+// and every accepted write. Clocks have milliseconds, so instants within one are the same.
+struct Expiry {
+    enum class Kind : std::uint8_t { none, ttl, at };
+    Kind kind = Kind::none;
+    std::int64_t ms = 0;    // ttl: the window, whole seconds; at: since the Unix epoch
+    std::string_view text;  // at: as the client wrote it, for HEAD
+};
+
 struct CreateCall {
     StreamKey key;
     std::string_view
@@ -49,6 +58,7 @@ struct CreateCall {
     bool closed = false;
     std::uint64_t bucket_id = 0;  // from ResolveBucketCall; 0 for the built-in namespace
     base::Bytes body;  // raw; the shard validates JSON (it knows the mode from content_type)
+    Expiry expiry;
 };
 
 struct AppendCall {
@@ -86,6 +96,14 @@ struct WatchCall {
 struct UnwatchCall {
     StreamKey key;
     CallId watch;
+};
+
+// A reader of a stream with a ttl keeps it: from the shard that it reads from to the group's
+// leader. Never a client's own.
+struct TouchCall {
+    StreamKey key;
+    base::LogIndex created;  // with `ordinal`: the life of the stream that was read
+    std::uint32_t ordinal = 0;
 };
 
 // Buckets live in group 0 (DESIGN "Between groups"): these four go to its shard.
@@ -153,10 +171,10 @@ struct TransferCall {
     base::NodeId to;
 };
 
-using Verb =
-    std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
-                 CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
-                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall, ChangeMemberCall>;
+using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
+                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
+                          ListBucketsCall, ListStreamsCall, SealBucketCall, InspectCall,
+                          TransferCall, ChangeMemberCall, TouchCall>;
 
 struct Call {
     CallId id;

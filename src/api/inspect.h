@@ -61,6 +61,9 @@ struct StreamView {
     std::uint64_t tail = 0;
     bool closed = false;
     bool confirmed = false;  // by the group's leader; else what this replica has applied
+    Expiry::Kind expires = Expiry::Kind::none;
+    std::int64_t ttl_ms = 0;   // ttl
+    std::int64_t left_ms = 0;  // ttl, at: until it goes if nobody touches it, by this node's clock
 };
 
 struct InspectReply {

@@ -46,11 +46,16 @@ struct AppendReply {
 
 struct RemoveReply {};
 
+struct TouchReply {};
+
 struct HeadReply {
     base::Incarnation incarnation;
     bool closed = false;
     std::uint64_t tail = 0;
     base::Slice content_type;
+    Expiry::Kind expires = Expiry::Kind::none;
+    std::int64_t ttl_ms = 0;  // ttl
+    base::Slice expires_at;   // at: as the client wrote it
 };
 
 struct ReadReply {
@@ -103,7 +108,7 @@ struct ChangeMemberReply {
 
 using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
                             WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
-                            TransferReply, ChangeMemberReply>;
+                            TransferReply, ChangeMemberReply, TouchReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

@@ -60,6 +60,8 @@ constexpr std::uint64_t producer_number_max = (1ull << 53) - 1;
 constexpr std::size_t producers_per_stream_max =
     1'000'000;  // beyond: least recently used is forgotten by a command
 constexpr std::size_t json_depth_max = 512;
+constexpr std::uint64_t ttl_s_max = (1ull << 53) - 1;  // what every client's numbers hold
+constexpr std::size_t expires_at_bytes_max = 35;       // RFC 3339 with nanoseconds and an offset
 // Any offset (33 bytes), cursor (20 digits) or mode fits many times over, percent-escaped too;
 // longer values of offset are refused, of live and cursor ignored.
 constexpr std::size_t query_value_bytes_max = 256;
@@ -209,6 +211,18 @@ constexpr std::int64_t peer_retry_last_ms = 500;
 // Sent bytes that the peer's kernel does not acknowledge for so long end the connection: after a
 // cut, a new connection is up long before TCP would have tried the old one again.
 constexpr std::int64_t peer_unacknowledged_ms = 2'000;
+// Streams whose time has come that a group's leader looks at in one turn.
+constexpr std::size_t expiries_per_turn_max = 256;
+// While a shard leads groups with such streams it looks at its clock at least this often: wall
+// clocks jump. A removal that was lost is tried again after this long.
+constexpr std::int64_t expiry_look_ms = 1'000;
+// A leader follows its wall clock so far from where its other clock would have it; a node alone
+// follows it anywhere.
+constexpr std::int64_t clock_step_ms_max = 1'000;
+// Live readers of a stream with a tiny ttl do not touch it more often than this.
+constexpr std::int64_t touch_interval_ms_min = 20;
+// Nor is one of a long ttl left alone for longer.
+constexpr std::int64_t live_touch_ms_max = 3'600'000;
 // Members a configuration may name. More than five voters cost more than they save.
 constexpr std::size_t cluster_members_max = 7;
 constexpr std::uint32_t node_id_max = 65'535;

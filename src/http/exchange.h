@@ -46,6 +46,8 @@ struct WaitingCreate {
     std::string bucket;
     std::uint64_t hash = 0;
     base::GroupId group;
+    api::Expiry expiry;      // its text is beside it
+    std::string expires_at;  // as the client wrote it
     bool closed = false;
     bool making_bucket = false;  // server.auto_create_buckets: the bucket is being created
 };

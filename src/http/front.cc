@@ -161,6 +161,9 @@ void Front::collect(base::Now now) {
         }
         if (received.end_of_input) {
             peer.end_of_input = true;
+            if (peer.first != 0 && exchanges_.at(peer.first).tail != nullptr) {
+                tails_.on_end_of_input(exchanges_.at(peer.first), now);
+            }
         } else if (!peer.closing) {
             peer.reader.feed(received.bytes);
             peer.rated_bytes += static_cast<std::uint32_t>(

@@ -59,6 +59,11 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
         responder_.problem(exchange, problem);
         return;
     }
+    api::Expiry expiry;
+    if (!read_expiry(headers, expiry, problem)) {
+        responder_.problem(exchange, problem);
+        return;
+    }
     const std::string_view content_type = or_default(headers.get(KnownHeader::content_type));
     if (content_type.size() > limits::content_type_bytes_max) {
         responder_.problem(exchange, bad_request("header_too_long", "Content-Type is too long",
@@ -71,6 +76,7 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
         create.content_type = content_type;
         create.closed = says_closed(headers);
         create.body = request.body;
+        create.expiry = expiry;
         call(exchange, api::shard_of(key.group, options_.shards), create);
         return;
     }
@@ -83,6 +89,9 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     waiting.content_type = content_type;
     waiting.closed = says_closed(headers);
     waiting.body = base::as_text(request.body);
+    waiting.expiry = expiry;
+    waiting.expires_at = expiry.text;
+    waiting.expiry.text = {};
     waiting.bucket = route.bucket;
     call(exchange, api::shard_of(api::bucket_group, options_.shards),
          api::ResolveBucketCall{route.bucket});
@@ -96,6 +105,8 @@ void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
     create.closed = waiting.closed;
     create.bucket_id = bucket_id;
     create.body = base::as_bytes(arena_.keep(waiting.body));
+    create.expiry = waiting.expiry;
+    create.expiry.text = arena_.keep(waiting.expires_at);
     call(exchange, api::shard_of(waiting.group, options_.shards), create);
 }
 

@@ -158,6 +158,11 @@ void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
     if (reply.closed) {
         writer.constant("Stream-Closed: true\r\n");
     }
+    if (reply.expires == api::Expiry::Kind::ttl) {
+        writer.header("Stream-TTL", static_cast<std::uint64_t>(reply.ttl_ms / 1000));
+    } else if (reply.expires == api::Expiry::Kind::at) {
+        writer.header("Stream-Expires-At", base::as_text(reply.expires_at.bytes()));
+    }
     writer.constant("Cache-Control: no-store\r\n");
     writer.constant(  // as its GET
         Responder::vary(api::is_json(base::as_text(reply.content_type.bytes()))));

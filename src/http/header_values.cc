@@ -2,6 +2,7 @@
 
 #include "api/content_type.h"
 #include "base/limits.h"
+#include "http/instant.h"
 
 namespace ursula::http {
 
@@ -23,7 +24,9 @@ constexpr NamedHeader single_headers[] = {
     {KnownHeader::producer_id, "Producer-Id"},
     {KnownHeader::producer_seq, "Producer-Seq"},
     {KnownHeader::stream_closed, "Stream-Closed"},
+    {KnownHeader::stream_expires_at, "Stream-Expires-At"},
     {KnownHeader::stream_seq, "Stream-Seq"},
+    {KnownHeader::stream_ttl, "Stream-TTL"},
 };
 constexpr std::uint64_t single_mask = [] {
     std::uint64_t mask = 0;
@@ -140,10 +143,42 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
     return true;
 }
 
+bool read_expiry(const net::Headers& headers, api::Expiry& expiry, Problem& problem) {
+    const bool ttl = headers.has(KnownHeader::stream_ttl);
+    const bool at = headers.has(KnownHeader::stream_expires_at);
+    if (!ttl && !at) {
+        return true;
+    }
+    if (ttl && at) {
+        problem = bad_request("two_expiries", "Stream-TTL and Stream-Expires-At exclude each other",
+                              "send one of them: a window that slides with every read and append, "
+                              "or an instant");
+        return false;
+    }
+    if (at) {
+        const std::string_view text = headers.get(KnownHeader::stream_expires_at);
+        const std::optional<std::int64_t> ms = parse_instant(text);
+        if (!ms) {
+            problem = bad_request("expires_at", "Stream-Expires-At is not an instant",
+                                  "send RFC 3339 with Z or an offset, as in 2030-01-31T12:00:00Z");
+            return false;
+        }
+        expiry = {api::Expiry::Kind::at, *ms, text};
+        return true;
+    }
+    const std::string_view digits = headers.get(KnownHeader::stream_ttl);
+    const std::optional<std::uint64_t> seconds = parse_producer_number(digits);
+    if (!seconds || *seconds > limits::ttl_s_max || (digits.front() == '0' && digits.size() > 1)) {
+        problem = bad_request("ttl", "Stream-TTL is not a number of seconds",
+                              "send digits only, without leading zeros, at most 9007199254740991");
+        return false;
+    }
+    expiry = {api::Expiry::Kind::ttl, static_cast<std::int64_t>(*seconds) * 1000, {}};
+    return true;
+}
+
 std::string_view unbuilt_header(const net::Headers& headers) {
     constexpr NamedHeader unbuilt[] = {
-        {KnownHeader::stream_ttl, "Stream-TTL"},
-        {KnownHeader::stream_expires_at, "Stream-Expires-At"},
         {KnownHeader::stream_forked_from, "Stream-Forked-From"},
         {KnownHeader::stream_fork_offset, "Stream-Fork-Offset"},
         {KnownHeader::stream_fork_sub_offset, "Stream-Fork-Sub-Offset"},

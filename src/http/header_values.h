@@ -31,6 +31,10 @@ bool prefers_redirect(const net::Headers& headers);
 // All three headers or none. On a violation `problem` is filled and false returned.
 bool read_producer(const net::Headers& headers, api::Producer& producer, Problem& problem);
 
+// Stream-TTL or Stream-Expires-At, not both. On a violation `problem` is filled and false returned.
+// The text is the header's.
+bool read_expiry(const net::Headers& headers, api::Expiry& expiry, Problem& problem);
+
 // A header of a part that is not built: it is refused, never ignored. Empty: none there.
 std::string_view unbuilt_header(const net::Headers& headers);
 

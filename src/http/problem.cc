@@ -76,8 +76,8 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
         case api::Refusal::stream_exists_with_other_config:
             return {409, "stream_exists",
                     fmt::format("Stream {} exists with another configuration", name),
-                    "PUT it with the same Content-Type and Stream-Closed as it has (HEAD shows "
-                    "them), or DELETE it first",
+                    "PUT it with the same Content-Type, Stream-Closed and Stream-TTL or "
+                    "Stream-Expires-At as it has (HEAD shows them), or DELETE it first",
                     false};
         case api::Refusal::bucket_not_found:
             return {404, "bucket_not_found",

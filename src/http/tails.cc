@@ -609,6 +609,18 @@ void TailHub::on_drained(net::ConnectionId id, Exchange* reader) {
     }
 }
 
+void TailHub::on_end_of_input(Exchange& exchange, base::Now now) {
+    Tail& tail = *exchange.tail;
+    if (tail.head_sent_ && responder_.transport().output_pending(exchange.connection) == 0) {
+        responder_.transport().write(exchange.connection,
+                                     tail.http_1_0_ ? heartbeat_.plain : heartbeat_.chunked);
+        // What a client that is gone answers shows with the next one.
+        const base::Duration soon = std::min(base::seconds(1), options_.sse_heartbeat);
+        tail.last_sent_ = base::Instant{now.mono.ns + (soon - options_.sse_heartbeat).ns};
+        set_wake(tail, now);
+    }
+}
+
 void TailHub::on_time(base::Now now) {
     expired_.clear();
     wheel_.take_expired(now.mono, expired_);

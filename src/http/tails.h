@@ -101,6 +101,9 @@ class TailHub {
     void on_closed(net::ConnectionId id) { give_back_room(id); }
     // `reader`: of that connection, or null.
     void on_drained(net::ConnectionId id, Exchange* reader);
+    // Its client will send no more. One that is gone says so when it is written to: soon, for it
+    // keeps its stream from expiring.
+    void on_end_of_input(Exchange& exchange, base::Now now);
     void on_time(base::Now now);
     base::Instant deadline() const { return wheel_.next(); }
     // The server stops: SSE ends cleanly, long-polls answer 204. A reader whose first read is under

@@ -18,7 +18,8 @@ enum class CallKind : std::uint8_t {
     create_bucket,
     remove_bucket,
     seal_bucket,
-    change_member
+    change_member,
+    touch
 };
 enum class AnswerKind : std::uint8_t {
     refused = 1,
@@ -27,7 +28,8 @@ enum class AnswerKind : std::uint8_t {
     remove,
     bucket,
     seal,
-    change_member
+    change_member,
+    touch
 };
 // Where a ChangeMemberCall's step is in `seq`, above its shards.
 constexpr unsigned step_bit = 32;
@@ -54,6 +56,9 @@ CallFields fields_of(const api::Verb& verb) {
         fields.content_type = create->content_type;
         fields.number = create->bucket_id;
         fields.body = create->body;
+        fields.producer.epoch = static_cast<std::uint64_t>(create->expiry.ms);
+        fields.producer.seq = static_cast<std::uint64_t>(create->expiry.kind);
+        fields.stream_seq = create->expiry.text;
     } else if (const auto* append = std::get_if<api::AppendCall>(&verb)) {
         fields.close = append->close;
         fields.has_content_type = append->has_content_type;
@@ -84,10 +89,39 @@ CallFields fields_of(const api::Verb& verb) {
         fields.number = change->incarnation;
         fields.producer.epoch = change->node.value;
         fields.producer.seq = static_cast<std::uint64_t>(change->step) << step_bit | change->shards;
+    } else if (const auto* touch = std::get_if<api::TouchCall>(&verb)) {
+        fields.kind = CallKind::touch;
+        fields.name = touch->key.name;
+        fields.number = touch->created.value;
+        fields.producer.seq = touch->ordinal;
     } else {
         VERIFY(false);
     }
     return fields;
+}
+
+api::Expiry expiry_of(const CallFields& fields) {
+    return {static_cast<api::Expiry::Kind>(fields.producer.seq),
+            static_cast<std::int64_t>(fields.producer.epoch), fields.stream_seq};
+}
+
+// Of a create, whose expiry lies where an append has its producer and Stream-Seq.
+bool acceptable_expiry(const CallFields& fields) {
+    if (fields.producer.present || !fields.producer.id.empty() ||
+        fields.producer.seq > static_cast<std::uint64_t>(api::Expiry::Kind::at)) {
+        return false;
+    }
+    const api::Expiry expiry = expiry_of(fields);
+    switch (expiry.kind) {
+        case api::Expiry::Kind::none:
+            return expiry.ms == 0 && expiry.text.empty();
+        case api::Expiry::Kind::ttl:
+            return expiry.ms >= 0 && expiry.ms % 1000 == 0 && expiry.text.empty() &&
+                   expiry.ms / 1000 <= static_cast<std::int64_t>(limits::ttl_s_max);
+        case api::Expiry::Kind::at:
+            return !expiry.text.empty() && expiry.text.size() <= limits::expires_at_bytes_max;
+    }
+    return false;
 }
 
 bool acceptable_change(const CallFields& fields) {
@@ -101,13 +135,28 @@ bool acceptable_change(const CallFields& fields) {
            fields.stream_seq.empty() && fields.body.empty();
 }
 
+// And its Stream-Seq; what other kinds have in their place.
+bool acceptable_producer(const CallFields& fields) {
+    const api::Producer& producer = fields.producer;
+    const bool appends = fields.kind == CallKind::append;
+    const bool numbered = fields.kind == CallKind::seal_bucket ||
+                          (fields.kind == CallKind::touch && producer.seq <= UINT32_MAX);
+    return (producer.present
+                ? appends && !producer.id.empty()
+                : producer.id.empty() && producer.epoch == 0 && (producer.seq == 0 || numbered)) &&
+           producer.id.size() <= limits::producer_id_bytes_max &&
+           producer.epoch <= limits::producer_number_max &&
+           producer.seq <= limits::producer_number_max && (fields.stream_seq.empty() || appends) &&
+           fields.stream_seq.size() <= limits::stream_seq_bytes_max;
+}
+
 // What the front of any node lets through, so that nothing behind it meets more.
 bool acceptable(const CallFields& fields) {
     if (fields.kind == CallKind::change_member) {
         return acceptable_change(fields);
     }
     const bool stream = fields.kind == CallKind::create || fields.kind == CallKind::append ||
-                        fields.kind == CallKind::remove;
+                        fields.kind == CallKind::remove || fields.kind == CallKind::touch;
     const bool creates = fields.kind == CallKind::create;
     const bool appends = fields.kind == CallKind::append;
     const std::size_t slash = fields.name.find('/');
@@ -117,19 +166,13 @@ bool acceptable(const CallFields& fields) {
                      fields.name.size() > limits::bucket_name_bytes_max) {
         return false;
     }
-    const api::Producer& producer = fields.producer;
     return (!fields.close || creates || appends || fields.kind == CallKind::seal_bucket) &&
            (!fields.has_content_type || appends) &&
            (fields.content_type.empty() || creates || fields.has_content_type) &&
            fields.content_type.size() <= limits::content_type_bytes_max &&
-           (producer.present ? appends && !producer.id.empty()
-                             : producer.id.empty() && producer.epoch == 0 &&
-                                   (producer.seq == 0 || fields.kind == CallKind::seal_bucket)) &&
-           producer.id.size() <= limits::producer_id_bytes_max &&
-           producer.epoch <= limits::producer_number_max &&
-           producer.seq <= limits::producer_number_max && (fields.stream_seq.empty() || appends) &&
-           fields.stream_seq.size() <= limits::stream_seq_bytes_max &&
-           (fields.number == 0 || creates || fields.kind == CallKind::seal_bucket) &&
+           (creates ? acceptable_expiry(fields) : acceptable_producer(fields)) &&
+           (fields.number == 0 || creates || fields.kind == CallKind::seal_bucket ||
+            fields.kind == CallKind::touch) &&
            (fields.body.empty() || creates || appends);
 }
 
@@ -137,8 +180,8 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
     const api::StreamKey key{fields.name, 0, group};
     switch (fields.kind) {
         case CallKind::create:
-            verb =
-                api::CreateCall{key, fields.content_type, fields.close, fields.number, fields.body};
+            verb = api::CreateCall{key,           fields.content_type, fields.close,
+                                   fields.number, fields.body,         expiry_of(fields)};
             return;
         case CallKind::append:
             verb = api::AppendCall{key,          fields.content_type, fields.has_content_type,
@@ -147,6 +190,10 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
             return;
         case CallKind::remove:
             verb = api::RemoveCall{key};
+            return;
+        case CallKind::touch:
+            verb = api::TouchCall{key, base::LogIndex(fields.number),
+                                  static_cast<std::uint32_t>(fields.producer.seq)};
             return;
         case CallKind::create_bucket:
             verb = api::CreateBucketCall{fields.name};
@@ -218,6 +265,8 @@ AnswerFields fields_of(const api::Answer& answer) {
         fields.kind = AnswerKind::change_member;
         fields.flags[1] = change->changed;
         fields.numbers[0] = change->index.value;
+    } else if (std::holds_alternative<api::TouchReply>(answer)) {
+        fields.kind = AnswerKind::touch;
     } else {
         VERIFY(false);
     }
@@ -262,6 +311,8 @@ api::Answer answer_of(const AnswerFields& fields) {
             return api::SealReply{fields.flags[2]};
         case AnswerKind::change_member:
             return api::ChangeMemberReply{fields.flags[1], base::LogIndex(fields.numbers[0])};
+        case AnswerKind::touch:
+            return api::TouchReply{};
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }
@@ -280,6 +331,7 @@ constexpr AnswerShape answer_shapes[] = {
     {{false, true, false}, 1, 0},
     {{false, false, true}, 0, 0},
     {{false, true, false}, 1, 0},
+    {{false, false, false}, 0, 0},
 };
 
 bool acceptable(const AnswerFields& fields) {
@@ -318,6 +370,9 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     }
     if (const auto* remove = std::get_if<api::RemoveCall>(&verb)) {
         return &remove->key.group;
+    }
+    if (const auto* touch = std::get_if<api::TouchCall>(&verb)) {
+        return &touch->key.group;
     }
     if (const auto* seal = std::get_if<api::SealBucketCall>(&verb)) {
         return &seal->group;
@@ -363,7 +418,7 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(CallKind::change_member) || flags > 7 || zero != 0) {
+        kind > static_cast<std::uint8_t>(CallKind::touch) || flags > 7 || zero != 0) {
         return false;
     }
     fields.kind = static_cast<CallKind>(kind);
@@ -416,7 +471,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(AnswerKind::change_member) || flags > 7) {
+        kind > static_cast<std::uint8_t>(AnswerKind::touch) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

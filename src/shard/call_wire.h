@@ -5,25 +5,28 @@
 //   call             at  size
 //     version          0     1   call_wire_version
 //     kind             1     1   1 create, 2 append, 3 remove, 4 create bucket, 5 remove bucket,
-//                                6 seal bucket, 7 change of the members
+//                                6 seal bucket, 7 change of the members, 8 touch
 //     flags            2     1   1 close / closed / seal, 2 has a content type, 4 has a producer
 //     zero             3     1
 //     name             4     2   size, of the stream's or the bucket's; 7: of the address
 //     content type     6     2   size; 7: of the clients' URL
 //     producer id      8     2   size
-//     Stream-Seq      10     2   size
+//     Stream-Seq      10     2   size; 1: of the instant's text
 //     body            12     4   size
-//     number          16     8   bucket id; 7: incarnation
-//     epoch, seq      24    16   of the producer; 7: node, step << 32 | shards
+//     number          16     8   bucket id; 7: incarnation; 8: index of the creating entry
+//     epoch, seq      24    16   of the producer; 7: node, step << 32 | shards;
+//                                1: ms and kind of the expiry (api::Expiry); 8: 0, ordinal
 //     name, content type, producer id, Stream-Seq, body
 //
 //   answer           at  size
 //     version          0     1
-//     kind             1     1   1 refused, 2 create, 3 append, 4 remove, 5 bucket, 6 seal, 7
-//     change flags            2     1   1 closed, 2 created, producer or changed, 4 empty code 3 1
-//     api::Refusal, or api::AppendReply::Kind content type     4     4   size numbers          8 32
-//     refused: tail, numbers, producer epoch; create: tail; append: tail,
-//                                epoch, seq; bucket: id; change: index
+//     kind             1     1   1 refused, 2 create, 3 append, 4 remove, 5 bucket, 6 seal,
+//                                7 change, 8 touch
+//     flags            2     1   1 closed, 2 created, producer or changed, 4 empty
+//     code             3     1   api::Refusal, or api::AppendReply::Kind
+//     content type     4     4   size
+//     numbers          8    32   refused: tail, numbers, producer epoch; create: tail;
+//                                append: tail, epoch, seq; bucket: id; change: index
 //     content type
 #pragma once
 

@@ -209,14 +209,31 @@ void fields(Io& io, T& message) {
 
 // --- calls ---
 
+template <class Io, Like<api::Expiry> T>
+void fields(Io& io, T& message) {
+    auto& [kind, ms, text] = message;
+    io.number(kind);
+    io.number(ms);
+    io.text(text);
+}
+
 template <class Io, Like<api::CreateCall> T>
 void fields(Io& io, T& message) {
-    auto& [key, content_type, closed, bucket_id, body] = message;
+    auto& [key, content_type, closed, bucket_id, body, expiry] = message;
     fields(io, key);
     io.text(content_type);
     io.number(closed);
     io.number(bucket_id);
     io.body(body);
+    fields(io, expiry);
+}
+
+template <class Io, Like<api::TouchCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, created, ordinal] = message;
+    fields(io, key);
+    io.number(created);
+    io.number(ordinal);
 }
 
 template <class Io, Like<api::AppendCall> T>
@@ -346,11 +363,14 @@ void fields(Io& io, T& message) {
 
 template <class Io, Like<api::HeadReply> T>
 void fields(Io& io, T& message) {
-    auto& [incarnation, closed, tail, content_type] = message;
+    auto& [incarnation, closed, tail, content_type, expires, ttl_ms, expires_at] = message;
     io.number(incarnation);
     io.number(closed);
     io.number(tail);
     io.slice(content_type);
+    io.number(expires);
+    io.number(ttl_ms);
+    io.slice(expires_at);
 }
 
 template <class Io, Like<api::ReadReply> T>

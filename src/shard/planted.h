@@ -30,6 +30,10 @@ enum class Planted : std::uint8_t {
     unknown_as_refused,    // lost ones are told as certain refusals
     refused_reads_served,  // reads that lost their leader are answered from applied state
     early_unconfirmed,  // refusals and duplicates are told from applied state without a ReadIndex
+    // Of streams with a ttl:
+    clock_believed,    // a leader's reads call them gone by its clock alone
+    touch_forgotten,   // reads do not touch
+    touch_not_waited,  // they never wait until their touch is committed
     // Of fetched snapshots:
     install_without_restart,  // the log is not told that it begins anew
     live_not_told,            // nor which segments the snapshot names

@@ -158,6 +158,7 @@ struct Replica {
     bool stranger = false;  // the membership in force names other storage by this node's id
 
     // Only of a cluster's.
+    base::Now led_since;               // leader: the clocks when it became one
     EntryPlaces places;                // of the entries that are applied or were recovered
     std::vector<base::LogIndex> sent;  // leader: the newest entry sent, by link
     base::NodeId handed_by;        // who gave the group away for good, last; until its next life

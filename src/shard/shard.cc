@@ -53,6 +53,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         take(call);
     }
     run_removals();
+    if (now_.mono >= own_deadline()) {
+        run_own_commands();
+    }
     write_entries();
     if (!fetching_.empty()) {
         run_fetches();
@@ -67,6 +70,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     for (bool more = true; more;) {
         take_disk();
         more = settle();
+        if (now_.mono >= own_deadline()) {
+            run_own_commands();
+        }
         write_entries();
         wal_->flush(now.mono);
     }
@@ -228,6 +234,8 @@ void Shard::carry_out(Replica& replica) {
     if (effects.role_change && effects.role_change->role == raft::Role::leader) {
         ++counters_.elections;
         replica.sent.assign(links_.size(), base::LogIndex{});
+        expiry_at_ = now_.mono;
+        replica.led_since = now_;
     }
     if (effects.membership_change) {
         look_at_membership(replica);
@@ -316,8 +324,8 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
-    base::Instant at =
-        std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline()});
+    base::Instant at = std::min(
+        {raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline(), own_deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }

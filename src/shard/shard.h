@@ -11,12 +11,16 @@
 // shard_send.cc frames out · shard_parts.cc what is too large
 // for one · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
 // leads · shard_links.cc which links there are · shard_members.cc memberships ·
-// bucket_removal.cc · shard_inspect.cc for operators.
+// bucket_removal.cc · shard_expiry.cc streams that go by themselves · shard_inspect.cc for
+// operators.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -122,6 +126,7 @@ struct ShardCounters {
     std::uint64_t damaged_reads = 0;  // the disk gave nothing, or not what was written
     std::uint64_t entries_lost = 0;   // times that this kept entries from a follower
     std::uint64_t snapshots_installed = 0;
+    std::uint64_t touches = 0;  // of streams with a ttl, asked for by this shard's readers
 };
 
 // Something a person reading the log should see; the loop logs it.
@@ -218,6 +223,16 @@ class Shard {
         base::GroupId group;
         std::uint64_t posted = 0;  // the posts so far end here
         bool changed = false;      // listed in changed_
+        base::Instant touch_at;    // when keep_alive() looks again
+    };
+    // A command of the shard's own about a stream that goes by itself: expire_stream, or a touch.
+    struct OwnCommand {
+        base::Incarnation life;
+        std::string name;
+        bool touches = false;
+        std::int64_t touched_ms = 0;            // expire_stream: the last touch it is about
+        api::Refusal why = api::Refusal::none;  // its answer, as far as reads need it
+        std::vector<ParkedRead> reads;          // wait for that
     };
 
     // shard.cc
@@ -361,6 +376,7 @@ class Shard {
     void write_entry(Replica& replica, std::span<QueuedCommand> commands, std::size_t bytes);
     void write_noop(Replica& replica, const raft::EntryToWrite& entry);
     static bool plainly_acceptable(const Replica& replica, const stream::Command& command);
+    bool needs_entry(const Replica& replica, const stream::Outcome& outcome) const;
     bool admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket);
     void forget_tickets(Replica& replica, std::size_t count, api::Refusal why);
 
@@ -386,6 +402,33 @@ class Shard {
     void send_posts();
     static api::Answer answer_of(const stream::Outcome& outcome);
 
+    // shard_expiry.cc
+    std::int64_t group_clock(const Replica& replica) const;
+    void run_own_commands();
+    // When run_own_commands() has something to do.
+    base::Instant own_deadline() const {
+        base::Instant at = expiry_at_;
+        if (!live_touches_.empty()) {
+            at = std::min(at, live_touches_.begin()->first);
+        }
+        return own_due_.empty() && own_done_.empty() ? at : now_.mono;
+    }
+    void run_expiries();
+    void look_at_expiries(const Replica& replica, std::int64_t at_ms);
+    void note_life(Replica& replica, const stream::Outcome& outcome, bool held);
+    std::int64_t touch_age_ms(const Replica& replica, const stream::Expiry& expiry) const;
+    bool must_wait(Replica& replica, stream::Stream& stream, base::ShardId from, api::CallId id,
+                   const api::Verb& verb, bool touched);
+    std::int64_t touch(Replica& replica, stream::Stream& stream);
+    void keep_alive(std::uint32_t watch);
+    void begin_own(Replica& replica, stream::Stream& stream, bool touches);
+    void send_own(std::uint64_t number);
+    bool take_own_answer(const api::Reply& reply);
+    void end_own(std::uint64_t number);
+    void park_waiting(Replica& replica);
+    void forget_read(Replica& replica, const stream::Stream* stream, base::ShardId from,
+                     api::CallId call);
+
     // shard_read.cc
     bool confirm_reads(Replica& replica);
     void take_read(const api::Call& call, const api::StreamKey& key);
@@ -393,11 +436,14 @@ class Shard {
               std::shared_ptr<ParkedListing> listing = {});
     void serve_parked(Replica& replica);
     void end_reads(Replica& replica);
-    void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb);
-    void serve_read(Replica& replica, base::ShardId from, api::CallId id,
-                    const api::ReadCall& read);
-    void serve_watch(Replica& replica, base::ShardId from, api::CallId id,
-                     const api::WatchCall& watch);
+    void serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb,
+               bool touched = false);
+    void serve_stream(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb,
+                      const api::StreamKey& key, bool touched);
+    void serve_read(const Replica& replica, const stream::Stream& stream, base::ShardId from,
+                    api::CallId id, const api::ReadCall& read);
+    void serve_watch(Replica& replica, stream::Stream& stream, base::ShardId from, api::CallId id);
+    static void set_name(api::Verb& verb, std::string_view name);
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
     void end_watches(const Replica& replica);
     void take_listing(const api::Call& call, const api::ListStreamsCall& list);
@@ -575,6 +621,13 @@ class Shard {
     std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
     base::Term removals_resumed_;  // the newest term of group 0 in which they were
     std::uint64_t next_internal_ = 1;
+
+    base::Instant expiry_at_ = base::Instant::never();  // when run_expiries() looks again
+    std::uint64_t expiry_turn_ = 0;                     // once per turn
+    std::map<std::uint64_t, OwnCommand> own_;           // by the number of their call
+    std::vector<std::uint64_t> own_due_;                // to be sent
+    std::vector<std::uint64_t> own_done_;               // answered
+    std::set<std::pair<base::Instant, std::uint32_t>> live_touches_;  // by watch; some are past
 
     std::deque<std::string> own_names_;  // what commands of the shard's own look at, this turn
 

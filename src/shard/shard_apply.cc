@@ -122,6 +122,9 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             counters_.appended_bytes += outcome.to - outcome.from;
         }
         note_change(outcome);
+        if (outcome.stream != nullptr && outcome.stream->expiry() != nullptr) {
+            note_life(replica, outcome, held);
+        }
         if (held && outcome.stream != nullptr && replica.group.is_leader() &&
             outcome.stream->producers() > limits::producers_per_stream_max) {
             forget_producers(replica, outcome);
@@ -198,11 +201,8 @@ void Shard::forget_producers(Replica& replica, const stream::Outcome& outcome) {
 }
 
 void Shard::note_change(const stream::Outcome& outcome) {
-    if (outcome.did == stream::Did::removed) {
-        if (outcome.watch != 0) {
-            tell_removed(outcome.watch);
-        }
-        return;
+    if (outcome.watch != 0) {
+        tell_removed(outcome.watch);
     }
     if (!outcome.changed || outcome.stream == nullptr || outcome.stream->watch == 0) {
         return;
@@ -307,8 +307,11 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
             return append;
         }
         case stream::Did::removed:
+        case stream::Did::kept:
         case stream::Did::forgotten:
             return api::RemoveReply{};
+        case stream::Did::touched:
+            return api::TouchReply{};
         case stream::Did::bucket_created:
         case stream::Did::bucket_existed:
         case stream::Did::bucket_closing:

@@ -28,6 +28,9 @@ bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::
         outcome.did != stream::Did::existed) {
         return false;
     }
+    if (needs_entry(replica, outcome)) {
+        return false;
+    }
     const bool confirmed = early == Early::confirmed || planted(Planted::early_unconfirmed) ||
                            (!has_peers() && confirm_reads(replica));
     if (!confirmed) {

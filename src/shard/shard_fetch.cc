@@ -636,6 +636,7 @@ void Shard::install(Replica& replica, const std::vector<storage::SegmentId>& liv
     }
     end_fetch(replica);
     ++counters_.snapshots_installed;
+    park_waiting(replica);
     // What was confirmed before may be older than a removal that left its stream without bytes.
     const bool reads_wait = !replica.parked.empty();
     if (reads_wait) {

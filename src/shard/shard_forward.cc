@@ -38,7 +38,7 @@ bool Shard::pass_on(const api::Call& call) {
     }
     Replica& replica = this->replica(*group);
     const bool leads = replica.group.takes_submits();
-    const bool forwarded = call.from.value >= elsewhere.value;
+    const bool forwarded = call.from.value >= elsewhere.value && call.from != internal;
     if (leads && (replica.forwards.empty() || forwarded)) {
         return false;
     }
@@ -254,6 +254,8 @@ void Shard::fill_hash(const Replica& replica, api::Verb& verb) {
         create->key.hash = replica.machine.hash_of(create->key.name);
     } else if (auto* remove = std::get_if<api::RemoveCall>(&verb)) {
         remove->key.hash = replica.machine.hash_of(remove->key.name);
+    } else if (auto* touch = std::get_if<api::TouchCall>(&verb)) {
+        touch->key.hash = replica.machine.hash_of(touch->key.name);
     }
 }
 

@@ -126,14 +126,23 @@ std::vector<api::NodeView> Shard::named_nodes() const {
 void Shard::serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
                               const api::InspectCall& what, bool confirmed) {
     const stream::Stream* stream = replica.machine.find(what.key.name, what.key.hash);
-    if (stream == nullptr) {
+    if (stream == nullptr || replica.machine.is_dead(*stream)) {
         reply(from, id, api::Refused{api::Refusal::stream_not_found});
         return;
     }
     api::InspectReply out;
     out.groups.push_back(view_of(replica, options_.id));
-    out.streams.push_back(
-        {stream->incarnation(replica.id()), stream->tail(), stream->closed(), confirmed});
+    api::StreamView& view = out.streams.emplace_back();
+    view.incarnation = stream->incarnation(replica.id());
+    view.tail = stream->tail();
+    view.closed = stream->closed();
+    view.confirmed = confirmed;
+    if (const stream::Expiry* expiry = stream->expiry()) {
+        const std::int64_t now_ms = replica.group.is_leader() ? group_clock(replica) : now_.wall.ms;
+        view.expires = expiry->kind;
+        view.ttl_ms = expiry->slides() ? expiry->ms : 0;
+        view.left_ms = std::max<std::int64_t>(expiry->deadline_ms() - now_ms, 0);
+    }
     out.content_type = stream->content_type_slice();
     reply(from, id, std::move(out));
 }

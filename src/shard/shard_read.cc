@@ -91,18 +91,23 @@ void Shard::serve_parked(Replica& replica) {
             }
             continue;
         }
-        if (auto* head = std::get_if<api::HeadCall>(&parked.verb)) {
-            head->key.name = parked.name;
-        } else if (auto* read = std::get_if<api::ReadCall>(&parked.verb)) {
-            read->key.name = parked.name;
-        } else if (auto* watch = std::get_if<api::WatchCall>(&parked.verb)) {
-            watch->key.name = parked.name;
-        } else if (auto* resolve = std::get_if<api::ResolveBucketCall>(&parked.verb)) {
-            resolve->bucket = parked.name;
-        } else if (auto* look = std::get_if<api::InspectCall>(&parked.verb)) {
-            look->key.name = parked.name;
-        }
+        set_name(parked.verb, parked.name);
         serve(replica, parked.from, parked.call, parked.verb);
+    }
+}
+
+// What a read's views look at lies in `name` by now.
+void Shard::set_name(api::Verb& verb, std::string_view name) {
+    if (auto* head = std::get_if<api::HeadCall>(&verb)) {
+        head->key.name = name;
+    } else if (auto* read = std::get_if<api::ReadCall>(&verb)) {
+        read->key.name = name;
+    } else if (auto* watch = std::get_if<api::WatchCall>(&verb)) {
+        watch->key.name = name;
+    } else if (auto* resolve = std::get_if<api::ResolveBucketCall>(&verb)) {
+        resolve->bucket = name;
+    } else if (auto* look = std::get_if<api::InspectCall>(&verb)) {
+        look->key.name = name;
     }
 }
 
@@ -121,7 +126,9 @@ void Shard::end_reads(Replica& replica) {
     });
 }
 
-void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb) {
+// `touched`: the read's touch is committed.
+void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const api::Verb& verb,
+                  bool touched) {
     if (const auto* resolve = std::get_if<api::ResolveBucketCall>(&verb)) {
         const stream::Bucket* bucket = replica.machine.find_bucket(resolve->bucket);
         if (bucket == nullptr) {
@@ -142,23 +149,32 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
         reply(from, id, std::move(list));
         return;
     }
-    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
-        serve_read(replica, from, id, *read);
-        return;
-    }
-    if (const auto* watch = std::get_if<api::WatchCall>(&verb)) {
-        serve_watch(replica, from, id, *watch);
-        return;
-    }
     if (const auto* look = std::get_if<api::InspectCall>(&verb)) {
         serve_stream_view(replica, from, id, *look, true);
         return;
     }
     const api::StreamKey* key = key_of(verb);
     VERIFY(key != nullptr);
-    const stream::Stream* stream = replica.machine.find(key->name, key->hash);
-    if (stream == nullptr) {
+    serve_stream(replica, from, id, verb, *key, touched);
+}
+
+void Shard::serve_stream(Replica& replica, base::ShardId from, api::CallId id,
+                         const api::Verb& verb, const api::StreamKey& key, bool touched) {
+    stream::Stream* stream = replica.machine.find(key.name, key.hash);
+    if (stream == nullptr || replica.machine.is_dead(*stream)) {
         reply(from, id, api::Refused{api::Refusal::stream_not_found});
+        return;
+    }
+    const stream::Expiry* expiry = stream->expiry();
+    if (expiry != nullptr && must_wait(replica, *stream, from, id, verb, touched)) {
+        return;
+    }
+    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
+        serve_read(replica, *stream, from, id, *read);
+        return;
+    }
+    if (std::holds_alternative<api::WatchCall>(verb)) {
+        serve_watch(replica, *stream, from, id);
         return;
     }
     api::HeadReply head;
@@ -166,25 +182,25 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
     head.closed = stream->closed();
     head.tail = stream->tail();
     head.content_type = stream->content_type_slice();
+    if (expiry != nullptr) {
+        head.expires = expiry->kind;
+        head.ttl_ms = expiry->slides() ? expiry->ms : 0;
+        head.expires_at = base::Slice::copy_of(base::as_bytes(expiry->text));
+    }
     reply(from, id, std::move(head));
 }
 
-void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id,
-                       const api::ReadCall& read) {
-    const stream::Stream* stream = replica.machine.find(read.key.name, read.key.hash);
-    if (stream == nullptr) {
-        reply(from, id, api::Refused{api::Refusal::stream_not_found});
-        return;
-    }
-    stream::plan_read(*stream, read.from_now ? stream->tail() : read.offset, read.bytes_max, plan_);
+void Shard::serve_read(const Replica& replica, const stream::Stream& stream, base::ShardId from,
+                       api::CallId id, const api::ReadCall& read) {
+    stream::plan_read(stream, read.from_now ? stream.tail() : read.offset, read.bytes_max, plan_);
     api::ReadReply out;
-    out.incarnation = stream->incarnation(replica.id());
-    out.json = stream->json();
+    out.incarnation = stream.incarnation(replica.id());
+    out.json = stream.json();
     out.closed = plan_.closed;
     out.up_to_date = plan_.up_to_date;
     out.from = plan_.from;
     out.next = plan_.next;
-    out.content_type = stream->content_type_slice();
+    out.content_type = stream.content_type_slice();
     if (plan_.disk_bytes == 0) {
         out.pieces.reserve(plan_.pieces.size());
         for (stream::ReadPiece& piece : plan_.pieces) {
@@ -200,34 +216,30 @@ void Shard::serve_read(Replica& replica, base::ShardId from, api::CallId id,
     }
 }
 
-void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id,
-                        const api::WatchCall& watch) {
-    stream::Stream* stream = replica.machine.find(watch.key.name, watch.key.hash);
-    if (stream == nullptr) {
-        reply(from, id, api::Refused{api::Refusal::stream_not_found});
-        return;
-    }
-    if (stream->watch == 0) {
+void Shard::serve_watch(Replica& replica, stream::Stream& stream, base::ShardId from,
+                        api::CallId id) {
+    if (stream.watch == 0) {
         if (free_watches_.empty()) {
             free_watches_.push_back(static_cast<std::uint32_t>(watches_.size()));
             watches_.emplace_back();
         }
-        stream->watch = free_watches_.back();
+        stream.watch = free_watches_.back();
         free_watches_.pop_back();
-        WatchList& list = watches_[stream->watch];
-        list.stream = stream;
+        WatchList& list = watches_[stream.watch];
+        list.stream = &stream;
         list.group = replica.id();
-        list.posted = stream->tail();
+        list.posted = stream.tail();
         list.changed = false;
+        keep_alive(stream.watch);
     }
     replica.tails_ended = false;
-    WatchList& list = watches_[stream->watch];
+    WatchList& list = watches_[stream.watch];
     list.watchers.push_back({from, id});
     // Its posts begin where those of the earlier watchers go on; what this turn did to the stream,
     // its end included, is in this turn's post.
     api::WatchReply out;
-    out.incarnation = stream->incarnation(replica.id());
-    out.closed = stream->closed() && !list.changed;
+    out.incarnation = stream.incarnation(replica.id());
+    out.closed = stream.closed() && !list.changed;
     out.tail = list.posted;
     reply(from, id, out);
 }
@@ -235,6 +247,7 @@ void Shard::serve_watch(Replica& replica, base::ShardId from, api::CallId id,
 void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
     Replica& replica = this->replica(gone.key.group);
     stream::Stream* stream = replica.machine.find(gone.key.name, gone.key.hash);
+    forget_read(replica, stream, from, gone.watch);
     if (stream == nullptr || stream->watch == 0) {
         return;
     }
@@ -244,6 +257,9 @@ void Shard::unwatch(const api::UnwatchCall& gone, base::ShardId from) {
     });
     if (!list.watchers.empty()) {
         return;
+    }
+    if (stream->expiry() != nullptr && stream->expiry()->slides()) {
+        touch(replica, *stream);
     }
     list.stream = nullptr;
     if (!list.changed) {
@@ -302,7 +318,7 @@ void Shard::list_streams(const ParkedListing& list) {
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
              stream = stream->next()) {
             std::string_view name = stream->name();
-            if (stream->bucket() != list.bucket) {
+            if (stream->bucket() != list.bucket || replica->machine.is_dead(*stream)) {
                 continue;
             }
             name.remove_prefix(list.bucket.size() + 1);

@@ -66,12 +66,19 @@ void Shard::take_here(const api::Call& call, Early early) {
         command.has_content_type = true;
         command.content_type = create->content_type;
         command.number = create->bucket_id;
+        command.expiry = create->expiry;
         fill_payload(command, create->content_type, create->body, true);
         take_write(call, create->key, std::move(command), true, early);
     } else if (const auto* remove = std::get_if<api::RemoveCall>(&call.verb)) {
         stream::Command command;
         command.kind = stream::CommandKind::remove_stream;
         take_write(call, remove->key, std::move(command), false, early);
+    } else if (const auto* touch = std::get_if<api::TouchCall>(&call.verb)) {
+        stream::Command command;
+        command.kind = stream::CommandKind::touch_stream;
+        command.number = touch->created.value;
+        command.ordinal = touch->ordinal;
+        take_write(call, touch->key, std::move(command), false, early);
     } else if (const auto* head = std::get_if<api::HeadCall>(&call.verb)) {
         take_read(call, head->key);
     } else if (const auto* read = std::get_if<api::ReadCall>(&call.verb)) {
@@ -141,6 +148,13 @@ bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& co
     }
     const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
     return stream != nullptr && !stream->closed() && stream->content_type() == command.content_type;
+}
+
+// A duplicate touches its stream, and what the log has behind its deadline finds it gone.
+bool Shard::needs_entry(const Replica& replica, const stream::Outcome& outcome) const {
+    const stream::Expiry* expiry = outcome.stream == nullptr ? nullptr : outcome.stream->expiry();
+    return expiry != nullptr &&
+           (outcome.did == stream::Did::duplicate || expiry->deadline_ms() <= group_clock(replica));
 }
 
 bool Shard::admits(const api::Call& call, std::uint64_t bytes, bool adds_bytes, Ticket& ticket) {
@@ -229,7 +243,7 @@ void Shard::write_entry(Replica& replica, std::span<QueuedCommand> commands, std
         replica.tickets.push(queued.ticket);
     }
     VERIFY(used == bytes);
-    stream::encode_header({static_cast<std::uint32_t>(commands.size()), now_.wall.ms},
+    stream::encode_header({static_cast<std::uint32_t>(commands.size()), group_clock(replica)},
                           body.subspan(commit_hint_bytes));
     wal_->finish_entry();
     replica.entries.push({id, static_cast<std::uint32_t>(commands.size()), now_.mono});

@@ -17,9 +17,41 @@ constexpr std::uint8_t flag_has_body = 4;
 constexpr std::uint8_t flag_producer = 8;
 constexpr std::uint8_t flag_json = 16;
 constexpr std::uint8_t flag_round = 32;
-constexpr std::uint8_t flags_known = 63;
+constexpr std::uint8_t flag_life = 64;
+constexpr std::uint8_t flag_expires_at = 128;  // only with flag life: create_stream with an instant
+constexpr std::size_t life_bytes = 12;         // without its text
 
 constexpr std::uint8_t json_comma = ',';
+
+// Of the life part; most commands have none.
+std::size_t life_size(const Command& command) {
+    return command.kind >= CommandKind::expire_stream ||
+                   command.expiry.kind != api::Expiry::Kind::none
+               ? life_bytes + command.expiry.text.size()
+               : 0;
+}
+
+// Returns what is behind it.
+std::byte* put_life(const Command& command, std::byte* part) {
+    base::store(part, command.expiry.ms);
+    base::store(part + 8, command.ordinal);
+    base::copy_bytes(part + life_bytes, base::as_bytes(command.expiry.text));
+    return part + life_bytes + command.expiry.text.size();
+}
+
+bool is_life(std::uint8_t flags, std::size_t size) {
+    return (flags & flag_life) != 0 && size >= life_bytes;
+}
+
+void read_life(Command& command, std::uint8_t flags, base::Bytes part) {
+    if (command.kind == CommandKind::create_stream) {
+        command.expiry.kind =
+            (flags & flag_expires_at) != 0 ? api::Expiry::Kind::at : api::Expiry::Kind::ttl;
+    }
+    command.expiry.ms = base::load<std::int64_t>(part.data());
+    command.ordinal = base::load<std::uint32_t>(part.data() + 8);
+    command.expiry.text = base::as_text(part.subspan(life_bytes));
+}
 
 std::uint8_t flags_of(const Command& command) {
     unsigned flags = 0;
@@ -37,7 +69,8 @@ std::uint8_t flags_of(const Command& command) {
 static_assert(limits::producer_id_bytes_max <= 256, "the head has one byte for it");
 static_assert(limits::path_bytes_max <= UINT16_MAX &&
               limits::content_type_bytes_max <= UINT16_MAX &&
-              limits::stream_seq_bytes_max <= UINT16_MAX);
+              limits::stream_seq_bytes_max <= UINT16_MAX &&
+              limits::expires_at_bytes_max <= UINT16_MAX);
 
 std::size_t encoded_size(const Command& command) {
     std::size_t size = command_head_bytes + command.name.size() + command.content_type.size() +
@@ -46,7 +79,7 @@ std::size_t encoded_size(const Command& command) {
         size += 16 + command.producer.id.size();
     }
     size += command.round != 0 ? 8 : 0;
-    return size;
+    return size + life_size(command);
 }
 
 std::size_t encode(const Command& command, base::MutableBytes out) {
@@ -92,6 +125,15 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
         put(command.producer.id);
     }
     put(command.stream_seq);
+    if (const std::size_t life = life_size(command); life != 0) [[unlikely]] {
+        VERIFY(life <= UINT16_MAX);
+        base::store(at + 1,
+                    static_cast<std::uint8_t>(
+                        flags_of(command) | flag_life |
+                        (command.expiry.kind == api::Expiry::Kind::at ? flag_expires_at : 0u)));
+        base::store(at + 22, static_cast<std::uint16_t>(life));
+        part = put_life(command, part);
+    }
     base::copy_bytes(part, command.payload.bytes);
     if (stored > command.payload.bytes.size()) {
         part[command.payload.bytes.size()] = std::byte{json_comma};
@@ -138,8 +180,7 @@ bool EntryReader::next(Command& command) {
     const auto flags = base::load<std::uint8_t>(at + 1);
     const auto verdict = base::load<std::uint8_t>(at + 2);
     if (kind < static_cast<std::uint8_t>(CommandKind::create_stream) ||
-        kind > static_cast<std::uint8_t>(CommandKind::forget_producers) ||
-        (flags & ~flags_known) != 0 ||
+        kind > static_cast<std::uint8_t>(CommandKind::touch_stream) ||
         verdict > static_cast<std::uint8_t>(Verdict::json_too_deep)) {
         return false;
     }
@@ -150,9 +191,11 @@ bool EntryReader::next(Command& command) {
     const std::size_t type_size = base::load<std::uint16_t>(at + 6);
     const std::size_t stored_size = base::load<std::uint32_t>(at + 8);
     const std::size_t seq_size = base::load<std::uint16_t>(at + 20);
+    const std::size_t life = base::load<std::uint16_t>(at + 22);
     const std::size_t parts = (producer ? 16 : 0) + (round ? 8 : 0) + name_size + type_size +
-                              id_size + seq_size + stored_size;
-    if (body_.size() - used_ - command_head_bytes < parts) {
+                              id_size + seq_size + life + stored_size;
+    if (body_.size() - used_ - command_head_bytes < parts ||
+        ((flags >= flag_life || life != 0) && !is_life(flags, life))) {
         return false;
     }
     const std::byte* part = at + command_head_bytes;
@@ -185,6 +228,12 @@ bool EntryReader::next(Command& command) {
     command.content_type = take(type_size);
     command.producer.id = take(id_size);
     command.stream_seq = take(seq_size);
+    command.expiry = {};
+    command.ordinal = 0;
+    if (life != 0) [[unlikely]] {
+        read_life(command, flags, {part, life});
+        part += life;
+    }
     command.payload.bytes = {};
     command.payload.elements = base::load<std::uint32_t>(at + 12);
     command.payload.json = (flags & flag_json) != 0;

@@ -14,7 +14,7 @@
 //
 //   each command: head, 32 bytes, then its variable parts in this order
 //     0  u8   kind
-//     1  u8   flags (command_flag below)
+//     1  u8   flags (command.cc)
 //     2  u8   JSON verdict (Verdict)
 //     3  u8   size of the producer id minus 1 when flag producer, else 0
 //     4  u16  size of name
@@ -23,12 +23,17 @@
 //    12  u32  JSON elements in the payload
 //    16  u32  CRC-32C of the stored payload
 //    20  u16  size of Stream-Seq
-//    22  u16  0
-//    24  u64  number: bucket id (create_stream, the bucket commands) or producers to keep
-//    (forget_producers)
+//    22  u16  size of the life part, 0 without flag life
+//    24  u64  number: bucket id (create_stream, the bucket commands), producers to keep
+//             (forget_producers), or the index of the entry that created the stream (expire_stream,
+//             touch_stream)
 //             then u64 producer epoch, u64 producer seq (only with flag producer)
 //             then u64 round (only with flag round)
-//             then name, content type, producer id, Stream-Seq, payload
+//             then name, content type, producer id, Stream-Seq
+//             then i64 ms, u32 ordinal, text (only with flag life): the expiry of create_stream
+//             and 0; or the last touch (expire_stream) and the stream's ordinal in its entry
+//             then payload
+// Kinds and flags that a version does not know are refused, so what is new needs no new version.
 #pragma once
 
 #include <cstddef>
@@ -52,6 +57,8 @@ enum class CommandKind : std::uint8_t {
     seal_bucket = 8,    // every group: refuse creates for this bucket id, say whether it is empty
     unseal_bucket = 9,  // every group
     forget_producers = 10,  // drop the least recently used until `number` remain
+    expire_stream = 11,     // remove it if its last touch is still `ms` and its time has come
+    touch_stream = 12,      // its window begins anew
 };
 
 // What the leader found in the body. Refused by apply only where the precedence of the protocol
@@ -77,8 +84,9 @@ struct Command {
     std::string_view content_type;  // verbatim
     api::Producer producer;
     std::string_view stream_seq;  // empty: absent
-    std::uint64_t number = 0;     // bucket id, or producers to keep
+    std::uint64_t number = 0;     // bucket id, producers to keep, or index of the creating entry
     std::uint64_t round = 0;      // seal_bucket, unseal_bucket: see api::SealBucketCall
+    api::Expiry expiry;           // create_stream; expire_stream: `ms` alone, the last touch
     // Encoding takes payload.bytes and adds the final comma of JSON. Decoding fills `stored` and
     // leaves payload.bytes empty.
     api::Payload payload;
@@ -86,6 +94,7 @@ struct Command {
     base::Bytes stored;
     std::uint32_t stored_at = 0;
     std::uint32_t stored_crc = 0;
+    std::uint32_t ordinal = 0;  // expire_stream, touch_stream: with `number` the stream's life
 
     // Bytes the stream grows by when the command commits; the same before encoding and after
     // decoding.

@@ -35,8 +35,10 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
         extra == nullptr ? std::string_view() : std::string_view(extra->stream_seq);
     const std::string_view closer_id =
         closer == nullptr ? std::string_view() : std::string_view(closer->id);
-    const unsigned flags =
-        (stream.closed() ? flag_stream_closed : 0u) | (closer != nullptr ? flag_stream_closer : 0u);
+    const Expiry* expiry = stream.expiry();
+    const unsigned flags = (stream.closed() ? flag_stream_closed : 0u) |
+                           (closer != nullptr ? flag_stream_closer : 0u) |
+                           (expiry != nullptr ? flag_stream_expiry : 0u);
     const std::size_t size = item_head_bytes + stream_item_bytes + stream.name().size() +
                              stream.content_type().size() + seq.size() + closer_id.size();
     base::WireWriter item = new_item(out, size, ItemKind::stream, static_cast<std::uint8_t>(flags));
@@ -60,6 +62,14 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
     VERIFY(item.used() == size);
     if (extra == nullptr) {
         return;
+    }
+    if (expiry != nullptr) {
+        const std::size_t bytes = item_head_bytes + 16 + expiry->text.size();
+        base::WireWriter own = new_item(out, bytes, ItemKind::expiry,
+                                        expiry->slides() ? std::uint8_t{0} : flag_expiry_at);
+        own.put(expiry->ms);
+        own.put(expiry->touched_ms);
+        own.put_text(expiry->text);
     }
     // One allocation for many: ids are much alike in size.
     if (const ProducerState* oldest = extra->producers.oldest(); oldest != nullptr) {
@@ -357,6 +367,9 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
     if (headed_ && membership_due_ != (kind == ItemKind::membership)) {
         return base::fail("an image's membership is missing or out of place");
     }
+    if (expiry_due_ != (kind == ItemKind::expiry)) {
+        return base::fail("an image's expiry of a stream is missing or out of place");
+    }
     switch (kind) {
         case ItemKind::head:
             return head(body);
@@ -370,6 +383,8 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
             return sealed(body);
         case ItemKind::stream:
             return stream(flags, body);
+        case ItemKind::expiry:
+            return expiry(flags, body);
         case ItemKind::producer:
             return producer(body);
         case ItemKind::end:
@@ -503,6 +518,24 @@ base::Result<void> ImageReader::stream(std::uint8_t flags, base::Bytes body) {
             ClosingProducer{std::string(closer), closer_epoch, closer_seq});
     }
     producers_left_ = producers;
+    expiry_due_ = (flags & flag_stream_expiry) != 0;
+    return {};
+}
+
+base::Result<void> ImageReader::expiry(std::uint8_t flags, base::Bytes body) {
+    base::WireReader in(body);
+    api::Expiry expiry;
+    expiry.kind = (flags & flag_expiry_at) != 0 ? api::Expiry::Kind::at : api::Expiry::Kind::ttl;
+    expiry.ms = in.get<std::int64_t>();
+    const auto touched_ms = in.get<std::int64_t>();
+    expiry.text = in.get_text(in.left());
+    const bool slides = expiry.kind == api::Expiry::Kind::ttl;
+    if (!in.ok() || (slides && expiry.ms < 0) || slides != expiry.text.empty() ||
+        expiry.text.size() > base::limits::expires_at_bytes_max || touched_ms > machine_.time_ms_) {
+        return base::fail("an image has an impossible expiry");
+    }
+    expiry_due_ = false;
+    machine_.set_expiry(machine_.last_, expiry, touched_ms);
     return {};
 }
 
@@ -529,7 +562,7 @@ base::Result<void> ImageReader::end(base::Bytes body) {
     base::WireReader in(body);
     const auto hash = in.get<std::uint64_t>();
     if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
-        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0) {
+        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {

@@ -99,6 +99,7 @@ class ImageReader {
     base::Result<void> seal_round(base::Bytes body);
     base::Result<void> sealed(base::Bytes body);
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
+    base::Result<void> expiry(std::uint8_t flags, base::Bytes body);
     base::Result<void> producer(base::Bytes body);
     base::Result<void> end(base::Bytes body);
 
@@ -111,6 +112,7 @@ class ImageReader {
     std::uint64_t buckets_left_ = 0;
     std::uint64_t sealed_left_ = 0;
     std::uint64_t streams_left_ = 0;
+    bool expiry_due_ = false;  // of the stream that came last
     std::uint32_t producers_left_ = 0;
 };
 

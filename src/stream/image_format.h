@@ -23,7 +23,9 @@
 //   u64 tail,
 //             u64 first record, u64 next record, u16 name size, u16 content type size, u16
 //             Stream-Seq size, u16 closer's id size, u64 closer's epoch, u64 closer's seq, name,
-//             content type, Stream-Seq, closer's id; flag 1: closed, flag 2: closed by a producer
+//             content type, Stream-Seq, closer's id; flag 1: closed, flag 2: closed by a producer,
+//             flag 4: an expiry follows
+//   expiry    i64 window ms, or instant ms (flag 1), i64 last touch ms, an instant's text
 //   producer  (after its stream, least recently used first) u64 epoch, u64 seq, id
 //   end       u64 state hash: h = 0, then per item so far h = siphash({h, salt}, item)
 // Items of a location image, in this order:
@@ -62,6 +64,7 @@ enum class ItemKind : std::uint8_t {
     end = 8,
     membership = 9,
     seal_round = 10,
+    expiry = 11,
 };
 
 constexpr std::size_t frame_head_bytes = 8;
@@ -72,6 +75,8 @@ constexpr std::uint32_t pieces_per_item = 1024;
 constexpr std::uint8_t flag_bucket_closing = 1;
 constexpr std::uint8_t flag_stream_closed = 1;
 constexpr std::uint8_t flag_stream_closer = 2;
+constexpr std::uint8_t flag_stream_expiry = 4;
+constexpr std::uint8_t flag_expiry_at = 1;
 
 inline std::uint64_t chain_hash(std::uint64_t hash, base::Bytes item) {
     constexpr std::uint64_t salt = 0x7572'7375'6c61'696du;

@@ -41,6 +41,11 @@ Refusal json_refusal(Verdict verdict) {
     VERIFY(false);
 }
 
+bool same_expiry(const Expiry* has, const api::Expiry& given) {
+    return has == nullptr ? given.kind == api::Expiry::Kind::none
+                          : has->kind == given.kind && has->ms == given.ms;
+}
+
 // The stream's side of an answer, as it is before the command.
 void describe(Outcome& outcome, Stream* stream, base::GroupId group) {
     outcome.stream = stream;
@@ -78,6 +83,7 @@ void Machine::swap(Machine& other) {
     table_.swap(other.table_);
     std::swap(first_, other.first_);
     std::swap(last_, other.last_);
+    due_.swap(other.due_);
     content_types_.swap(other.content_types_);
     bucket_uses_.swap(other.bucket_uses_);
     buckets_.swap(other.buckets_);
@@ -137,26 +143,10 @@ Outcome Machine::judge(const Command& command, Found& found) const {
         case CommandKind::create_stream:
             return judge_create(command, found);
         case CommandKind::remove_stream:
-        case CommandKind::forget_producers: {
-            Outcome outcome;
-            found.stream = find(command.name,
-                                command.name_hash != 0 ? command.name_hash : hash_of(command.name));
-            if (found.stream == nullptr) {
-                refuse(outcome, Refusal::stream_not_found);
-                return outcome;
-            }
-            describe(outcome, found.stream, group_);
-            if (command.kind == CommandKind::remove_stream) {
-                outcome.did = Did::removed;
-                outcome.changed = true;
-                outcome.watch = found.stream->watch;
-                outcome.stream = nullptr;
-            } else {
-                outcome.did = Did::forgotten;
-                outcome.changed = found.stream->producers() > command.number;
-            }
-            return outcome;
-        }
+        case CommandKind::forget_producers:
+        case CommandKind::expire_stream:
+        case CommandKind::touch_stream:
+            return judge_named(command, found);
         case CommandKind::create_bucket:
         case CommandKind::begin_remove_bucket:
         case CommandKind::finish_remove_bucket:
@@ -168,15 +158,68 @@ Outcome Machine::judge(const Command& command, Found& found) const {
     VERIFY(false);
 }
 
-Outcome Machine::judge_create(const Command& command, Found& found) const {
-    Outcome outcome;
+inline void Machine::find(const Command& command, Found& found, Outcome& outcome) const {
     found.name_hash = command.name_hash != 0 ? command.name_hash : hash_of(command.name);
     found.stream = find(command.name, found.name_hash);
+    if (found.stream != nullptr && found.stream->expires_) [[unlikely]] {
+        look_at_life(found, outcome);
+    }
+}
+
+// A dead one is as absent as one that never was, but for what is left of it.
+void Machine::look_at_life(Found& found, Outcome& outcome) const {
+    found.expires = true;
+    if (is_dead(*found.stream)) {
+        found.dead = std::exchange(found.stream, nullptr);
+        outcome.watch = found.dead->watch;
+        outcome.changed = true;
+    }
+}
+
+Outcome Machine::judge_named(const Command& command, Found& found) const {
+    Outcome outcome;
+    find(command, found, outcome);
+    const bool of_a_life =
+        command.kind == CommandKind::expire_stream || command.kind == CommandKind::touch_stream;
+    Stream* stream = found.stream != nullptr ? found.stream : found.dead;
+    const bool is_it =
+        stream != nullptr && (!of_a_life || (stream->created_.value == command.number &&
+                                             stream->created_ordinal_ == command.ordinal));
+    if (command.kind == CommandKind::expire_stream && is_it && found.dead != nullptr &&
+        stream->expiry()->touched_ms == command.expiry.ms) {
+        describe(outcome, stream, group_);
+        outcome.did = Did::removed;
+        outcome.stream = nullptr;
+        return outcome;
+    }
+    if (!is_it || found.stream == nullptr) {
+        refuse(outcome, Refusal::stream_not_found);
+        return outcome;
+    }
+    describe(outcome, stream, group_);
+    if (command.kind == CommandKind::remove_stream) {
+        outcome.did = Did::removed;
+        outcome.changed = true;
+        outcome.watch = stream->watch;
+        outcome.stream = nullptr;
+    } else if (command.kind == CommandKind::forget_producers) {
+        outcome.did = Did::forgotten;
+        outcome.changed = stream->producers() > command.number;
+    } else {
+        outcome.did = command.kind == CommandKind::touch_stream ? Did::touched : Did::kept;
+    }
+    return outcome;
+}
+
+Outcome Machine::judge_create(const Command& command, Found& found) const {
+    Outcome outcome;
+    find(command, found, outcome);
     if (found.stream != nullptr) {
         describe(outcome, found.stream, group_);
         outcome.closed = found.stream->closed();
         if (api::same_media_type(found.stream->content_type(), command.content_type) &&
-            found.stream->closed() == command.close) {
+            found.stream->closed() == command.close &&
+            same_expiry(found.stream->expiry(), command.expiry)) {
             outcome.did = Did::existed;
         } else {
             refuse(outcome, Refusal::stream_exists_with_other_config);
@@ -205,8 +248,7 @@ Outcome Machine::judge_create(const Command& command, Found& found) const {
 // HTTP's.
 Outcome Machine::judge_append(const Command& command, Found& found) const {
     Outcome outcome;
-    found.name_hash = command.name_hash != 0 ? command.name_hash : hash_of(command.name);
-    found.stream = find(command.name, found.name_hash);
+    find(command, found, outcome);
     if (found.stream == nullptr) {
         refuse(outcome, Refusal::stream_not_found);
         return outcome;
@@ -377,6 +419,9 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
     VERIFY(id == applied_);
     Found found;
     Outcome outcome = judge(command, found);
+    if (found.expires && !settle_life(found, outcome)) [[unlikely]] {
+        return outcome;
+    }
     if (!outcome.changed) {
         return outcome;
     }
@@ -412,6 +457,8 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
         case Did::refused:
         case Did::existed:
         case Did::duplicate:
+        case Did::kept:
+        case Did::touched:
         case Did::bucket_existed:
             VERIFY(false);
     }
@@ -453,6 +500,9 @@ void Machine::create(const Command& command, const Found& found, std::uint32_t o
     stream->tail_ = outcome.to;
     if (outcome.to > 0 && stream->json()) {
         stream->records_ = command.payload.elements;
+    }
+    if (command.expiry.kind != api::Expiry::Kind::none) {
+        set_expiry(stream, command.expiry, time_ms_);
     }
     outcome.stream = stream;
     outcome.incarnation = stream->incarnation(group_);
@@ -575,6 +625,9 @@ Stream* Machine::add_stream(std::string_view name, std::uint64_t hash,
 }
 
 void Machine::free_stream(Stream* stream) {
+    if (const Expiry* expiry = stream->expiry()) {
+        due_.erase({expiry->due_ms, stream->created_, stream->created_ordinal_, stream});
+    }
     table_.erase(stream);
     (stream->previous_ != nullptr ? stream->previous_->next_ : first_) = stream->next_;
     (stream->next_ != nullptr ? stream->next_->previous_ : last_) = stream->previous_;
@@ -602,6 +655,70 @@ StreamExtra& Machine::extra_of(Stream* stream) {
     return *stream->extra_;
 }
 
+// --- streams that go by themselves ---
+
+// The stream's place in the log is known: the index is ordered by it.
+void Machine::set_expiry(Stream* stream, const api::Expiry& expiry, std::int64_t touched_ms) {
+    auto own = std::make_unique<Expiry>();
+    own->kind = expiry.kind;
+    own->ms = expiry.ms;
+    own->touched_ms = touched_ms;
+    own->text = expiry.text;
+    own->due_ms = own->deadline_ms();
+    due_.insert({own->due_ms, stream->created_, stream->created_ordinal_, stream});
+    extra_of(stream).expiry = std::move(own);
+    stream->expires_ = true;
+}
+
+// What a command does to a stream that goes by itself, whatever else it does. False: that was all.
+bool Machine::settle_life(const Found& found, Outcome& outcome) {
+    if (found.dead != nullptr) {
+        remove(found.dead);
+        return outcome.did == Did::created;
+    }
+    if (outcome.did != Did::appended && outcome.did != Did::closed &&
+        outcome.did != Did::duplicate && outcome.did != Did::touched) {
+        return true;
+    }
+    const bool moved = touch(found.stream);
+    if (outcome.changed) {
+        return true;
+    }
+    outcome.changed = moved;
+    return false;
+}
+
+// An instant is not moved by traffic.
+bool Machine::touch(Stream* stream) {
+    Expiry& expiry = *stream->expiry();
+    if (!expiry.slides() || expiry.touched_ms == time_ms_) {
+        return false;
+    }
+    before_change(stream, false);
+    expiry.touched_ms = time_ms_;
+    return true;
+}
+
+Stream* Machine::find_due(std::int64_t now_ms, std::size_t& steps) {
+    for (; steps > 0 && !due_.empty() && due_.begin()->at_ms <= now_ms; --steps) {
+        Stream* stream = due_.begin()->stream;
+        if (stream->expiry()->deadline_ms() <= now_ms) {
+            return stream;
+        }
+        set_due(stream, stream->expiry()->deadline_ms());
+    }
+    return nullptr;
+}
+
+void Machine::set_due(Stream* stream, std::int64_t at_ms) {
+    Expiry& expiry = *stream->expiry();
+    auto node = due_.extract({expiry.due_ms, stream->created_, stream->created_ordinal_, stream});
+    VERIFY(!node.empty());
+    expiry.due_ms = at_ms;
+    node.value().at_ms = at_ms;
+    due_.insert(std::move(node));
+}
+
 std::size_t Machine::memory_bytes() const {
     std::size_t bytes = table_.memory_bytes() + content_types_.memory_bytes() +
                         bucket_uses_.memory_bytes() + membership_.capacity();
@@ -609,6 +726,7 @@ std::size_t Machine::memory_bytes() const {
         bytes += sizeof(Stream) + stream->name().size() + stream->locations.memory_bytes();
         if (const StreamExtra* extra = stream->extra(); extra != nullptr) {
             bytes += sizeof(StreamExtra) + extra->producers.memory_bytes();
+            bytes += extra->expiry != nullptr ? sizeof(Expiry) + sizeof(Due) : 0;
         }
     }
     return bytes;

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "api/refusal.h"
@@ -41,7 +43,9 @@ enum class Did : std::uint8_t {
     appended,         // stream, from, to; closed: this command closed it as well
     duplicate,        // stream, tail; closed: it was the closing triple again
     closed,           // stream, tail: closed without data, now or before (`changed` tells)
-    removed,          // watch, incarnation
+    removed,          // watch, incarnation; expire_stream too
+    kept,             // stream: expire_stream found it touched since
+    touched,          // stream
     bucket_created,   // bucket_id
     bucket_existed,   // bucket_id
     bucket_closing,   // bucket_id: now or before
@@ -60,7 +64,7 @@ struct Outcome {
     bool closed = false;            // say Stream-Closed (see Did)
     bool producer = false;          // echo epoch and seq
     bool empty = false;             // sealed
-    std::uint32_t watch = 0;        // removed: what Stream::watch was
+    std::uint32_t watch = 0;        // of a stream that went: what Stream::watch was
     Stream* stream = nullptr;       // the stream after the command; null when there is none
     base::Incarnation incarnation;  // of `stream`, or of the one removed
     std::uint64_t from = 0;         // created, appended: the range that the payload got
@@ -117,6 +121,19 @@ class Machine {
     // hash: api::StreamKey::hash, or hash_of(name).
     Stream* find(std::string_view name, std::uint64_t hash) const;
     Stream* first() const { return first_; }  // creation order; walk with ->next()
+    // Its time has come in group time: every command takes it for absent and removes it first, and
+    // nothing brings it back.
+    bool is_dead(const Stream& stream) const {
+        const Expiry* expiry = stream.expiry();
+        return expiry != nullptr && expiry->deadline_ms() <= time_ms_;
+    }
+    // Local. No stream with an expiry is due before this; INT64_MAX: there is none.
+    std::int64_t next_due_ms() const { return due_.empty() ? INT64_MAX : due_.begin()->at_ms; }
+    // A stream whose deadline is not after `now_ms`, or null. Looks at no more than `steps` of the
+    // index, which it counts down: touches leave it as it is, so that they cost nothing there.
+    Stream* find_due(std::int64_t now_ms, std::size_t& steps);
+    // It is not looked at again before. An instant after its deadline: somebody is at work on it.
+    void set_due(Stream* stream, std::int64_t at_ms);
     std::size_t streams() const { return table_.size(); }
 
     // Group 0 only; others have none.
@@ -153,15 +170,32 @@ class Machine {
         std::uint64_t first;
         std::uint64_t last;
     };
+    // A stream with an expiry, by the instant before which nobody needs to look at it. Never
+    // ordered by address.
+    struct Due {
+        std::int64_t at_ms = 0;
+        base::LogIndex created;
+        std::uint32_t ordinal = 0;
+        Stream* stream = nullptr;
+        bool operator<(const Due& other) const {
+            return std::tie(at_ms, created, ordinal) <
+                   std::tie(other.at_ms, other.created, other.ordinal);
+        }
+    };
     // What decide() found on its way, for apply() to act on.
     struct Found {
         Stream* stream = nullptr;
+        Stream* dead = nullptr;  // of that name, to be removed first
+        bool expires = false;    // either of them does
         ProducerState* producer = nullptr;
         std::uint64_t name_hash = 0;
         std::uint64_t producer_hash = 0;
     };
 
     Outcome judge(const Command& command, Found& found) const;
+    void find(const Command& command, Found& found, Outcome& outcome) const;
+    void look_at_life(Found& found, Outcome& outcome) const;
+    Outcome judge_named(const Command& command, Found& found) const;
     Outcome judge_create(const Command& command, Found& found) const;
     Outcome judge_append(const Command& command, Found& found) const;
     bool judge_producer(const Command& command, Found& found, Outcome& outcome) const;
@@ -182,6 +216,9 @@ class Machine {
     void before_change(Stream* stream, bool removing);
     void put_head(std::vector<std::byte>& out) const;  // image.cc
     StreamExtra& extra_of(Stream* stream);
+    void set_expiry(Stream* stream, const api::Expiry& expiry, std::int64_t touched_ms);
+    bool settle_life(const Found& found, Outcome& outcome);
+    bool touch(Stream* stream);
 
     base::GroupId group_;
     base::HashKey key_;
@@ -194,6 +231,7 @@ class Machine {
     PointerTable<Stream> table_;
     Stream* first_ = nullptr;
     Stream* last_ = nullptr;
+    std::set<Due> due_;
     PointerTable<ContentType> content_types_;
     PointerTable<BucketUse> bucket_uses_;
 

@@ -9,9 +9,11 @@
 #include <string>
 #include <string_view>
 
+#include "api/call.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/slice.h"
+#include "base/time.h"
 #include "stream/hot_tail.h"
 #include "stream/locations.h"
 #include "stream/pointer_table.h"
@@ -42,11 +44,30 @@ struct ClosingProducer {
     std::uint64_t seq = 0;
 };
 
+// When a stream goes by itself: `ms` after its last touch, or at an instant. Times are the group's.
+struct Expiry {
+    api::Expiry::Kind kind = api::Expiry::Kind::ttl;
+    std::int64_t ms = 0;
+    std::int64_t touched_ms = 0;  // its creation, the last accepted write, or touch_stream
+    std::string text;             // at: as the client wrote it
+
+    bool slides() const { return kind == api::Expiry::Kind::ttl; }
+    std::int64_t deadline_ms() const {
+        return !slides() ? ms : touched_ms > INT64_MAX - ms ? INT64_MAX : touched_ms + ms;
+    }
+
+    // --- local, never hashed, never sent ---
+    std::int64_t due_ms = 0;        // where the machine's index has it: the deadline, or earlier
+    std::uint64_t under_way = 0;    // the shard's command about it that is not answered; 0: none
+    base::Instant touched_here{0};  // when this replica applied a touch; 0: not since its start
+};
+
 // Replicated state that most streams do not have.
 struct StreamExtra {
     std::string stream_seq;  // the last one accepted; empty: none yet
     Producers producers;
     std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
+    std::unique_ptr<Expiry> expiry;           // null: stays for ever
 };
 
 // Owned by the machine, at one address from create to remove. Its readers use the accessors; only
@@ -71,6 +92,8 @@ class Stream {
     const base::Slice& content_type_slice() const { return content_type_->text; }
     std::uint64_t bucket_id() const { return bucket_->id; }
     const StreamExtra* extra() const { return extra_.get(); }
+    // Null for most; the flag lies beside closed(), so asking costs an append nothing.
+    Expiry* expiry() const { return expires_ ? extra_->expiry.get() : nullptr; }
     std::size_t producers() const { return extra_ ? extra_->producers.size() : 0; }
     // Creation order, which is the canonical order of everything.
     Stream* next() const { return next_; }
@@ -105,7 +128,8 @@ class Stream {
     std::uint32_t hash = 0;  // lower half of the process's keyed hash of the name: never replicated
     std::uint16_t name_size_ = 0;
     bool closed_ : 1 = false;
-    bool imaged_ : 1 = false;  // handed over to the image being taken, ahead of its turn
+    bool expires_ : 1 = false;  // extra_ has an expiry
+    bool imaged_ : 1 = false;   // handed over to the image being taken, ahead of its turn
 };
 
 }  // namespace ursula::stream

@@ -374,6 +374,53 @@ def check_restart_keeps_everything(work):
         expect("after the close", connection.request("POST", path, TEXT, b"d").status, 409)
 
 
+def check_windows_go_on_through_a_kill(work):
+    directory = os.path.join(work, "windows")
+    path = "/v1/stream/windows/"
+    kept, left = 8.0, 3.0
+
+    def status(server, method, name):
+        connection = Connection(server.host, server.port)
+        answer = connection.request(method, path + name)
+        connection.close()
+        return answer.status
+
+    server = Server(directory).start()
+    try:
+        connection = Connection(server.host, server.port)
+        for name, ttl in (("kept", kept), ("left", left)):
+            headers = dict(TEXT, **{"Stream-TTL": str(int(ttl))})
+            expect(name, connection.request("PUT", path + name, headers).status, 201)
+        begin = time.monotonic()
+        connection.close()
+        time.sleep(1.0)
+        server.kill()
+        server.start()
+        # It was not begun anew by the start; HEAD does not touch.
+        if time.monotonic() - begin < left - 0.5:
+            expect("in the window", status(server, "HEAD", "left"), 200)
+        while time.monotonic() < begin + left + 0.5:
+            time.sleep(0.05)
+        expect("after its window", status(server, "HEAD", "left"), 404)
+        expect("after its window", status(server, "DELETE", "left"), 404)
+        if time.monotonic() - begin < kept - 1:
+            expect("a longer one", status(server, "GET", "kept"), 200)
+            touched = time.monotonic()
+            while time.monotonic() < begin + kept + 0.5:
+                time.sleep(0.05)
+            if time.monotonic() - touched < kept * 7 / 8 - 0.5:
+                expect("touched after the kill", status(server, "HEAD", "kept"), 200)
+        # Over while it is down.
+        server.kill()
+        while time.monotonic() < begin + 2 * kept + 0.5:
+            time.sleep(0.05)
+        server.start()
+        expect("over meanwhile", status(server, "GET", "kept"), 404)
+        expect("made anew", status(server, "PUT", "kept"), 201)
+    finally:
+        server.discard()
+
+
 def check_history_checker(work):
     checker = os.environ.get("URSULA_CHECK") or os.path.join(
         ROOT, "build", "release", "tools", "check", "ursula-check"

@@ -96,6 +96,10 @@ void Cluster::ask(Client& client) {
         ask_about_bucket(client);
         return;
     }
+    if (swarm_.expiring && !proof_ && !client.producing && random_.chance(1, 4)) {
+        ask_about_expiring(client);
+        return;
+    }
     client.stream = client.producing ? client.produced_stream : streams_[at];
     if (client.producing) {
         ask_to_produce(client);
@@ -199,6 +203,11 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         done(client);
         return;
     }
+    if (client.verb == Verb::expiring) {
+        answer_expiring(client, answer);
+        done(client);
+        return;
+    }
     if (refused != nullptr) {
         client.leaders[group] = refused->why == api::Refusal::not_leader
                                     ? static_cast<std::size_t>(refused->numbers[0])
@@ -224,6 +233,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         case Verb::none:
         case Verb::fleeting:
         case Verb::bucket:
+        case Verb::expiring:
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {

@@ -46,7 +46,7 @@ Cluster::Cluster(const Swarm& swarm, bool print)
         const bool bad_clock = clocks.chance(1, 3);
         if (swarm_.has(Fault::skew)) {
             node.skew = skew;
-            node.wall = wall - base::milliseconds(3'600'000);
+            node.wall = has_true_walls() ? base::Duration{} : wall - base::milliseconds(3'600'000);
         }
         if (swarm_.has(Fault::drift)) {
             node.ppm = bad_clock ? ppm : few_ppm;

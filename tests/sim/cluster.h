@@ -63,6 +63,7 @@ struct ClusterFigures {
     std::uint64_t entries_lost = 0;   // times that a leader could not read what a follower lacked
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
+    std::uint64_t expired = 0;   // clients were told that a stream with a ttl is not there
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
 };
 struct ClusterReport : ClusterFigures {
@@ -122,8 +123,18 @@ class Cluster final : public FrameWitness {
         std::vector<Seen> seen;  // by group
     };
     // fleeting: anything done to a stream that also gets removed.
-    // bucket: of buckets and the streams in them.
-    enum class Verb : std::uint8_t { none, create, append, produce, read, list, fleeting, bucket };
+    // bucket: of buckets and the streams in them. expiring: of streams with a ttl.
+    enum class Verb : std::uint8_t {
+        none,
+        create,
+        append,
+        produce,
+        read,
+        list,
+        fleeting,
+        bucket,
+        expiring
+    };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
         Verb verb = Verb::none;
@@ -142,6 +153,17 @@ class Cluster final : public FrameWitness {
         std::map<std::string, std::uint64_t> next_seq;
         std::string bucket;
         std::size_t bucket_stream = SIZE_MAX;  // in bucket_streams_
+        std::size_t expiring = 0;              // in expiring_
+        base::Instant kept_since{};            // as it was when it asked
+        base::Instant asked_at{};
+    };
+    // A stream with a ttl, by what clients were told.
+    struct Expiring {
+        base::Instant kept_since{};  // its window began then or later
+        base::Incarnation newest;
+        base::Instant newest_seen{};
+        base::Incarnation gone;  // all up to this one, known since
+        base::Instant gone_since{};
     };
     // Each name is created once.
     struct BucketStream {
@@ -279,6 +301,12 @@ class Cluster final : public FrameWitness {
     void answer_fleeting(const Client& client, const api::Answer& answer);
     void maybe_crash_fetching(Node& node, const Part& part);
 
+    // expiring.cc
+    bool has_true_walls() const;
+    void ask_about_expiring(Client& client);
+    void answer_expiring(const Client& client, const api::Answer& answer);
+    void check_expired();
+
     // oracles.cc
     void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
@@ -309,6 +337,7 @@ class Cluster final : public FrameWitness {
     std::map<std::string, std::uint64_t> bucket_ids_;  // as somebody was told last
     std::set<std::uint64_t> known_buckets_;            // all of them
     std::vector<BucketStream> bucket_streams_;
+    std::vector<Expiring> expiring_ = std::vector<Expiring>(3);
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all
     std::uint64_t read_next_ = 0;

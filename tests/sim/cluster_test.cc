@@ -55,6 +55,7 @@ struct Sum {
         all.gone += one.gone;
         all.sources += one.sources;
         all.entries_lost += one.entries_lost;
+        all.expired += one.expired;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -75,9 +76,9 @@ struct Sum {
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
             "{} bytes found here, {} streams gone meanwhile, {} asked for at another node, "
-            "{} reads of rotten entries\n",
+            "{} reads of rotten entries, {} times one with a ttl was gone\n",
             all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes, all.gone,
-            all.sources, all.entries_lost);
+            all.sources, all.entries_lost, all.expired);
     }
 };
 
@@ -162,6 +163,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.forwards > sum.seeds * 50);
         CHECK(sum.all.lost_nodes > 0);
         CHECK(sum.all.changes > sum.seeds);
+        CHECK(sum.all.expired > sum.seeds);
     }
     if (sum.seeds >= 1000) {
         CHECK(sum.all.entries_lost > 0);

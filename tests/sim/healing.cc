@@ -37,6 +37,7 @@ void Cluster::heal() {
     check_buckets();
     if (!failed()) {
         read_all();
+        check_expired();
     }
     if (!failed()) {
         idle();

@@ -73,7 +73,10 @@ class Shrinker {
         Swarm smaller = shrunk_.swarm;
         smaller.buckets = false;
         smaller.operators = 1;
-        return try_life(smaller) || better;
+        better = try_life(smaller) || better;
+        smaller = shrunk_.swarm;
+        smaller.expiring = false;
+        return (shrunk_.swarm.expiring && try_life(smaller)) || better;
     }
 
     bool fewer_nodes() {

@@ -43,6 +43,13 @@ int run_show(Context& context) {
     line("next offset", text_of(stream.at("next_offset")));
     line("state", stream.at("closed") == true ? "closed" : "open");
     line("content type", text_of(stream.at("content_type")));
+    if (!stream.at("expires_in_ms").is_null()) {
+        const std::int64_t seconds = stream.at("expires_in_ms").get<std::int64_t>() / 1000;
+        line("expires", stream.at("ttl_s").is_null()
+                            ? fmt::format("in {} s", seconds)
+                            : fmt::format("in {} s, if nobody reads or appends for {} s", seconds,
+                                          text_of(stream.at("ttl_s"))));
+    }
     line("incarnation", text_of(stream.at("incarnation")));
     context.out.print(members_table(stream.at("replicas").dump()));
     return exit_ok;

@@ -324,7 +324,13 @@ TEST_CASE("a group: lag is known to its leader alone") {
 TEST_CASE("a stream of any content type is JSON") {
     Three three;
     three.found.groups.resize(1);
-    three.found.streams = {{{base::GroupId(0), base::LogIndex(7), 2}, 12, true, false}};
+    three.found.streams = {{{base::GroupId(0), base::LogIndex(7), 2},
+                            12,
+                            true,
+                            false,
+                            api::Expiry::Kind::ttl,
+                            3'600'000,
+                            3'599'000}};
     const std::string type = "text/\xff\"\x01";
     three.found.content_type = base::Slice::copy_of(base::as_bytes(type));
     const Json stream = Json::parse(render_stream(three.facts, "demo/\"x", three.found));
@@ -333,6 +339,8 @@ TEST_CASE("a stream of any content type is JSON") {
     CHECK(stream["next_offset"] == "0000000000000000_0000000000000012");
     CHECK(stream["incarnation"] == "0.7.2");
     CHECK(stream["closed"] == true);
+    CHECK(stream["ttl_s"] == 3600);
+    CHECK(stream["expires_in_ms"] == 3'599'000);
     CHECK(stream["confirmed"] == false);
     CHECK(stream["replicas"].size() == 3);
     CHECK(stream["content_type"].get<std::string>().find("\"") != std::string::npos);

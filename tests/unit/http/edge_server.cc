@@ -39,6 +39,7 @@ struct KeyOf {
     void operator()(const api::SealBucketCall& call) { name = call.bucket; }
     void operator()(const api::InspectCall& call) { name = call.key.name; }
     void operator()(const api::TransferCall&) {}
+    void operator()(const api::TouchCall& call) { name = call.key.name; }
 };
 
 // Size of the whole response at the front of `text`; 0: more is to come.

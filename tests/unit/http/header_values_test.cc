@@ -134,9 +134,66 @@ TEST_CASE("producer headers come together and in their bounds") {
     CHECK(producer(id + "Producer-Epoch: -1\r\n" + seq).problem.code == "producer_number");
 }
 
+namespace {
+
+struct ReadExpiry {
+    bool good = false;
+    api::Expiry::Kind kind = api::Expiry::Kind::none;
+    std::int64_t ms = 0;
+    std::string text;
+    std::string code;
+};
+ReadExpiry expiry(const std::string& lines) {
+    const Parsed parsed(lines);
+    api::Expiry given;
+    Problem problem;
+    ReadExpiry read;
+    read.good = read_expiry(parsed.headers(), given, problem);
+    read.kind = given.kind;
+    read.ms = given.ms;
+    read.text = given.text;
+    read.code = problem.code;
+    return read;
+}
+
+}  // namespace
+
+TEST_CASE("a window is digits without leading zeros, up to 2^53 - 1") {
+    CHECK(expiry("").good);
+    CHECK(expiry("").kind == api::Expiry::Kind::none);
+    for (const std::string good : {"0", "1", "60", "3600", "9007199254740991"}) {
+        const ReadExpiry read = expiry("Stream-TTL: " + good + "\r\n");
+        CHECK(read.good);
+        CHECK(read.kind == api::Expiry::Kind::ttl);
+        CHECK(std::to_string(read.ms / 1000) == good);
+        CHECK(read.text.empty());
+    }
+    for (const std::string bad :
+         {"", "abc", "-1", "+60", "00060", "01", "00", "60.5", "1e3", "6 0", "9007199254740992",
+          "99999999999999999999999999", "0x10", "60s", "60,60"}) {
+        CAPTURE(bad);
+        CHECK(expiry("Stream-TTL: " + bad + "\r\n").code == "ttl");
+    }
+}
+
+TEST_CASE("an instant is kept as it is written") {
+    const ReadExpiry read = expiry("Stream-Expires-At: 2030-01-01T02:00:00.5+02:00\r\n");
+    CHECK(read.good);
+    CHECK(read.kind == api::Expiry::Kind::at);
+    CHECK(read.ms == 1'893'456'000'500);
+    CHECK(read.text == "2030-01-01T02:00:00.5+02:00");
+    CHECK(expiry("Stream-Expires-At: soon\r\n").code == "expires_at");
+    CHECK(expiry("Stream-Expires-At:\r\n").code == "expires_at");
+    CHECK(expiry("Stream-TTL: 1\r\nStream-Expires-At: 2030-01-01T00:00:00Z\r\n").code ==
+          "two_expiries");
+    CHECK(repeated("Stream-TTL: 1\r\nStream-TTL: 1\r\n") == "Stream-TTL");
+    const std::string at = "Stream-Expires-At: 2030-01-01T00:00:00Z\r\n";
+    CHECK(repeated(at + at) == "Stream-Expires-At");
+}
+
 TEST_CASE("headers of what is not built are named") {
-    for (const std::string name : {"Stream-TTL", "Stream-Expires-At", "Stream-Forked-From",
-                                   "Stream-Fork-Offset", "Stream-Fork-Sub-Offset"}) {
+    for (const std::string name :
+         {"Stream-Forked-From", "Stream-Fork-Offset", "Stream-Fork-Sub-Offset"}) {
         CHECK(unbuilt_header(Parsed(name + ": 1\r\n").headers()) == name);
     }
     CHECK(unbuilt_header(Parsed("Content-Type: a/b\r\n").headers()).empty());

@@ -357,6 +357,29 @@ TEST_CASE("large events of single readers have a bound: who is above it waits fo
     CHECK(counters.sse_private_bytes == 0);
 }
 
+TEST_CASE("a live reader that is gone is noticed soon, one that only has no more to say is not") {
+    EdgeServer server;
+    const EdgeCounters& counters = server.front().counters();
+    Client gone(server.port);
+    gone.send(live("one", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, "", true));
+    server.receive_until(gone, next_offset(0));
+    Client silent(server.port);
+    silent.send(live("one", "sse"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, "", true));
+    server.receive_until(silent, next_offset(0));
+    REQUIRE(counters.sse_readers == 2);
+
+    gone.close();
+    server.turns(20);  // until that is heard of
+    server.pass(base::seconds(2));
+    server.turn_until([&] { return counters.sse_readers == 1; });
+    silent.finish_sending();
+    server.receive_until(silent, ": hb\n");
+    server.turns(20);
+    CHECK(counters.sse_readers == 1);
+}
+
 TEST_CASE("an event above the whole bound is delivered when nothing else is out") {
     EdgeOptions options = small_room();
     options.tail_private_bytes_max = 300'000;

@@ -19,13 +19,14 @@ namespace limits = base::limits;
 const base::GroupId group{7};
 
 using Step = api::ChangeMemberCall::Step;
+using Kind = api::Expiry::Kind;
 
 std::vector<api::Verb> all_calls() {
     const api::StreamKey key{"bucket/stream", 0, group};
     const api::Producer producer{true, "p", 3, 9};
     return {
-        api::CreateCall{key, "application/json", true, 5, base::as_bytes("[1]")},
-        api::CreateCall{{"v1/s", 0, group}, "text/plain", false, 0, {}},
+        api::CreateCall{key, "application/json", true, 5, base::as_bytes("[1]"), {}},
+        api::CreateCall{{"v1/s", 0, group}, "text/plain", false, 0, {}, {}},
         api::AppendCall{key, "text/plain", true, true, producer, "0001", base::as_bytes("body")},
         api::AppendCall{key, "", false, false, {}, "", base::as_bytes("x")},
         api::AppendCall{key, "", true, false, {true, "q", 0, 0}, "", {}},
@@ -39,6 +40,10 @@ std::vector<api::Verb> all_calls() {
         api::ChangeMemberCall{
             group, Step::promote, base::NodeId(UINT32_MAX), UINT64_MAX, 0, {}, {}},
         api::ChangeMemberCall{group, Step::remove, base::NodeId(1), 0, UINT32_MAX, {}, {}},
+        api::CreateCall{key, "text/plain", false, 0, {}, {Kind::ttl, 60'000, {}}},
+        api::CreateCall{key, "text/plain", true, 1, {}, {Kind::ttl, 0, {}}},
+        api::CreateCall{key, "a/b", false, 0, {}, {Kind::at, -1, "1969-12-31T23:59:59.999Z"}},
+        api::TouchCall{key, base::LogIndex(1ull << 60), UINT32_MAX},
     };
 }
 
@@ -57,7 +62,8 @@ std::vector<api::Answer> all_answers() {
             api::SealReply{true},
             api::SealReply{},
             api::ChangeMemberReply{true, base::LogIndex(51)},
-            api::ChangeMemberReply{}};
+            api::ChangeMemberReply{},
+            api::TouchReply{}};
 }
 
 base::GroupId group_of(const api::Verb& verb) {
@@ -131,6 +137,25 @@ TEST_CASE("calls and answers are read as they were written") {
     const auto& created = std::get<api::CreateReply>(answer);
     CHECK((created.created && created.closed && created.tail == 21));
     CHECK(base::as_text(created.content_type.bytes()) == "text/plain");
+}
+
+TEST_CASE("an expiry that no front would let through is refused") {
+    const auto takes = [](const api::Expiry& expiry) {
+        return accepts(api::CreateCall{{"v1/s", 0, group}, "a/b", false, 0, {}, expiry});
+    };
+    const std::string longest(limits::expires_at_bytes_max, '1');
+    const auto ttl_ms_max = static_cast<std::int64_t>(limits::ttl_s_max) * 1000;
+    CHECK(takes({Kind::ttl, ttl_ms_max, {}}));
+    CHECK(takes({Kind::at, INT64_MIN, longest}));
+    CHECK_FALSE(takes({Kind::none, 1, {}}));
+    CHECK_FALSE(takes({Kind::none, 0, "text"}));
+    CHECK_FALSE(takes({Kind::ttl, -1000, {}}));
+    CHECK_FALSE(takes({Kind::ttl, 1500, {}}));
+    CHECK_FALSE(takes({Kind::ttl, 1000, "1"}));
+    CHECK_FALSE(takes({Kind::ttl, ttl_ms_max + 1000, {}}));
+    CHECK_FALSE(takes({Kind::at, 1000, {}}));
+    CHECK_FALSE(takes({Kind::at, 1000, longest + "1"}));
+    CHECK_FALSE(takes({static_cast<Kind>(3), 0, {}}));
 }
 
 TEST_CASE("calls that change nothing are nobody's to forward") {

@@ -87,16 +87,29 @@ void check_key(const api::StreamKey& got) {
 TEST_CASE("calls on streams") {
     {
         Passed passed;
-        const auto& got = passed.call(api::CreateCall{.key = key,
-                                                      .content_type = "text/plain",
-                                                      .closed = true,
-                                                      .bucket_id = 5,
-                                                      .body = base::as_bytes("body")});
+        const auto& got = passed.call(
+            api::CreateCall{.key = key,
+                            .content_type = "text/plain",
+                            .closed = true,
+                            .bucket_id = 5,
+                            .body = base::as_bytes("body"),
+                            .expiry = {.kind = api::Expiry::Kind::at, .ms = -7, .text = "then"}});
         check_key(got.key);
         CHECK(got.content_type == "text/plain");
         CHECK(got.closed);
         CHECK(got.bucket_id == 5);
         CHECK(base::as_text(got.body) == "body");
+        CHECK(got.expiry.kind == api::Expiry::Kind::at);
+        CHECK(got.expiry.ms == -7);
+        CHECK(got.expiry.text == "then");
+    }
+    {
+        Passed passed;
+        const auto& got = passed.call(
+            api::TouchCall{.key = key, .created = base::LogIndex(1ull << 50), .ordinal = 9});
+        check_key(got.key);
+        CHECK(got.created == base::LogIndex(1ull << 50));
+        CHECK(got.ordinal == 9);
     }
     {
         Passed passed;
@@ -263,12 +276,20 @@ TEST_CASE("answers") {
     }
     {
         Passed passed;
-        const auto& got = passed.reply(api::HeadReply{
-            .incarnation = incarnation, .closed = true, .tail = 4, .content_type = slice("t/u")});
+        const auto& got = passed.reply(api::HeadReply{.incarnation = incarnation,
+                                                      .closed = true,
+                                                      .tail = 4,
+                                                      .content_type = slice("t/u"),
+                                                      .expires = api::Expiry::Kind::ttl,
+                                                      .ttl_ms = 3'600'000,
+                                                      .expires_at = slice("then")});
         CHECK(got.incarnation == incarnation);
         CHECK(got.closed);
         CHECK(got.tail == 4);
         CHECK(text(got.content_type) == "t/u");
+        CHECK(got.expires == api::Expiry::Kind::ttl);
+        CHECK(got.ttl_ms == 3'600'000);
+        CHECK(text(got.expires_at) == "then");
     }
     {
         Passed passed;

@@ -125,6 +125,7 @@ class Node {
     void run_until_answered(api::CallId id);
     void pass(base::Duration time) { now_.mono = now_.mono + time; }
     base::Now now() const;
+    void shift_wall(std::int64_t ms) { now_.wall.ms += ms; }
     // Replies of the last turn, in order.
     const std::vector<api::Reply>& last_replies() const { return replies_; }
     std::vector<ShardEvent> take_events();

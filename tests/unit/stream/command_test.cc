@@ -33,6 +33,18 @@ std::vector<Command> one_of_each() {
     commands.push_back(simple(CommandKind::unseal_bucket, "demo", 1));
     commands.push_back(in_round(simple(CommandKind::seal_bucket, "demo", 1), 1ull << 52));
     commands.push_back(simple(CommandKind::forget_producers, "demo/a", 1'000'000));
+    Command window = create("demo/w");
+    window.expiry = {api::Expiry::Kind::ttl, 60'000, {}};
+    commands.push_back(window);
+    Command instant = create("demo/i", "text/plain", "body");
+    instant.expiry = {api::Expiry::Kind::at, -5, "1969-12-31T23:59:59.995Z"};
+    commands.push_back(instant);
+    Command touch = simple(CommandKind::touch_stream, "demo/w", 1ull << 40);
+    touch.ordinal = 77;
+    commands.push_back(touch);
+    Command expire = simple(CommandKind::expire_stream, "demo/w", 3);
+    expire.expiry.ms = 1'700'000'000'000;
+    commands.push_back(expire);
     commands.push_back(by(append("n", "y"), std::string_view("0123456789abcdef"), 0, 0));
     return commands;
 }
@@ -62,6 +74,10 @@ TEST_CASE("commands survive their bytes") {
         CHECK(got.stream_seq == want.stream_seq);
         CHECK(got.number == want.number);
         CHECK(got.round == want.round);
+        CHECK(got.expiry.kind == want.expiry.kind);
+        CHECK(got.expiry.ms == want.expiry.ms);
+        CHECK(got.expiry.text == want.expiry.text);
+        CHECK(got.ordinal == want.ordinal);
         CHECK(got.payload.json == want.payload.json);
         CHECK(got.payload.elements == want.payload.elements);
         CHECK(got.stored_size() == want.stored_size());
@@ -130,8 +146,9 @@ TEST_CASE("unknown versions, kinds, flags and verdicts are refused") {
     CHECK(refused(0, 2));
     CHECK(refused(1, 1));
     CHECK(refused(entry_header_bytes, 0));
-    CHECK(refused(entry_header_bytes, 11));
+    CHECK(refused(entry_header_bytes, 13));
     CHECK(refused(entry_header_bytes + 1, 32));
+    CHECK(refused(entry_header_bytes + 1, 128));
     CHECK(refused(entry_header_bytes + 2, 4));
 }
 
