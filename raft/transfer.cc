@@ -20,9 +20,9 @@ void Group::on(const DiskTrouble& trouble, Now now, Effects& effects) {
     if (!disk_trouble_ || role_ != Role::leader || transfer_to_ != NodeId{}) {
         return;
     }
-    const Peer* wanted = find_peer(trouble.successor);
-    if (const Peer* to = wanted != nullptr && could_succeed(*wanted) ? wanted : best_successor();
-        to != nullptr) {
+    const Peer* to =
+        trouble.successor == NodeId{} ? best_successor() : find_peer(trouble.successor);
+    if (to != nullptr && could_succeed(*to)) {
         hand_over(to->id, false, now, effects);
     }
 }

@@ -339,13 +339,14 @@ class Supervisor {
                 base::log(base::Event::cluster_waits, {{"why", waits_for_}});
             }
             // A member whose others are away says so to whoever asks, instead of saying nothing.
-            if (polls == waits_first_poll && in_cluster_) {
+            if (polls >= waits_first_poll && in_cluster_ && !neighbours_.accepting &&
+                neighbours_.started == neighbours_.shards) {
                 accept_connections();
             }
             // A majority may be long in coming.
             if (poll_signal(polls < 500 ? 2 : 50)) {
                 ask_to_stop();
-                neighbours_.stopping = true;
+                (neighbours_.accepting ? neighbours_.draining : neighbours_.stopping) = true;
                 return false;
             }
             ring_all(neighbours_);
@@ -354,7 +355,7 @@ class Supervisor {
     }
 
     void wait_end(const std::atomic<std::uint32_t>& running) {
-        const bool was_ready = neighbours_.node_ready;
+        const bool was_ready = neighbours_.accepting;
         while (running.load() > 0) {
             if (!poll_signal(asked_ ? 20 : 200)) {
                 if (neighbours_.draining || neighbours_.stopping) {

@@ -169,10 +169,11 @@ struct Replica {
     std::size_t forwards_waiting = 0;  // how many
     std::size_t forwards_refused = 0;  // of those sent
     bool forwards_held = false;        // they wait for a large one that is on its way
-    bool ask_again = false;            // parked reads were refused: there was no leader
-    bool waits = false;                // listed for one of these
-    base::Instant heard_leader;        // when it last had one
-    bool tails_ended = false;          // since then
+    base::Instant forwards_held_since;
+    bool ask_again = false;      // parked reads were refused: there was no leader
+    bool waits = false;          // listed for one of these
+    base::Instant heard_leader;  // when it last had one
+    bool tails_ended = false;    // since then
     std::unique_ptr<SnapshotFetch> fetch;
     std::vector<std::unique_ptr<stream::Machine>> fetched;  // of fetches given up, for the next one
     base::Instant fetched_until;

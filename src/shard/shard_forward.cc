@@ -172,7 +172,8 @@ void Shard::route(Replica& replica) {
     }
 }
 
-// Their time does not pass while one that is before them is on its way.
+// Their time does not pass while one that is before them is on its way - for so long as that may
+// reasonably take.
 void Shard::hold_waiting(Replica& replica, bool held) {
     if (replica.forwards_held && !held) {
         const base::Instant until = now_.mono + base::milliseconds(limits::leader_wait_ms);
@@ -180,6 +181,9 @@ void Shard::hold_waiting(Replica& replica, bool held) {
              i < replica.forwards.size(); ++i) {
             replica.forwards[i].until = until;
         }
+    }
+    if (held && !replica.forwards_held) {
+        replica.forwards_held_since = now_.mono;
     }
     replica.forwards_held = held;
 }
@@ -488,7 +492,10 @@ void Shard::end_waits() {
         for (std::size_t i = 0; i < replica->forwards.size();) {
             const Forward& forward = replica->forwards[i];
             const bool waits = i >= replica->forwards.size() - replica->forwards_waiting;
-            if (now_.mono < forward.until || (waits && replica->forwards_held)) {
+            const bool held = waits && replica->forwards_held &&
+                              now_.mono - replica->forwards_held_since <
+                                  base::milliseconds(limits::write_deadline_ms);
+            if (now_.mono < forward.until || held) {
                 ++i;
                 continue;
             }

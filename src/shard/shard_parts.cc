@@ -47,8 +47,7 @@ void Shard::send_parts() {
             large = {};  // nobody would listen
             continue;
         }
-        if (!options_.peer_net->takes(link.peer) ||
-            options_.peer_net->unsent(link.peer) >= limits::frame_part_bytes) {
+        if (!options_.peer_net->takes(link.peer) || is_busy(link)) {
             continue;
         }
         const std::size_t size =

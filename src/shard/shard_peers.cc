@@ -41,6 +41,7 @@ void Shard::take_frames() {
             }
             lose_forwards(link);
             link.large = {};  // its first parts may be lost
+            link.large_in.bytes = {};
             if (!event.up) {
                 link.heard = base::Instant{now_.mono.ns - raft::limits::silence_timeout.ns};
                 continue;

@@ -6,6 +6,7 @@
 
 #include "base/crc32c.h"
 #include "base/limits.h"
+#include "raft/bounds.h"
 #include "shard/entry_body.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
@@ -15,6 +16,9 @@ namespace ursula::shard {
 namespace limits = base::limits;
 
 namespace {
+
+// Of one group to one follower, beyond what the link takes: more than Raft has under way.
+constexpr std::size_t waiting_messages_max = 2 * raft::limits::inflight_messages_max;
 
 // Takes the entries up to `cut` off the message's front: both parts are messages the leader might
 // have sent.
@@ -68,11 +72,26 @@ void Shard::send(Replica& replica, const raft::Message& message) {
         return;
     }
     WaitingEntries waiting{&replica, message.term, *entries, nullptr};
-    const bool behind =
-        sends_large_of(*link, replica.id()) ||
-        std::any_of(link->waiting.begin(), link->waiting.end(),
-                    [&replica](const WaitingEntries& other) { return other.replica == &replica; });
-    if (behind || !send_entries(static_cast<std::size_t>(link - links_.data()), waiting)) {
+    WaitingEntries* last = nullptr;
+    std::size_t count = 0;
+    for (WaitingEntries& other : link->waiting) {
+        if (other.replica == &replica) {
+            last = &other;
+            ++count;
+        }
+    }
+    const bool behind = last != nullptr || sends_large_of(*link, replica.id());
+    if (!behind && send_entries(static_cast<std::size_t>(link - links_.data()), waiting)) {
+        return;
+    }
+    const auto is_bare = [](const WaitingEntries& one) {
+        return one.message.last == one.message.prev.index;
+    };
+    // The newest word on what is committed is enough; and of a follower that takes in far less than
+    // is sent, what is too much is lost, and asked for again.
+    if (last != nullptr && is_bare(*last) && is_bare(waiting) && last->term == waiting.term) {
+        last->message = waiting.message;
+    } else if (count < waiting_messages_max) {
         link->waiting.push_back(waiting);
     }
 }
@@ -442,7 +461,11 @@ void Shard::look_after_disk() {
     for (auto& replica : replicas_) {
         raft::DiskTrouble trouble{alone, disk_slow_ && !alone, {}};
         if (alone && replica->group.is_leader()) {
+            // That some node is quicker is no use to a group that it cannot lead.
             trouble.successor = good_successor(*replica);
+            const PeerLink* link = find_link(trouble.successor, *replica);
+            trouble.trouble = link != nullptr && is_quicker(*link, age);
+            trouble.patience = !trouble.trouble;
         }
         replica->group.step(trouble, now_, replica->effects);
         carry_out(*replica);

@@ -132,6 +132,11 @@ void Shard::serve_fetches() {
     }
 }
 
+// What a follower fetches leaves room for what all others wait for. A turn comes when it is less.
+bool Shard::is_busy(const PeerLink& link) const {
+    return options_.peer_net->unsent(link.peer) >= limits::frame_part_bytes;
+}
+
 void Shard::send_image(Replica& replica, ServedFetch& served) {
     PeerLink* link = find_link(served.to, replica);
     if (link == nullptr || served.end_sent || !options_.peer_net->takes(link->peer)) {
@@ -146,6 +151,9 @@ void Shard::send_image(Replica& replica, ServedFetch& served) {
     }
     const std::uint64_t end = served.bytes_at + served.bytes.size();
     while (!served.end_sent && (served.sent < end || served.writer == nullptr)) {
+        if (is_busy(*link)) {
+            return;
+        }
         if (link->fetch_bytes >= answers_per_turn_bytes) {
             send_more_ = true;
             return;
@@ -176,6 +184,9 @@ void Shard::answer_asks(PeerLink& link) {
         return;
     }
     while (!link.answers.empty() || !link.asks.empty()) {
+        if (is_busy(link)) {
+            return;
+        }
         if (link.fetch_bytes >= answers_per_turn_bytes) {
             send_more_ = true;
             return;
