@@ -31,22 +31,6 @@ bool well_formed(const Replicate& entries, Term term) {
                                     entries.membership->index <= entries.last));
 }
 
-// The terms of a message's entries, asked for by rising index.
-class Terms {
-  public:
-    explicit Terms(const Replicate& entries) : entries_(entries) {}
-    Term at(LogIndex index) {
-        while (run_ + 1 < entries_.run_count && entries_.runs[run_ + 1].first <= index) {
-            ++run_;
-        }
-        return entries_.runs[run_].term;
-    }
-
-  private:
-    const Replicate& entries_;
-    std::size_t run_ = 0;
-};
-
 }  // namespace
 
 // Who sends this leads in its term (3.4). False: in an earlier one. A leader that the shard calls
@@ -83,7 +67,7 @@ LogIndex Group::contradicted_by(const Replicate& entries) const {
     if (index == entries.prev.index && index <= log_.committed() && !log_.contains(entries.prev)) {
         return index;
     }
-    Terms terms(entries);
+    EntryTerms terms(entries);
     for (index = index.next(); index <= std::min(entries.last, log_.committed());
          index = index.next()) {
         if (log_.term_at(index) != terms.at(index)) {
@@ -142,7 +126,7 @@ void Group::on(const Message& from, const Replicate& entries, Now now, Effects& 
 // Whether there was a new one.
 bool Group::accept(const Replicate& entries, Now now, Effects& effects) {
     LogIndex index = std::max(entries.prev.index, log_.committed()).next();
-    Terms terms(entries);
+    EntryTerms terms(entries);
     while (index <= entries.last && index <= log_.last() &&
            log_.term_at(index) == terms.at(index) && !planted(Planted::cut_on_repeat)) {
         index = index.next();

@@ -54,6 +54,21 @@ struct Replicate {
     std::uint64_t number = 0;
     bool operator==(const Replicate&) const = default;
 };
+// The terms of a message's entries, asked for by rising index. The message outlives it.
+class EntryTerms {
+  public:
+    explicit EntryTerms(const Replicate& entries) : entries_(entries) {}
+    Term at(LogIndex index) {
+        while (run_ + 1 < entries_.run_count && entries_.runs[run_ + 1].first <= index) {
+            ++run_;
+        }
+        return entries_.runs[run_].term;
+    }
+
+  private:
+    const Replicate& entries_;
+    std::size_t run_ = 0;
+};
 struct Replicated {
     bool accepted = false;
     std::uint64_t number = 0;  // of the newest Replicate it answers

@@ -320,6 +320,7 @@ class Shard {
     // shard_parts.cc
     bool is_large(std::size_t bytes) const { return bytes > options_.frame_part_bytes; }
     bool is_backed_up(const PeerLink& link) const;
+    bool waits_for_large(PeerLink& link, std::size_t bytes) const;
     bool is_busy(const PeerLink& link) const;
     void begin_large(PeerLink& link, base::GroupId group, std::uint64_t call, base::Term term);
     void send_parts();

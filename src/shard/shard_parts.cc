@@ -19,6 +19,13 @@ bool Shard::sends_large_of(const PeerLink& link, base::GroupId group) {
     return link.large.term != base::Term{} && link.large.group == group;
 }
 
+// Entries that are to leave in parts, of which the link has some under way: they are the next.
+bool Shard::waits_for_large(PeerLink& link, std::size_t bytes) const {
+    const bool waits = is_large(bytes) && !link.large.bytes.empty();
+    link.large_wanted = link.large_wanted || waits;
+    return waits;
+}
+
 // What is in large_frame_ is on its way to that peer, which has nothing else of the kind.
 void Shard::begin_large(PeerLink& link, base::GroupId group, std::uint64_t call, base::Term term) {
     VERIFY(link.large.bytes.empty());

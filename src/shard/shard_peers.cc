@@ -291,16 +291,13 @@ base::Instant Shard::links_deadline() const {
 void Shard::accept_entries(Replica& replica) {
     const raft::EntriesToAccept accepted = *replica.effects.entries_to_accept;
     const auto& message = std::get<raft::Replicate>(item_.message.body);
-    std::size_t run = 0;
+    raft::EntryTerms terms(message);
     for (base::LogIndex index = accepted.first; index <= accepted.last; index = index.next()) {
-        while (run + 1 < message.run_count && message.runs[run + 1].first <= index) {
-            ++run;
-        }
         const std::uint64_t skipped =
             planted(Planted::bodies_shifted) ? accepted.first.value : message.prev.index.value + 1;
         const FrameEntry& entry = item_.entries[index.value - skipped];
         const base::MutableBytes body =
-            wal_->stage_entry(replica.id(), {message.runs[run].term, index},
+            wal_->stage_entry(replica.id(), {terms.at(index), index},
                               static_cast<std::uint8_t>(entry.kind), entry.body.size());
         base::copy_bytes(body.data(), entry.body);
         wal_->finish_entry();

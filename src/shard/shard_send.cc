@@ -127,9 +127,8 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
             if (waiting.fetch->waiting > 0) {
                 return false;
             }
-            if (is_large(waiting.fetch->bytes.size()) && !link.large.bytes.empty() &&
-                waiting.fetch->first == waiting.fetch->last) {
-                link.large_wanted = true;
+            if (waiting.fetch->first == waiting.fetch->last &&
+                waits_for_large(link, waiting.fetch->bytes.size())) {
                 return false;
             }
             if (!add_fetched(at, waiting)) {
@@ -144,9 +143,8 @@ bool Shard::send_entries(std::size_t at, WaitingEntries& waiting) {
                 fetch_entries(waiting);
                 return false;
             }
-            if (!link.large.bytes.empty() &&
-                is_large(body_in_memory(replica, waiting.message.prev.index.next()).size())) {
-                link.large_wanted = true;
+            const base::LogIndex next = waiting.message.prev.index.next();
+            if (waits_for_large(link, body_in_memory(replica, next).size())) {
                 return false;
             }
             add_entries(at, waiting, count);

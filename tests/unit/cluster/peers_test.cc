@@ -47,6 +47,24 @@ constexpr shard::PeerShard shard_of(std::uint32_t node) {
     return {base::NodeId(node), base::ShardId(0)};
 }
 
+void write_all(int fd, base::Bytes bytes) {
+    REQUIRE(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+            static_cast<ssize_t>(bytes.size()));
+}
+
+// What a life of that node, with that storage, says to node 1.
+Hello hello_to_one(std::uint32_t node, std::uint64_t incarnation, std::uint64_t boot = 3) {
+    Hello hello;
+    hello.cluster = 77;
+    hello.incarnation = incarnation;
+    hello.boot = boot;
+    hello.node = base::NodeId(node);
+    hello.shards = 1;
+    hello.groups = 4;
+    hello.to_node = base::NodeId(1);
+    return hello;
+}
+
 // Node 1 listens, node 2 dials.
 class Pair {
   public:
@@ -183,6 +201,14 @@ class Pair {
         ::close(fd);
         return text;
     }
+    // What node 1 says to who comes with that greeting and is refused.
+    std::string answer_to(const Hello& hello) {
+        const int fd = stranger();
+        write_all(fd, net::encode_preamble(0));
+        write_all(fd, encode_hello(hello));
+        bool closed = false;
+        return read_to_end(fd, closed);
+    }
 
     PeersOptions one_options;
     PeersOptions two_options;
@@ -201,11 +227,6 @@ class Pair {
     net::Listeners listeners_;
     std::unique_ptr<net::PeerDoor> door_;
 };
-
-void write_all(int fd, base::Bytes bytes) {
-    REQUIRE(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-            static_cast<ssize_t>(bytes.size()));
-}
 
 }  // namespace
 
@@ -359,22 +380,7 @@ TEST_CASE("a node that no group names is dismissed, is told so, and may come bac
     CHECK(pair.two->counters().links == 0);
 
     // Whoever comes with that storage is told at once.
-    const auto answer_to = [&pair](std::uint64_t incarnation) {
-        Hello hello;
-        hello.cluster = 77;
-        hello.incarnation = incarnation;
-        hello.boot = 3;
-        hello.node = base::NodeId(2);
-        hello.shards = 1;
-        hello.groups = 4;
-        hello.to_node = base::NodeId(1);
-        const int fd = pair.stranger();
-        write_all(fd, net::encode_preamble(0));
-        write_all(fd, encode_hello(hello));
-        bool closed = false;
-        return pair.read_to_end(fd, closed);
-    };
-    const std::string told = answer_to(102);
+    const std::string told = pair.answer_to(hello_to_one(2, 102));
     CHECK(net::magic_of(base::as_bytes(told)) == dismissal_magic);
     CHECK(decode_refusal(base::as_bytes(told)).find("node 2 was removed from cluster") == 0);
 
@@ -384,7 +390,7 @@ TEST_CASE("a node that no group names is dismissed, is told so, and may come bac
     pair.two->know(base::NodeId(1), std::array{pair.member(1)});
     REQUIRE(pair.run([&] { return pair.one_saw.up() && pair.two_saw.up(); }));
     // Another storage of its id does not take its place.
-    const std::string other = answer_to(103);
+    const std::string other = pair.answer_to(hello_to_one(2, 103));
     CHECK(net::magic_of(base::as_bytes(other)) == refusal_magic);
     CHECK(decode_refusal(base::as_bytes(other)).find("has a node 2 with other storage") !=
           std::string::npos);
@@ -397,27 +403,13 @@ TEST_CASE("an older copy of a directory is refused, a connection of the same lif
     pair.one_options.run = 3;
     pair.two_options.run = 7;
     REQUIRE(pair.connect());
-    const auto answer_to = [&pair](std::uint64_t run, std::uint64_t boot) {
-        Hello hello;
-        hello.cluster = 77;
-        hello.incarnation = 102;
-        hello.boot = boot;
-        hello.run = run;
-        hello.node = base::NodeId(2);
-        hello.shards = 1;
-        hello.groups = 4;
-        hello.to_node = base::NodeId(1);
-        const int fd = pair.stranger();
-        write_all(fd, net::encode_preamble(0));
-        write_all(fd, encode_hello(hello));
-        bool closed = false;
-        const std::string answer = pair.read_to_end(fd, closed);
-        return decode_refusal(base::as_bytes(answer));
-    };
     // A copy from before its last starts, and one that has made the same start once more.
     for (const std::uint64_t run : {3u, 7u}) {
         CAPTURE(run);
-        const std::string told = answer_to(run, 99);
+        Hello hello = hello_to_one(2, 102, 99);
+        hello.run = run;
+        const std::string answer = pair.answer_to(hello);
+        const std::string told = decode_refusal(base::as_bytes(answer));
         CHECK(told.find("node 2 comes with an older copy of its data directory") == 0);
         CHECK(told.find("cluster replace 2") != std::string::npos);
         CHECK(pair.one_saw.up());
@@ -456,17 +448,9 @@ TEST_CASE("nodes that no group names have so many links and no more") {
     pair.start_one();
     std::vector<int> held;
     const auto come = [&](std::size_t at) {
-        Hello hello;
-        hello.cluster = 77;
-        hello.incarnation = 7;
-        hello.boot = 3;
-        hello.node = base::NodeId(static_cast<std::uint32_t>(100 + at));
-        hello.shards = 1;
-        hello.groups = 4;
-        hello.to_node = base::NodeId(1);
         held.push_back(pair.stranger());
         write_all(held.back(), net::encode_preamble(0));
-        write_all(held.back(), encode_hello(hello));
+        write_all(held.back(), encode_hello(hello_to_one(static_cast<std::uint32_t>(100 + at), 7)));
     };
     for (std::size_t i = 0; i < limits::stranger_links_max; ++i) {
         come(i);
@@ -599,16 +583,8 @@ TEST_CASE("a link that carries anything but frames is ended") {
     Pair pair;
     pair.start_one();
     const int fd = pair.stranger();
-    Hello hello;
-    hello.cluster = 77;
-    hello.incarnation = 102;
-    hello.boot = 3;
-    hello.node = base::NodeId(2);
-    hello.shards = 1;
-    hello.groups = 4;
-    hello.to_node = base::NodeId(1);
     write_all(fd, net::encode_preamble(0));
-    write_all(fd, encode_hello(hello));
+    write_all(fd, encode_hello(hello_to_one(2, 102)));
     REQUIRE(pair.run([&] { return pair.one_saw.up(); }));
     SUBCASE("nonsense") {
         write_all(fd, base::as_bytes("these are no sixteen bytes of ours"));

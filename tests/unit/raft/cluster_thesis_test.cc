@@ -83,6 +83,15 @@ struct Three : Cluster {
         }
         return made;
     }
+    // The leader is gone; n2 got n3's encouragement, and its vote for itself is not durable yet.
+    void campaign() {
+        crash(1);
+        lose_leader(2);
+        lose_leader(3);
+        expire(2);
+        deliver(find<PreVote>(2, 3));
+        deliver(find<PreVoted>(3, 2));
+    }
     const Effects& change(std::size_t node, const Membership& target) {
         return step(node, ChangeMembership{SubmitTicket(77), target});
     }
@@ -198,12 +207,7 @@ TEST_CASE("3.4: a pre-candidate yields to one that answered it: it may never win
 
 TEST_CASE("3.4: a vote of an earlier term counts for nothing") {
     Three three;
-    three.crash(1);
-    three.lose_leader(2);
-    three.lose_leader(3);
-    three.expire(2);
-    three.deliver(three.find<PreVote>(2, 3));
-    three.deliver(three.find<PreVoted>(3, 2));
+    three.campaign();
     three.persist(2);
     REQUIRE(three.group(2).role() == Role::candidate);
     const Message stale{NodeId(3), NodeId(2), Term(1), Voted{true}};
@@ -216,12 +220,7 @@ TEST_CASE("3.4: a vote of an earlier term counts for nothing") {
 
 TEST_CASE("3.4: votes under way to slow disks: nobody begins another term meanwhile") {
     Three three;
-    three.crash(1);
-    three.lose_leader(2);
-    three.lose_leader(3);
-    three.expire(2);
-    three.deliver(three.find<PreVote>(2, 3));
-    three.deliver(three.find<PreVoted>(3, 2));
+    three.campaign();
     REQUIRE(three.group(2).role() == Role::candidate);
     three.expire(2);  // its own vote is not durable
     CHECK(three.group(2).term() == Term(2));

@@ -231,6 +231,16 @@ class Trio {
         append.body = base::as_bytes(*std::prev(names_.end(), 2));
         members_[node].calls.push_back({api::CallId(++calls_), base::ShardId(0), append});
     }
+    // A stream that is empty when that follower goes away; what it fetches later comes in many
+    // pieces.
+    std::size_t leave_behind(const std::string& name) {
+        options_.fetch_piece_bytes = 4000;
+        options_.fetch_window_bytes = 8000;
+        create(name);
+        const std::size_t away = follower();
+        stop(away);
+        return away;
+    }
     // As an operator wants it.
     void transfer(std::size_t from, std::uint32_t to) {
         members_[from].calls.push_back({api::CallId(++calls_), base::ShardId(0),
@@ -394,11 +404,7 @@ TEST_CASE("watchers on the follower hear what came with the snapshot, and what i
 
 TEST_CASE("what a fetch brought before it broke off is not fetched again") {
     Trio trio;
-    trio.options().fetch_piece_bytes = 4000;
-    trio.options().fetch_window_bytes = 8000;
-    trio.create("v1/a");
-    const std::size_t away = trio.follower();
-    trio.stop(away);
+    const std::size_t away = trio.leave_behind("v1/a");
     std::string a = trio.write_much("v1/a") + trio.write_much("v1/a");
     trio.start(away);
     trio.run_until([&] { return trio.shard(away).counters().fetched_bytes > a.size() / 2; });
@@ -417,11 +423,7 @@ TEST_CASE("what a fetch brought before it broke off is not fetched again") {
 
 TEST_CASE("a fetch whose offering node goes away gets the rest from another one") {
     Trio trio;
-    trio.options().fetch_piece_bytes = 4000;
-    trio.options().fetch_window_bytes = 8000;
-    trio.create("v1/a");
-    const std::size_t away = trio.follower();
-    trio.stop(away);
+    const std::size_t away = trio.leave_behind("v1/a");
     const std::string a = trio.write_much("v1/a") + trio.write_much("v1/a");
     trio.start(away);
     trio.run_until([&] { return trio.shard(away).counters().fetched_bytes > a.size() / 3; });
@@ -442,11 +444,7 @@ TEST_CASE("a fetch whose offering node goes away gets the rest from another one"
 
 TEST_CASE("a node that cannot read the bytes says so, and another one is asked") {
     Trio trio;
-    trio.options().fetch_piece_bytes = 4000;
-    trio.options().fetch_window_bytes = 8000;
-    trio.create("v1/a");
-    const std::size_t away = trio.follower();
-    trio.stop(away);
+    const std::size_t away = trio.leave_behind("v1/a");
     const std::string a = trio.write_much("v1/a");
     const std::size_t offers = trio.leader();
     trio.fail_reads(offers, 3);
@@ -462,11 +460,7 @@ TEST_CASE("a node that cannot read the bytes says so, and another one is asked")
 
 TEST_CASE("a node that does not answer is not waited for when another one can") {
     Trio trio;
-    trio.options().fetch_piece_bytes = 4000;
-    trio.options().fetch_window_bytes = 8000;
-    trio.create("v1/a");
-    const std::size_t away = trio.follower();
-    trio.stop(away);
+    const std::size_t away = trio.leave_behind("v1/a");
     const std::string a = trio.write_much("v1/a");
     trio.start(away);
     trio.run_until([&] { return trio.shard(away).counters().fetched_bytes > 0; });
@@ -552,11 +546,7 @@ TEST_CASE("bytes that no node has are told, cost little, and end with their stre
 
 TEST_CASE("a stream removed while it is fetched is not there afterwards, and no read fails") {
     Trio trio;
-    trio.options().fetch_piece_bytes = 4000;
-    trio.options().fetch_window_bytes = 8000;
-    trio.create("v1/a");
-    const std::size_t away = trio.follower();
-    trio.stop(away);
+    const std::size_t away = trio.leave_behind("v1/a");
     trio.write_much("v1/a");
     trio.create("v1/b");
     const std::string b = trio.write_much("v1/b");
