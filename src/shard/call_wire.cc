@@ -19,7 +19,8 @@ enum class CallKind : std::uint8_t {
     remove_bucket,
     seal_bucket,
     change_member,
-    touch
+    touch,
+    subscription = 18
 };
 enum class AnswerKind : std::uint8_t {
     refused = 1,
@@ -29,8 +30,15 @@ enum class AnswerKind : std::uint8_t {
     bucket,
     seal,
     change_member,
-    touch
+    touch,
+    subscription = 18
 };
+// Calls and answers have the same numbers.
+constexpr bool is_known(std::uint8_t kind) {
+    return kind <= static_cast<std::uint8_t>(CallKind::touch) ||
+           kind == static_cast<std::uint8_t>(CallKind::subscription);
+}
+
 // Where a ChangeMemberCall's step is in `seq`, above its shards.
 constexpr unsigned step_bit = 32;
 
@@ -94,6 +102,11 @@ CallFields fields_of(const api::Verb& verb) {
         fields.name = touch->key.name;
         fields.number = touch->created.value;
         fields.producer.seq = touch->ordinal;
+    } else if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        fields.kind = CallKind::subscription;
+        fields.name = asked->name;
+        fields.number = static_cast<std::uint64_t>(asked->op);
+        fields.body = asked->body;
     } else {
         VERIFY(false);
     }
@@ -135,6 +148,15 @@ bool acceptable_change(const CallFields& fields) {
            fields.stream_seq.empty() && fields.body.empty();
 }
 
+// Reads are answered where they are asked, and some of what they tell leaves no node.
+bool acceptable_subscription(const CallFields& fields) {
+    return !fields.close && !fields.has_content_type && fields.content_type.empty() &&
+           !fields.producer.present && fields.producer.id.empty() && fields.producer.epoch == 0 &&
+           fields.producer.seq == 0 && fields.stream_seq.empty() &&
+           fields.name.size() <= limits::stream_name_bytes_max && fields.number > 0 &&
+           fields.number <= static_cast<std::uint64_t>(api::SubscriptionOp::take_marks);
+}
+
 // And its Stream-Seq; what other kinds have in their place.
 bool acceptable_producer(const CallFields& fields) {
     const api::Producer& producer = fields.producer;
@@ -154,6 +176,9 @@ bool acceptable_producer(const CallFields& fields) {
 bool acceptable(const CallFields& fields) {
     if (fields.kind == CallKind::change_member) {
         return acceptable_change(fields);
+    }
+    if (fields.kind == CallKind::subscription) {
+        return acceptable_subscription(fields);
     }
     const bool stream = fields.kind == CallKind::create || fields.kind == CallKind::append ||
                         fields.kind == CallKind::remove || fields.kind == CallKind::touch;
@@ -204,6 +229,11 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
         case CallKind::seal_bucket:
             verb = api::SealBucketCall{group, fields.name, fields.number, fields.close,
                                        fields.producer.seq};
+            return;
+        case CallKind::subscription:
+            verb = api::SubscriptionCall{group, fields.name,
+                                         static_cast<api::SubscriptionOp>(fields.number),
+                                         fields.body};
             return;
         case CallKind::change_member: {
             const auto step =
@@ -267,6 +297,9 @@ AnswerFields fields_of(const api::Answer& answer) {
         fields.numbers[0] = change->index.value;
     } else if (std::holds_alternative<api::TouchReply>(answer)) {
         fields.kind = AnswerKind::touch;
+    } else if (const auto* subscription = std::get_if<api::SubscriptionReply>(&answer)) {
+        fields.kind = AnswerKind::subscription;
+        fields.content_type = subscription->body.bytes();
     } else {
         VERIFY(false);
     }
@@ -313,6 +346,8 @@ api::Answer answer_of(const AnswerFields& fields) {
             return api::ChangeMemberReply{fields.flags[1], base::LogIndex(fields.numbers[0])};
         case AnswerKind::touch:
             return api::TouchReply{};
+        case AnswerKind::subscription:
+            return api::SubscriptionReply{base::Slice::copy_of(fields.content_type)};
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }
@@ -335,6 +370,11 @@ constexpr AnswerShape answer_shapes[] = {
 };
 
 bool acceptable(const AnswerFields& fields) {
+    if (fields.kind == AnswerKind::subscription) {
+        return !fields.flags[0] && !fields.flags[1] && !fields.flags[2] && fields.code == 0 &&
+               fields.numbers[0] == 0 && fields.numbers[1] == 0 && fields.numbers[2] == 0 &&
+               fields.numbers[3] == 0;
+    }
     const AnswerShape& shape = answer_shapes[static_cast<std::size_t>(fields.kind) - 1];
     for (std::size_t i = 0; i < 3; ++i) {
         if (fields.flags[i] && !shape.flags[i]) {
@@ -380,6 +420,9 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
         return &change->group;
     }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        return api::is_read(asked->op) ? nullptr : &asked->group;
+    }
     const bool bucket = std::holds_alternative<api::CreateBucketCall>(verb) ||
                         std::holds_alternative<api::RemoveBucketCall>(verb);
     return bucket ? &api::bucket_group : nullptr;
@@ -418,7 +461,7 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(CallKind::touch) || flags > 7 || zero != 0) {
+        !is_known(kind) || flags > 7 || zero != 0) {
         return false;
     }
     fields.kind = static_cast<CallKind>(kind);
@@ -471,7 +514,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
     if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(AnswerKind::touch) || flags > 7) {
+        !is_known(kind) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

@@ -5,7 +5,8 @@
 //   call             at  size
 //     version          0     1   call_wire_version
 //     kind             1     1   1 create, 2 append, 3 remove, 4 create bucket, 5 remove bucket,
-//                                6 seal bucket, 7 change of the members, 8 touch
+//                                6 seal bucket, 7 change of the members, 8 touch,
+//                                18 operation on a subscription
 //     flags            2     1   1 close / closed / seal, 2 has a content type, 4 has a producer
 //     zero             3     1
 //     name             4     2   size, of the stream's or the bucket's; 7: of the address
@@ -13,7 +14,8 @@
 //     producer id      8     2   size
 //     Stream-Seq      10     2   size; 1: of the instant's text
 //     body            12     4   size
-//     number          16     8   bucket id; 7: incarnation; 8: index of the creating entry
+//     number          16     8   bucket id; 7: incarnation; 8: index of the creating entry;
+//                                18: api::SubscriptionOp, whose body is the call's
 //     epoch, seq      24    16   of the producer; 7: node, step << 32 | shards;
 //                                1: ms and kind of the expiry (api::Expiry); 8: 0, ordinal
 //     name, content type, producer id, Stream-Seq, body
@@ -21,10 +23,10 @@
 //   answer           at  size
 //     version          0     1
 //     kind             1     1   1 refused, 2 create, 3 append, 4 remove, 5 bucket, 6 seal,
-//                                7 change, 8 touch
+//                                7 change, 8 touch, 18 of a subscription
 //     flags            2     1   1 closed, 2 created, producer or changed, 4 empty
 //     code             3     1   api::Refusal, or api::AppendReply::Kind
-//     content type     4     4   size
+//     content type     4     4   size; 18: of the packed answer, which is in its place
 //     numbers          8    32   refused: tail, numbers, producer epoch; create: tail;
 //                                append: tail, epoch, seq; bucket: id; change: index
 //     content type

@@ -25,7 +25,8 @@ constexpr std::uint8_t json_comma = ',';
 
 // Of the life part; most commands have none.
 std::size_t life_size(const Command& command) {
-    return command.kind >= CommandKind::expire_stream ||
+    return command.kind == CommandKind::expire_stream ||
+                   command.kind == CommandKind::touch_stream ||
                    command.expiry.kind != api::Expiry::Kind::none
                ? life_bytes + command.expiry.text.size()
                : 0;
@@ -180,7 +181,8 @@ bool EntryReader::next(Command& command) {
     const auto flags = base::load<std::uint8_t>(at + 1);
     const auto verdict = base::load<std::uint8_t>(at + 2);
     if (kind < static_cast<std::uint8_t>(CommandKind::create_stream) ||
-        kind > static_cast<std::uint8_t>(CommandKind::touch_stream) ||
+        (kind > static_cast<std::uint8_t>(CommandKind::touch_stream) &&
+         kind != static_cast<std::uint8_t>(CommandKind::subscription)) ||
         verdict > static_cast<std::uint8_t>(Verdict::json_too_deep)) {
         return false;
     }

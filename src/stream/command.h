@@ -59,6 +59,7 @@ enum class CommandKind : std::uint8_t {
     forget_producers = 10,  // drop the least recently used until `number` remain
     expire_stream = 11,     // remove it if its last touch is still `ms` and its time has come
     touch_stream = 12,      // its window begins anew
+    subscription = 22,      // stream/subscriptions.h; the payload says what
 };
 
 // What the leader found in the body. Refused by apply only where the precedence of the protocol

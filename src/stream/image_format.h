@@ -19,6 +19,8 @@
 //   seal_round (at most one) u64
 //   bucket    (by name) u64 id, name; flag 1: closing
 //   sealed    (ascending) u64 first id, u64 last id
+//   subscriptions (none, or as many as it takes) u32 bytes in all, then the next of them: the state
+//             of stream/subscriptions.h, which its write() makes
 //   stream    (by creation) u64 created index, u32 created ordinal, u32 producers, u64 bucket id,
 //   u64 tail,
 //             u64 first record, u64 next record, u16 name size, u16 content type size, u16
@@ -65,6 +67,7 @@ enum class ItemKind : std::uint8_t {
     membership = 9,
     seal_round = 10,
     expiry = 11,
+    subscriptions = 21,
 };
 
 constexpr std::size_t frame_head_bytes = 8;
@@ -72,6 +75,7 @@ constexpr std::size_t item_head_bytes = 4;
 constexpr std::size_t frame_bytes_soft = 64 * 1024;  // a frame ends with the item that reaches it
 constexpr std::size_t frame_bytes_max = frame_bytes_soft + UINT16_MAX;
 constexpr std::uint32_t pieces_per_item = 1024;
+constexpr std::size_t subscription_part_bytes = 32 * 1024;  // in one item
 constexpr std::uint8_t flag_bucket_closing = 1;
 constexpr std::uint8_t flag_stream_closed = 1;
 constexpr std::uint8_t flag_stream_closer = 2;

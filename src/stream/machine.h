@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include "base/siphash.h"
 #include "stream/command.h"
 #include "stream/stream.h"
+#include "stream/subscriptions.h"
 
 namespace ursula::stream {
 
@@ -54,6 +56,7 @@ enum class Did : std::uint8_t {
     sealed,           // empty: the group holds no stream of the bucket id
     unsealed,
     forgotten,  // stream
+    subscribed,  // Machine::subscriptions() has the answer
 };
 
 // A command's answer; maps one to one onto api answers.
@@ -144,6 +147,12 @@ class Machine {
     // The newest that sealed or unsealed anything here (api::SealBucketCall).
     std::uint64_t seal_round() const { return seal_round_; }
 
+    // Null while no command about one was applied.
+    const Subscriptions* subscriptions() const { return subscriptions_.get(); }
+    bool take_subscriptions_changed() {
+        return subscriptions_ != nullptr && subscriptions_->take_changed();
+    }
+
     // Exchanges everything with another machine of the same group, key and local. Streams keep
     // their addresses. No image of either is being taken.
     void swap(Machine& other);
@@ -201,6 +210,7 @@ class Machine {
     bool judge_producer(const Command& command, Found& found, Outcome& outcome) const;
     Outcome judge_bucket(const Command& command) const;
 
+    void subscribe(const Command& command, std::uint32_t ordinal);
     void create(const Command& command, const Found& found, std::uint32_t ordinal,
                 Outcome& outcome);
     void append(const Command& command, const Found& found, const Outcome& outcome);
@@ -239,6 +249,8 @@ class Machine {
     std::uint64_t next_bucket_id_ = 1;
     std::vector<Sealed> sealed_;  // sorted, disjoint, not adjacent
     std::uint64_t seal_round_ = 0;
+
+    std::unique_ptr<Subscriptions> subscriptions_;
 
     ImageWriter* image_ = nullptr;  // the image being taken, or null
 };
