@@ -193,7 +193,8 @@ class Packer {
     }
 
   private:
-    void raw(const void* data, std::size_t size) {
+    // Out of line: g++ 12 sees overflows that are not there when it knows the size.
+    [[gnu::noinline]] void raw(const void* data, std::size_t size) {
         const auto* bytes = static_cast<const std::byte*>(data);
         out_.insert(out_.end(), bytes, bytes + size);
     }
