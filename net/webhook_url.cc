@@ -20,11 +20,11 @@ constexpr std::uint32_t ip4(unsigned a, unsigned b, unsigned c, unsigned d) {
     return a << 24 | b << 16 | c << 8 | d;
 }
 constexpr Range4 closed4[] = {
-    {ip4(0, 0, 0, 0), 8},       {ip4(10, 0, 0, 0), 8},     {ip4(100, 64, 0, 0), 10},
-    {ip4(169, 254, 0, 0), 16},  {ip4(172, 16, 0, 0), 12},  {ip4(192, 0, 0, 0), 24},
-    {ip4(192, 0, 2, 0), 24},    {ip4(192, 88, 99, 0), 24}, {ip4(192, 168, 0, 0), 16},
-    {ip4(198, 18, 0, 0), 15},   {ip4(198, 51, 100, 0), 24}, {ip4(203, 0, 113, 0), 24},
-    {ip4(224, 0, 0, 0), 4},     {ip4(240, 0, 0, 0), 4},
+    {ip4(0, 0, 0, 0), 8},      {ip4(10, 0, 0, 0), 8},      {ip4(100, 64, 0, 0), 10},
+    {ip4(169, 254, 0, 0), 16}, {ip4(172, 16, 0, 0), 12},   {ip4(192, 0, 0, 0), 24},
+    {ip4(192, 0, 2, 0), 24},   {ip4(192, 88, 99, 0), 24},  {ip4(192, 168, 0, 0), 16},
+    {ip4(198, 18, 0, 0), 15},  {ip4(198, 51, 100, 0), 24}, {ip4(203, 0, 113, 0), 24},
+    {ip4(224, 0, 0, 0), 4},    {ip4(240, 0, 0, 0), 4},
 };
 
 AddressClass class_of4(std::uint32_t address) {
@@ -196,7 +196,8 @@ WebhookUrl check_webhook_url(std::string_view url, const WebhookRules& rules) {
         return out;
     };
     if (std::any_of(url.begin(), url.end(), [](char c) {
-            return c <= ' ' || c >= 0x7f || c == '\\' || c == '#' || c == '"' || c == '<' || c == '>';
+            return c <= ' ' || c >= 0x7f || c == '\\' || c == '#' || c == '"' || c == '<' ||
+                   c == '>';
         })) {
         return refuse("the URL has a character that does not belong in one");
     }

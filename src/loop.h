@@ -75,7 +75,7 @@ struct LoopOptions {
     int admin_listener = -1;  // of one loop; -1: none here
     const admin::ClusterView* cluster = nullptr;
     const hooks::SenderCounters* webhooks = nullptr;  // of one loop, which publishes them
-    int directory = -1;  // the shard's; -1: in memory
+    int directory = -1;                               // the shard's; -1: in memory
     io::DiskProfile disk_profile;
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
     base::WallTime started_at;

@@ -112,8 +112,7 @@ struct SubscriptionReply {
 
 using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
                             WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
-                            TransferReply, ChangeMemberReply, TouchReply,
-                            SubscriptionReply>;
+                            TransferReply, ChangeMemberReply, TouchReply, SubscriptionReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

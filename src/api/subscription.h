@@ -55,9 +55,9 @@ enum class SubscriptionType : std::uint8_t { webhook = 1, pull_wake = 2 };
 enum class SubscriptionError : std::uint8_t {
     none,
     not_found,
-    exists,           // with another configuration
-    wrong_type,       // claim of a webhook, callback of a pull-wake
-    too_many,         // of a named limit
+    exists,      // with another configuration
+    wrong_type,  // claim of a webhook, callback of a pull-wake
+    too_many,    // of a named limit
     token_invalid,
     token_expired,
     fenced,
@@ -162,8 +162,8 @@ struct LinkView {
 // By operation; what one does not have stays empty.
 struct SubscriptionAnswer {
     SubscriptionError error = SubscriptionError::none;
-    bool changed = false;    // put: made; ack: the next wake began
-    bool finished = false;   // ack: the wake is over
+    bool changed = false;   // put: made; ack: the next wake began
+    bool finished = false;  // ack: the wake is over
     base::Incarnation subscription;
     std::uint64_t version = 0;
     std::uint64_t generation = 0;
@@ -337,9 +337,8 @@ void fields(Io& io, T& m) {
 }
 template <class Io, Like<SubscriptionAnswer> T>
 void fields(Io& io, T& m) {
-    io(m.error, m.changed, m.finished, m.subscription, m.version, m.generation, m.wake_id,
-       m.holder, m.token, m.streams, m.config, m.base_url, m.created_ms, m.failed, m.keys,
-       m.marks);
+    io(m.error, m.changed, m.finished, m.subscription, m.version, m.generation, m.wake_id, m.holder,
+       m.token, m.streams, m.config, m.base_url, m.created_ms, m.failed, m.keys, m.marks);
 }
 
 }  // namespace ursula::api

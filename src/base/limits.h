@@ -266,7 +266,7 @@ constexpr std::size_t webhook_url_bytes_max = 2048;
 constexpr std::size_t subscription_streams_per_call_max = 1000;  // in one request, acks too
 // Their images are made in one turn: these bound it.
 constexpr std::size_t subscriptions_per_group_max = 1024;
-constexpr std::size_t subscription_links_max = 10'000;   // of one
+constexpr std::size_t subscription_links_max = 10'000;  // of one
 constexpr std::uint32_t lease_ttl_ms_min = 1'000;
 constexpr std::uint32_t lease_ttl_ms_max = 600'000;
 constexpr std::uint32_t lease_ttl_ms_default = 30'000;

@@ -40,12 +40,10 @@ std::string body_of(const shard::Delivery& delivery) {
                            {"tail_offset", offset_text(link.tail)},
                            {"has_pending", link.pending}});
     }
-    const nlohmann::ordered_json body = {{"subscription_id", delivery.subscription_id},
-                                         {"wake_id", delivery.wake_id},
-                                         {"generation", delivery.generation},
-                                         {"streams", std::move(streams)},
-                                         {"callback_url", delivery.callback_url},
-                                         {"callback_token", delivery.callback_token}};
+    const nlohmann::ordered_json body = {
+        {"subscription_id", delivery.subscription_id}, {"wake_id", delivery.wake_id},
+        {"generation", delivery.generation},           {"streams", std::move(streams)},
+        {"callback_url", delivery.callback_url},       {"callback_token", delivery.callback_token}};
     return body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
@@ -165,8 +163,7 @@ std::size_t Sender::Requests::on_answer(char* bytes, std::size_t size, std::size
 }
 
 // Every address that a name leads to comes by here before it is connected to.
-curl_socket_t Sender::Requests::on_connect(void* of, curlsocktype purpose,
-                                           curl_sockaddr* address) {
+curl_socket_t Sender::Requests::on_connect(void* of, curlsocktype purpose, curl_sockaddr* address) {
     auto& request = *static_cast<Request*>(of);
     if (purpose != CURLSOCKTYPE_IPCXN ||
         !request.sender->options_.rules.allows(&address->addr, request.https)) {

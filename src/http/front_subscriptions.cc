@@ -17,7 +17,8 @@ using net::Method;
 
 namespace {
 
-constexpr std::string_view json_type = "Content-Type: application/json\r\nCache-Control: no-store\r\n";
+constexpr std::string_view json_type =
+    "Content-Type: application/json\r\nCache-Control: no-store\r\n";
 
 std::string_view bearer_of(const net::Headers& headers) {
     if (!headers.has(KnownHeader::authorization)) {
@@ -64,9 +65,8 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
     SubscriptionAsk& ask = *exchange.subscription;
     ask.id = id;
     ask.name = "v1/" + ask.id;
-    ask.base_url =
-        (options_.public_url.empty() ? "http://" + exchange.host : options_.public_url) +
-        "/v1/stream/__ds";
+    ask.base_url = (options_.public_url.empty() ? "http://" + exchange.host : options_.public_url) +
+                   "/v1/stream/__ds";
     const std::string_view action = next();
     const auto wrong_method = [&](std::string_view allow) {
         refuse_subscription(exchange, 405, "METHOD_NOT_ALLOWED", "not with this method",
@@ -90,8 +90,8 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
             ask.op = SubscriptionOp::put;
             ask.body = api::pack(put);
             ask.is_webhook = put.config.type == api::SubscriptionType::webhook;
-            ask_subscription(exchange, ask.is_webhook ? SubscriptionOp::ensure_key
-                                                      : SubscriptionOp::put);
+            ask_subscription(exchange,
+                             ask.is_webhook ? SubscriptionOp::ensure_key : SubscriptionOp::put);
         } else {
             wrong_method("GET, HEAD, PUT, DELETE, OPTIONS");
         }
@@ -171,8 +171,8 @@ void Front::ask_subscription(Exchange& exchange, SubscriptionOp op) {
     ask.step = op;
     const bool of_keys = op == SubscriptionOp::ensure_key || op == SubscriptionOp::keys;
     api::SubscriptionCall asked;
-    asked.group = of_keys ? api::bucket_group
-                          : api::group_of_subscription(ask.name, options_.groups);
+    asked.group =
+        of_keys ? api::bucket_group : api::group_of_subscription(ask.name, options_.groups);
     asked.name = of_keys ? std::string_view() : arena_.keep(ask.name);
     asked.op = op;
     if (op == ask.op && !api::is_read(op)) {
@@ -196,8 +196,8 @@ void Front::take_subscription(Exchange& exchange, const api::Answer& given) {
         return;
     }
     // What is not there is not there any more either.
-    const bool absent = answer.error == api::SubscriptionError::not_found &&
-                        ask.step == SubscriptionOp::remove;
+    const bool absent =
+        answer.error == api::SubscriptionError::not_found && ask.step == SubscriptionOp::remove;
     if (answer.error != api::SubscriptionError::none && !absent) {
         const SubscriptionRefusal refusal = refusal_of(answer.error);
         send_subscription(exchange, refusal.status,

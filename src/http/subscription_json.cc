@@ -141,9 +141,8 @@ bool read_path(std::string_view text, std::string& path) {
         }
         left.remove_prefix(std::min(left.size(), segment.size() + 1));
     }
-    return std::none_of(path.begin(), path.end(), [](char c) {
-        return (c >= 0 && c < ' ') || c == 0x7f || c == '\\';
-    });
+    return std::none_of(path.begin(), path.end(),
+                        [](char c) { return (c >= 0 && c < ' ') || c == 0x7f || c == '\\'; });
 }
 
 BadSubscription read_put(std::string_view body, const net::WebhookRules* rules,
@@ -156,8 +155,8 @@ BadSubscription read_put(std::string_view body, const net::WebhookRules* rules,
     if (type == nullptr || !type->is_string() || (*type != "webhook" && *type != "pull-wake")) {
         return invalid("type has to be webhook or pull-wake");
     }
-    config.type = *type == "webhook" ? api::SubscriptionType::webhook
-                                     : api::SubscriptionType::pull_wake;
+    config.type =
+        *type == "webhook" ? api::SubscriptionType::webhook : api::SubscriptionType::pull_wake;
     if (const json* pattern = member(put, "pattern")) {
         if (!is_text(pattern, limits::subscription_text_bytes_max) ||
             pattern->get_ref<const std::string&>().find_first_not_of('/') == std::string::npos) {
@@ -202,7 +201,8 @@ BadSubscription read_put(std::string_view body, const net::WebhookRules* rules,
         return {};
     }
     const json* webhook = member(put, "webhook");
-    const json* url = webhook != nullptr && webhook->is_object() ? member(*webhook, "url") : nullptr;
+    const json* url =
+        webhook != nullptr && webhook->is_object() ? member(*webhook, "url") : nullptr;
     if (url == nullptr || !url->is_string()) {
         return invalid("webhook.url has to be given");
     }
@@ -211,9 +211,9 @@ BadSubscription read_put(std::string_view body, const net::WebhookRules* rules,
         return invalid("this server sends no webhooks");
     }
     if (config.url.size() > limits::webhook_url_bytes_max) {
-        return {"WEBHOOK_URL_REJECTED", "the URL has more than " +
-                                            std::to_string(limits::webhook_url_bytes_max) +
-                                            " bytes"};
+        return {
+            "WEBHOOK_URL_REJECTED",
+            "the URL has more than " + std::to_string(limits::webhook_url_bytes_max) + " bytes"};
     }
     if (net::WebhookUrl checked = net::check_webhook_url(config.url, *rules);
         !checked.refusal.empty()) {
@@ -279,9 +279,9 @@ BadSubscription read_ack(std::string_view body, api::AckSubscription& ack) {
         api::StreamAck& added = ack.acks.emplace_back();
         read_path(path->get_ref<const std::string&>(), added.path);
         const auto position = parse_offset(offset->get_ref<const std::string&>());
-        added.offset = !position                 ? api::before_all
-                       : *position > INT64_MAX   ? INT64_MAX
-                                                 : static_cast<std::int64_t>(*position);
+        added.offset = !position               ? api::before_all
+                       : *position > INT64_MAX ? INT64_MAX
+                                               : static_cast<std::int64_t>(*position);
     }
     return {};
 }
@@ -290,19 +290,17 @@ std::string resource_json(const SubscriptionAsk& ask) {
     const api::SubscriptionAnswer& answer = ask.resource;
     const api::SubscriptionConfig& config = answer.config;
     const bool webhook = config.type == api::SubscriptionType::webhook;
-    ordered_json out = {{"id", ask.id},
-                        {"subscription_id", ask.id},
-                        {"type", webhook ? "webhook" : "pull-wake"}};
+    ordered_json out = {
+        {"id", ask.id}, {"subscription_id", ask.id}, {"type", webhook ? "webhook" : "pull-wake"}};
     if (!config.pattern.empty()) {
         out["pattern"] = config.pattern;
     }
     out["streams"] = streams_of(answer.streams, false);
     if (webhook) {
-        out["webhook"] = {{"url", config.url},
-                          {"signing",
-                           {{"alg", "ed25519"},
-                            {"kid", ask.kid},
-                            {"jwks_url", answer.base_url + "/jwks.json"}}}};
+        out["webhook"] = {
+            {"url", config.url},
+            {"signing",
+             {{"alg", "ed25519"}, {"kid", ask.kid}, {"jwks_url", answer.base_url + "/jwks.json"}}}};
     } else {
         out["wake_stream"] = config.wake_stream;
     }
@@ -359,7 +357,8 @@ SubscriptionRefusal refusal_of(api::SubscriptionError error) {
         case Error::too_many:
             return {409, "LIMIT_EXCEEDED", "the subscription, or the server, has no room for more"};
         case Error::token_invalid:
-            return {401, "TOKEN_INVALID", "the bearer token is missing or is not of this subscription"};
+            return {401, "TOKEN_INVALID",
+                    "the bearer token is missing or is not of this subscription"};
         case Error::token_expired:
             return {401, "TOKEN_EXPIRED", "the bearer token is too old"};
         case Error::fenced:

@@ -21,8 +21,8 @@ struct SubscriptionAsk {
     std::string id;    // decoded
     std::string name;  // "v1/" and the id
     std::string base_url;
-    std::vector<std::byte> body;  // of the call
-    api::SubscriptionOp op = api::SubscriptionOp::get;  // asked for
+    std::vector<std::byte> body;                          // of the call
+    api::SubscriptionOp op = api::SubscriptionOp::get;    // asked for
     api::SubscriptionOp step = api::SubscriptionOp::get;  // being answered
     bool is_webhook = false;
     bool created = false;

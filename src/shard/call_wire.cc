@@ -231,9 +231,8 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
                                        fields.producer.seq};
             return;
         case CallKind::subscription:
-            verb = api::SubscriptionCall{group, fields.name,
-                                         static_cast<api::SubscriptionOp>(fields.number),
-                                         fields.body};
+            verb = api::SubscriptionCall{
+                group, fields.name, static_cast<api::SubscriptionOp>(fields.number), fields.body};
             return;
         case CallKind::change_member: {
             const auto step =
@@ -460,8 +459,8 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 ||
-        !is_known(kind) || flags > 7 || zero != 0) {
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_known(kind) || flags > 7 ||
+        zero != 0) {
         return false;
     }
     fields.kind = static_cast<CallKind>(kind);
@@ -513,8 +512,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 ||
-        !is_known(kind) || flags > 7) {
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_known(kind) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

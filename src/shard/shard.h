@@ -11,8 +11,8 @@
 // shard_send.cc frames out · shard_parts.cc what is too large
 // for one · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
 // leads · shard_links.cc which links there are · shard_members.cc memberships ·
-// bucket_removal.cc · shard_subscriptions.cc · shard_expiry.cc streams that go by themselves · shard_inspect.cc for
-// operators.
+// bucket_removal.cc · shard_subscriptions.cc · shard_expiry.cc streams that go by themselves ·
+// shard_inspect.cc for operators.
 #pragma once
 
 #include <algorithm>
@@ -82,7 +82,7 @@ struct ShardOptions {
     std::uint64_t boot = 0;         // random, not 0, and never given to another start of any node
     std::int64_t stranger_link_ms = base::limits::stranger_link_ms;  // shorter only in tests
     Webhooks* webhooks = nullptr;  // outlives the shard; null: no subscriptions here
-    bool spread_leaders = false;  // hand groups over until each is led by its preferred member
+    bool spread_leaders = false;   // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {

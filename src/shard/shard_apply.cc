@@ -141,8 +141,8 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             }
             if (outcome.did == stream::Did::subscribed) [[unlikely]] {
                 reply(ticket.from, ticket.call,
-                      api::SubscriptionReply{base::Slice::copy_of(
-                          replica.machine.subscriptions()->answer())});
+                      api::SubscriptionReply{
+                          base::Slice::copy_of(replica.machine.subscriptions()->answer())});
             } else {
                 reply(ticket.from, ticket.call, answer_of(outcome));
             }

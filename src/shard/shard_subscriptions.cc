@@ -195,8 +195,8 @@ void Shard::Subscribing::serve_marks(base::ShardId from, api::CallId id,
             if (all == nullptr || all->marked().count(subscription) == 0 || left == 0) {
                 continue;
             }
-            api::GroupMarks& marks = answer.marks.emplace_back(
-                all->marks_of(replica->machine, subscription, left));
+            api::GroupMarks& marks =
+                answer.marks.emplace_back(all->marks_of(replica->machine, subscription, left));
             left -= marks.marks.size();
         }
     }
@@ -227,8 +227,7 @@ void Shard::Subscribing::take(const api::Call& call, const api::SubscriptionCall
             make.rotate = asked.op == SubscriptionOp::rotate_key;
             const stream::Subscriptions* all = replica.machine.subscriptions();
             if (!make.rotate && all != nullptr && !all->keys().empty()) {
-                serve(replica, call.from, call.id,
-                      {asked.group, {}, SubscriptionOp::keys, {}});
+                serve(replica, call.from, call.id, {asked.group, {}, SubscriptionOp::keys, {}});
                 return;
             }
             make.key = shard_.options_.webhooks->make_key();
@@ -425,8 +424,8 @@ void Shard::Subscribing::on_operation(std::uint64_t number, Operation& operation
         return;
     }
     Replica& replica = this->replica(operation.group);
-    const bool waits = operation.op == SubscriptionOp::put ||
-                       operation.op == SubscriptionOp::change_streams;
+    const bool waits =
+        operation.op == SubscriptionOp::put || operation.op == SubscriptionOp::change_streams;
     if (got.error == SubscriptionError::none && waits) {
         operation.enrolling = true;
         operation.answer = got;
@@ -436,9 +435,8 @@ void Shard::Subscribing::on_operation(std::uint64_t number, Operation& operation
     if (got.error == SubscriptionError::none && operation.op == SubscriptionOp::claim) {
         const stream::Subscription* found = replica.machine.subscriptions()->find(operation.name);
         if (found != nullptr && found->id == got.subscription) {
-            const TokenContent content{
-                found->id, got.generation,
-                shard_.group_clock(replica) + limits::subscription_token_ms};
+            const TokenContent content{found->id, got.generation,
+                                       shard_.group_clock(replica) + limits::subscription_token_ms};
             got.token = shard_.options_.webhooks->make_token(found->secret, api::pack(content));
         }
     }
@@ -469,8 +467,7 @@ void Shard::Subscribing::look_at_operations() {
         if (!operation.enrolling || operation.pulls != 0 || operation.settled) {
             continue;
         }
-        const stream::Subscription* found =
-            replica.machine.subscriptions()->find(operation.name);
+        const stream::Subscription* found = replica.machine.subscriptions()->find(operation.name);
         if (found == nullptr || found->id != operation.answer.subscription ||
             found->enrolling.empty()) {
             enrolled.push_back(number);
@@ -684,8 +681,8 @@ void Shard::Subscribing::deliver(Replica& replica, Led& own, const std::string& 
     delivery.wake_id = subscription.wake_id();
     delivery.generation = subscription.generation;
     delivery.streams = subscription.view(limits::webhook_streams_max);
-    delivery.callback_url = subscription.base_url + "/subscriptions/" +
-                            std::string(id_in(name)) + "/callback";
+    delivery.callback_url =
+        subscription.base_url + "/subscriptions/" + std::string(id_in(name)) + "/callback";
     const TokenContent content{subscription.id, subscription.generation,
                                shard_.group_clock(replica) + limits::subscription_token_ms};
     delivery.callback_token =
@@ -722,8 +719,8 @@ void Shard::Subscribing::take_results() {
         // Whoever leads by now delivers it anew: rather twice than never.
         if (replica.group.term() == task.term && replica.group.takes_submits()) {
             commit(replica, task.name, task.subscription, SubscriptionOp::delivered,
-                   api::pack(stream::Delivered{task.subscription, task.number, result.ok,
-                                               result.done}));
+                   api::pack(
+                       stream::Delivered{task.subscription, task.number, result.ok, result.done}));
         }
     }
 }
@@ -796,8 +793,7 @@ void Shard::Subscribing::end_task(Task& task, const api::Answer& answer) {
         key_asked_ = false;
         if (answered && !got.keys.empty()) {
             key_ = got.keys.back();
-            key_until_ =
-                shard_.now_.mono + base::milliseconds(limits::signing_key_cached_ms);
+            key_until_ = shard_.now_.mono + base::milliseconds(limits::signing_key_cached_ms);
         }
         const bool has = answered && !got.keys.empty();
         wake_at(has ? shard_.now_.mono
@@ -868,9 +864,9 @@ void Shard::Subscribing::on_pulled(std::uint64_t number, Operation& operation, b
     if (operation.pull_failed && !operation.settled) {
         const stream::Subscription* found =
             replica(operation.group).machine.subscriptions()->find(operation.name);
-        if (found != nullptr && (operation.op == SubscriptionOp::claim
-                                     ? !found->pending()
-                                     : acknowledges_unknown(*found, operation))) {
+        if (found != nullptr &&
+            (operation.op == SubscriptionOp::claim ? !found->pending()
+                                                   : acknowledges_unknown(*found, operation))) {
             finish(number, refused(api::Refusal::no_leader));
             return;
         }

@@ -44,16 +44,22 @@ class Shard::Subscribing {
     bool due() const {
         return due_ || !noted_.empty() || !deliveries_.empty() || shard_.now_.mono >= look_at_;
     }
-    base::Instant deadline() const {
-        return due_ || !noted_.empty() ? shard_.now_.mono : look_at_;
-    }
+    base::Instant deadline() const { return due_ || !noted_.empty() ? shard_.now_.mono : look_at_; }
     void run();
 
   private:
     // A call or a command of these, on its way; views of it lead here until it is answered.
     struct Task {
         enum class Kind : std::uint8_t {
-            enroll, enrolled, push_marks, clear_marks, wake_event, outcome, key, pull, operation
+            enroll,
+            enrolled,
+            push_marks,
+            clear_marks,
+            wake_event,
+            outcome,
+            key,
+            pull,
+            operation
         };
         Kind kind = Kind::outcome;
         base::GroupId group;  // that has to do with it and is led here

@@ -22,8 +22,8 @@ bool next_segment(std::string_view& rest, std::string_view& segment) {
 std::string unescaped(std::string_view segment) {
     std::string text;
     while (!segment.empty()) {
-        const bool star =
-            segment.size() >= 3 && segment.starts_with("%2") && (segment[2] == 'A' || segment[2] == 'a');
+        const bool star = segment.size() >= 3 && segment.starts_with("%2") &&
+                          (segment[2] == 'A' || segment[2] == 'a');
         text += star ? '*' : segment.front();
         segment.remove_prefix(star ? 3 : 1);
     }

@@ -601,7 +601,8 @@ base::Result<void> ImageReader::end(base::Bytes body) {
     base::WireReader in(body);
     const auto hash = in.get<std::uint64_t>();
     if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
-        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_ || !subscriptions_.empty()) {
+        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_ ||
+        !subscriptions_.empty()) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {

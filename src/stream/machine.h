@@ -55,7 +55,7 @@ enum class Did : std::uint8_t {
     bucket_reopened,  // bucket_id
     sealed,           // empty: the group holds no stream of the bucket id
     unsealed,
-    forgotten,  // stream
+    forgotten,   // stream
     subscribed,  // Machine::subscriptions() has the answer
 };
 

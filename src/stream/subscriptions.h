@@ -37,7 +37,7 @@ class Stream;
 
 // Chosen by the leader for whatever the command leads to.
 struct Chance {
-    std::uint64_t wake = 0;   // of the id of a wake that begins
+    std::uint64_t wake = 0;    // of the id of a wake that begins
     std::uint32_t jitter = 0;  // of a retry: 0 .. 1000, 500 changes nothing
 };
 
@@ -54,7 +54,7 @@ struct PutCommand {
 struct AckCommand {
     api::AckSubscription ack;  // without its token
     TokenVerdict verdict = TokenVerdict::invalid;
-    base::Incarnation checked;        // the subscription whose secret was used
+    base::Incarnation checked;  // the subscription whose secret was used
     std::uint64_t token_generation = 0;
 };
 struct Enrolled {

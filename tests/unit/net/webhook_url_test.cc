@@ -155,9 +155,9 @@ TEST_CASE("public addresses and names are let through") {
 }
 
 TEST_CASE("loopback is for development, and never this server itself") {
-    for (const char* url : {"http://127.0.0.1:9/", "http://127.200.0.1/", "http://localhost:9/",
-                            "http://LOCALHOST/", "http://[::1]:9/", "https://127.0.0.1:9/",
-                            "https://localhost/"}) {
+    for (const char* url :
+         {"http://127.0.0.1:9/", "http://127.200.0.1/", "http://localhost:9/", "http://LOCALHOST/",
+          "http://[::1]:9/", "https://127.0.0.1:9/", "https://localhost/"}) {
         CAPTURE(url);
         CHECK(allowed(url, development()));
         CHECK_FALSE(allowed(url, production()));
