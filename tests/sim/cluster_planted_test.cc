@@ -81,6 +81,7 @@ const Bug bugs[] = {
     {"submitted_rerouted", 11, plant<shard::Planted::submitted_rerouted>},
     {"unknown_as_refused", 6, plant<shard::Planted::unknown_as_refused>},
     {"refused_reads_served", 3, plant<shard::Planted::refused_reads_served>},
+    {"json_unjudged", 1, plant<shard::Planted::json_unjudged>},
     {"early_unconfirmed", 1, plant<shard::Planted::early_unconfirmed>},
     {"install_without_restart", 5, plant<shard::Planted::install_without_restart>},
     {"clock_believed", 1971, plant<shard::Planted::clock_believed>},
