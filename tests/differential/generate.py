@@ -17,14 +17,16 @@ BAD_OFFSETS = ["", "0", "-2", "0,1", "0%201", "..%2F..", "%00", "now%0A", "-1%20
                "0000000000000000_00000000000000000", "%30"]
 BAD_NUMBERS = ["1abc", "0xyz", "1e3", "-1", "9007199254740992", "", "1.0", "+1"]
 BAD_JSON = [b"{", b"[1,]", b"[1 2]", b"nul", b"{\"a\":}", b"01", b"[1]]", b"\xef\xbb\xbf[1]", b"  ",
-            b"\"\xff\"", b"NaN", b"[Infinity]", b"'a'", b"{\"a\":1,}", b"\"\t\"", b"[\"\\x\"]", b"1 2",
+            b"\"\xff\"", b"NaN", b"[Infinity]", b"'a'", b"{\"a\":1,}", b"\"\t\"", b"[\"\\x\"]",
+            b"1 2",
             b"[" * 513 + b"]" * 513, b"[" * 100]
-PIECES = [b"a", b"event: data\ndata:forged\n\n", b"\r", b"\n", b"\r\n", b"\n\n", b"data:x", b" lead",
-          b": hb\n", b"\xe2\x80\xa8", b"\xc2\x85", b"id: 5\n", b"\xff\xfe", b"\0", b"tail ", b"{}"]
-JSON_PIECES = [b"1", b"-0", b"1.50", b"1e400", b"12345678901234567890123", b"null", b"true", b"\"\"",
-               b"\"a,b]\\\"}\"", b"{}", b"[]", b"[[1,2],3]", b"{\"b\":1,\"a\":{\"c\":[null]},\"b\":2}",
-               b"\"\\ud800\"", b"\"\\u0000\"", b"{\"x\" : \"\xe2\x80\xa8\"}",
-               b"\"event: data\"", b"{\n  \"pretty\": [\n    1\n  ]\n}", b"\"\xf0\x9f\x8c\x8d\""]
+PIECES = [b"a", b"event: data\ndata:forged\n\n", b"\r", b"\n", b"\r\n", b"\n\n", b"data:x",
+          b" lead",          b": hb\n", b"\xe2\x80\xa8", b"\xc2\x85", b"id: 5\n", b"\xff\xfe", b"\0", b"tail ", b"{}"]
+JSON_PIECES = [b"1", b"-0", b"1.50", b"1e400", b"12345678901234567890123", b"null", b"true",
+               b"\"\"", b"\"a,b]\\\"}\"", b"{}", b"[]", b"[[1,2],3]",
+               b"{\"b\":1,\"a\":{\"c\":[null]},\"b\":2}", b"\"\\ud800\"", b"\"\\u0000\"",
+               b"{\"x\" : \"\xe2\x80\xa8\"}", b"\"event: data\"",
+               b"{\n  \"pretty\": [\n    1\n  ]\n}", b"\"\xf0\x9f\x8c\x8d\""]
 GARBAGE_TAGS = ['"nope"', "nope", "W/", '"', '"a" "b"', ",", 'W/"nope", "other"']
 CLOSED_VALUES = ["true", "true", "true", "TRUE", "True", "false", "1", "yes", ""]
 
@@ -114,7 +116,8 @@ class Generator:
         comma = rng.choice([b",", b",", b" , ", b",\n  ", b",\r\n"])
         parts = [rng.choice(JSON_PIECES) for _ in range(rng.randrange(1, 6 if rng.random() < 0.8
                                                                        else 300))]
-        return rng.choice([b"[", b" [ ", b"\n[\n"]) + comma.join(parts) + rng.choice([b"]", b" ]\n"])
+        opening = rng.choice([b"[", b" [ ", b"\n[\n"])
+        return opening + comma.join(parts) + rng.choice([b"]", b" ]\n"])
 
     def body_for(self, media):
         if "json" in media.lower() and "nd" not in media:
@@ -375,7 +378,8 @@ class Generator:
             query.append(f"offset={self.offset(path)}")
         if self.chance(4):
             interval = (self.model.now_ms - 1_728_432_000_000) // 20_000
-            query.append(f"cursor={rng.choice([interval, interval + 7, interval - 1, 'x1', 2**64])}")
+            near = [interval, interval + 7, interval - 1]
+            query.append(f"cursor={rng.choice([*near, 'x1', 2**64])}")
         headers = []
         if kind == "sse" and self.chance(8):
             headers.append(("Last-Event-ID", token(0) if self.chance(2) else "x"))
