@@ -21,7 +21,8 @@ BAD_JSON = [b"{", b"[1,]", b"[1 2]", b"nul", b"{\"a\":}", b"01", b"[1]]", b"\xef
             b"1 2",
             b"[" * 513 + b"]" * 513, b"[" * 100]
 PIECES = [b"a", b"event: data\ndata:forged\n\n", b"\r", b"\n", b"\r\n", b"\n\n", b"data:x",
-          b" lead",          b": hb\n", b"\xe2\x80\xa8", b"\xc2\x85", b"id: 5\n", b"\xff\xfe", b"\0", b"tail ", b"{}"]
+          b" lead", b": hb\n", b"\xe2\x80\xa8", b"\xc2\x85", b"id: 5\n", b"\xff\xfe", b"\0",
+          b"tail ", b"{}"]
 JSON_PIECES = [b"1", b"-0", b"1.50", b"1e400", b"12345678901234567890123", b"null", b"true",
                b"\"\"", b"\"a,b]\\\"}\"", b"{}", b"[]", b"[[1,2],3]",
                b"{\"b\":1,\"a\":{\"c\":[null]},\"b\":2}", b"\"\\ud800\"", b"\"\\u0000\"",
