@@ -28,6 +28,8 @@ DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d
 FIRST_HEADERS = ("date", "x-content-type-options", "cross-origin-resource-policy")
 READERS_MAX = 6
 GONE_FOR_GOOD_MS = 21_000  # beyond the long-poll timeout: no long-poll lasts longer
+POLL_LIFE_MS = 15_000      # one that is younger goes on
+EVENTS_LIFE_MS = 45_000    # and an event stream: it lives for a minute
 
 
 class Differs(Exception):
@@ -41,9 +43,10 @@ def differ(what, got, wanted):
 class Reader:
     """A live reader: its connection, and what the model knows of it."""
 
-    def __init__(self, connection, wait, tail=None):
+    def __init__(self, connection, wait, now_ms, tail=None):
         self.connection = connection
         self.wait = wait
+        self.since_ms = now_ms
         self.tail = tail          # of an event stream
         self.offset = wait.offset
         self.cursor = 0
@@ -264,7 +267,7 @@ class Driver:
         connection = self.connect()
         connection.send(data)
         if kind == "poll":
-            reader = Reader(connection, wait)
+            reader = Reader(connection, wait, self.model.now_ms)
             self.readers.append(reader)
             # It waits when what was asked behind it has been answered and it has not.
             self.ping()
@@ -272,7 +275,7 @@ class Driver:
             return
         response = connection.read_head()
         self.compare(request, response, Reply(200, self.model.sse_headers(wait)))
-        reader = Reader(connection, wait, wire.Tail(connection))
+        reader = Reader(connection, wait, self.model.now_ms, wire.Tail(connection))
         if self.follow(reader, first=True):
             self.readers.append(reader)
 
@@ -403,23 +406,35 @@ class Driver:
     # --- time, and the end of the process ---
 
     def move_clock(self, ms):
-        """No touch may be under way, no live reader may hold a window open, and a timeout must be
-        certain."""
+        """No touch may be under way, and what becomes of the live readers must be certain: their
+        time is over, or they stay, and keep their streams alive."""
+        ms = self.model.moment(ms) - self.model.now_ms
         over = []
+        stay = []
         for reader in self.readers:
-            if reader.tail is None and ms >= GONE_FOR_GOOD_MS and \
-                    reader.wait.stream.ttl is None and reader.wait.stream.expires is None:
+            stream = reader.wait.stream
+            life_ms = self.model.now_ms + ms - reader.since_ms
+            if reader.tail is None and ms >= GONE_FOR_GOOD_MS and stream.deadlines() is None:
                 over.append(reader)
+            elif life_ms < (POLL_LIFE_MS if reader.tail is None else EVENTS_LIFE_MS) and (
+                    stream.deadlines() is None or
+                    (stream.ttl is not None and ms < int(stream.ttl) * 750)):
+                stay.append(reader)
             else:
                 reader.connection.abort()
-        self.readers = []
+        self.readers = stay
         self.settle()
+        watched = [reader.wait.stream for reader in stay]
         self.model.advance(ms)
         self.set_clock()
         self.settle()
+        for stream in watched:
+            self.model.touch(stream, certain=False)
         for reader in over:
             self.end_poll(reader, self.model.poll(reader.wait, over=True))
             reader.connection.close()
+        if self.readers:
+            self.look_at_readers()
 
     def set_clock(self):
         """Idle connections are over when the clock moves far."""

@@ -6,7 +6,8 @@ from model import token
 
 TYPES = ["text/plain", "text/plain", "application/json", "application/json", "application/json",
          "application/octet-stream", "text/plain; charset=utf-8", "Application/JSON; charset=utf-8",
-         "image/png", "application/x-ndjson", "TEXT/html"]
+         "image/png", "application/x-ndjson", "TEXT/html",
+         "application/json ;v=1"]
 ODD_TYPES = ["", "nonsense", "text", "/", "a b/c"]
 BAD_TTLS = ["abc", "-1", "00060", "+60", "60.5", "1e3", "", "9007199254740992", "6 0"]
 TTLS = ["0", "1", "2", "10", "60", "60", "3600", "86400", "604800", "9007199254740991"]
@@ -33,19 +34,23 @@ CLOSED_VALUES = ["true", "true", "true", "TRUE", "True", "false", "1", "yes", ""
 
 
 class Generator:
-    """`timed`: the clock may be moved; `kills`: the server may be killed; `forks`: are there."""
+    """`timed`: the clock may be moved; `kills`: the server may be killed; `forks`: are there;
+    `alone`: nobody else makes buckets."""
 
-    def __init__(self, rng, model, prefix, timed=True, kills=False, forks=False):
+    def __init__(self, rng, model, prefix, timed=True, kills=False, forks=False,
+                 alone=True):
         self.rng = rng
         self.model = model
         self.timed = timed
         self.kills = kills
         self.forks = forks
+        self.alone = alone
         self.buckets = [f"{prefix}b0", f"{prefix}b1"]
         self.paths = [f"/v1/stream/{prefix}/s{n}" for n in range(6)]
         self.paths += [f"/v1/stream/{prefix}/deep/er/.s", f"/v1/stream/{prefix}/%C3%BC%20x"]
         self.paths += [f"/{self.buckets[0]}/s{n}" for n in range(3)]
-        self.paths += [f"/{self.buckets[0]}/near/s0", f"/{self.buckets[1]}/s0"]
+        self.paths += [f"/{self.buckets[0]}/near/s0", f"/{self.buckets[1]}/s0",
+                       f"/{self.buckets[1]}/%22%C3%A9"]
         self.names = {path: model.resolve(path)[1] for path in self.paths}
         self.kinds = [
             (30, self.append), (12, self.produce), (10, self.create), (22, self.read),
@@ -85,7 +90,7 @@ class Generator:
         """Another spelling of the same name, now and then."""
         if self.chance(30) and path.startswith("/v1/stream/"):
             return "/v1/streams/" + path[11:]
-        if self.chance(30):
+        if self.chance(30) and "%" not in path[-3:]:
             return path[:-1] + f"%{ord(path[-1]):02X}"
         return path
 
@@ -416,6 +421,10 @@ class Generator:
     def options(self):
         headers = [("Origin", "https://elsewhere.example"),
                    ("Access-Control-Request-Method", "GET")]
+        if self.alone and self.chance(3):
+            return self.request("GET", "/", [("Accept", "application/json")])
+        if self.chance(4):
+            return self.request("POST", f"/{self.buckets[0]}", [])
         return "req", "OPTIONS", self.rng.choice(self.paths), headers, b"", {}
 
     def clock(self):

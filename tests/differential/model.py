@@ -6,6 +6,7 @@ one that this project made.
 The state is of one server whose clock, when it is `timed`, stands still between calls of advance().
 """
 
+import json
 import re
 from datetime import datetime, timedelta, timezone
 from urllib.parse import unquote_to_bytes
@@ -313,9 +314,8 @@ class Model:
 
     # --- time ---
 
-    def advance(self, ms):
-        """Moves the clock by at least so much, to a moment at which it is certain which streams are
-        gone; returns it."""
+    def moment(self, ms):
+        """The first one, at least so far ahead, at which it is certain which streams are gone."""
         at = self.now_ms + ms
         again = True
         while again:
@@ -325,9 +325,13 @@ class Model:
                 if ends is not None and not stream.soft_deleted and ends[0] <= at < ends[1]:
                     at = ends[1]
                     again = True
-        self.now_ms = at
-        self.sweep()
         return at
+
+    def advance(self, ms):
+        """Moves the clock to moment(ms), which is returned."""
+        self.now_ms = self.moment(ms)
+        self.sweep()
+        return self.now_ms
 
     def sweep(self):
         """What is over goes; an expired fork releases its source."""
@@ -396,6 +400,10 @@ class Model:
     # --- buckets (INTERFACE 2) ---
 
     def bucket(self, request, name):
+        if request.method == "POST":
+            raise Problem(405, "method_not_allowed", {"allow": "PUT, GET, HEAD, DELETE, OPTIONS"})
+        if name == "":
+            return self.listed(request, "buckets", sorted(self.buckets), 1000)
         if request.method == "PUT":
             if request.body or any(key == "content-type" or key.startswith("stream-")
                                    for key in request.fields):
@@ -424,10 +432,16 @@ class Model:
         names = sorted((path[len(name) + 1:] for path, stream in self.streams.items()
                         if path.startswith(name + "/") and not stream.soft_deleted),
                        key=lambda text: text.encode())
-        names = [one for one in names if one.startswith(prefix) and one > after]
-        text = '{"streams":[' + ",".join(f'"{one}"' for one in names[:limit]) + "]"
+        names = [one for one in names
+                 if one.startswith(prefix) and one.encode() > after.encode()]
+        return self.listed(request, "streams", names, limit)
+
+    @staticmethod
+    def listed(request, what, names, limit):
+        quoted = [json.dumps(one, ensure_ascii=False) for one in names[:limit]]
+        text = f'{{"{what}":[' + ",".join(quoted) + "]"
         if len(names) > limit:
-            text += f',"after":"{names[limit - 1]}"'
+            text += f',"after":{quoted[-1]}'
         body = (text + "}\n").encode()
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         if request.method == "HEAD":

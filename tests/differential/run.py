@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -39,6 +40,7 @@ from ursula_server import Server, ServerFailed, server_binary  # noqa: E402
 FIRST_MS = 1_925_000_000_123  # where moved clocks begin: 2031, after any test's real time
 LIFE = 2500                   # operations between two fresh servers
 SHRINK_S = 60.0
+FAILURES_MAX = 4              # each is shrunk, which takes a minute
 SHOWN = 60                    # lines, of a sequence that could not be shrunk to fewer
 SHARES = {"memory": 60, "shards": 25, "durable": 13, "follower": 2}
 OPERATIONS = 100_000
@@ -130,7 +132,18 @@ class Life:
 
     def generator(self, seed):
         return Generator(random.Random(seed), self.model, "w", timed=self.timed, kills=self.kills,
-                         forks=self.forks)
+                         forks=self.forks, alone=self.part != "shards")
+
+    def companion(self, seed, count):
+        """Another client with other streams, at the same time: neither may notice."""
+        model = Model(self.model.host, real_time_ms(), timed=False)
+        driver = Driver(self.server, model)
+        generator = Generator(random.Random(seed), model, "c", timed=False, forks=self.forks,
+                              alone=False)
+        for _ in range(count):
+            model.now_ms = real_time_ms()
+            driver.run(generator.next())
+        driver.finish()
 
     def run(self, operations):
         """What went wrong, or None; `operations` may be made while they run."""
@@ -158,7 +171,17 @@ def run_life(part, seed, count, environment=None, forks=False):
     """(what went wrong or None, the operations)."""
     kept = []
     with Life(part, environment, forks) as life:
-        return life.run(random_operations(life.generator(seed), count, kept)), kept
+        operations = random_operations(life.generator(seed), count, kept)
+        if part != "shards":
+            return life.run(operations), kept
+        with ThreadPoolExecutor(1) as other:
+            companion = other.submit(life.companion, seed + 1, count)
+            error = life.run(operations)
+            try:
+                companion.result()
+            except (Differs, wire.Broken, OSError) as its_error:
+                error = error or its_error
+        return error, kept
 
 
 def reduced(part, operations, environment=None, forks=False):
@@ -285,6 +308,10 @@ def main():
                 done[what] = had[0] + count, had[1] + seconds
             if text:
                 print(text if good else f"FAILED {text}", flush=True)
+            if failed >= FAILURES_MAX:
+                print("that is enough: the rest is left out")
+                pool.terminate()
+                break
     for part, (count, seconds) in sorted(done.items()):
         print(f"{part}: {count} operations, {count / seconds:.0f}/s in each process")
     count = sum(part[0] for part in done.values())
