@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/verify.h"
+#include "net/planted.h"
 
 namespace ursula::net {
 
@@ -118,6 +119,11 @@ class Lines {
             at_start_ = false;
             if (end == text.size()) {
                 return;
+            }
+            if (planted(Planted::cr_is_no_line_end) && text[end] == '\r') {
+                sink_.put("\r");
+                from = end + 1;
+                continue;
             }
             sink_.put("\n");
             sink_.put(data_field);
