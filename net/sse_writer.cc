@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/verify.h"
+#include "net/planted.h"
 
 namespace ursula::net {
 
@@ -113,6 +114,11 @@ class Lines {
             sink_.put(text.substr(from, end - from));
             if (end == text.size()) {
                 return;
+            }
+            if (planted(Planted::cr_is_no_line_end) && text[end] == '\r') {
+                sink_.put("\r");
+                from = end + 1;
+                continue;
             }
             sink_.put("\n");
             sink_.put(data_field);

@@ -7,6 +7,7 @@
 #include "base/verify.h"
 #include "http/front.h"
 #include "http/header_values.h"
+#include "http/planted.h"
 #include "http/tokens.h"
 #include "net/uri.h"
 
@@ -78,7 +79,10 @@ void Front::answer_append(Exchange& exchange, const api::AppendReply& reply) {
         return;
     }
     // 200 only for new data of a producer (digest 1.3).
-    const bool fresh = reply.kind == api::AppendReply::Kind::appended && reply.producer;
+    const bool fresh =
+        reply.producer &&
+        (reply.kind == api::AppendReply::Kind::appended ||
+         (reply.kind == api::AppendReply::Kind::duplicate && planted(Planted::duplicate_is_new)));
     net::ResponseWriter writer = responder_.begin(exchange, fresh ? 200 : 204, false);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), reply.tail);

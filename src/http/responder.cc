@@ -213,7 +213,9 @@ void Responder::problem(Exchange& exchange, const Problem& problem,
 
 void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
     std::string extra;
-    if (refused.why == api::Refusal::stream_closed || refused.closed) {
+    // Not for a create that finds a closed stream of another configuration: clients take that
+    // header on a 409 for the refusal itself.
+    if (refused.why == api::Refusal::stream_closed) {
         extra +=
             "Stream-Closed: true\r\nStream-Next-Offset: " + offset_token(refused.tail) + "\r\n";
     }

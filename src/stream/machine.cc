@@ -6,6 +6,7 @@
 #include "api/content_type.h"
 #include "base/verify.h"
 #include "stream/image.h"
+#include "stream/planted.h"
 
 namespace ursula::stream {
 
@@ -264,7 +265,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
         refuse(outcome, Refusal::content_type_missing);
         return outcome;
     }
-    if (stream.closed()) {
+    if (stream.closed() && !(planted(Planted::closed_after_type) && command.has_body &&
+                             !api::same_media_type(stream.content_type(), command.content_type))) {
         outcome.closed = true;
         const ClosingProducer* closer =
             stream.extra() == nullptr ? nullptr : stream.extra()->closer.get();
@@ -294,7 +296,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
         return outcome;
     }
     if (!command.stream_seq.empty() && stream.extra() != nullptr &&
-        command.stream_seq <= stream.extra()->stream_seq) {
+        (planted(Planted::seq_may_repeat) ? command.stream_seq < stream.extra()->stream_seq
+                                          : command.stream_seq <= stream.extra()->stream_seq)) {
         refuse(outcome, Refusal::stream_seq_not_increasing);
         return outcome;
     }
@@ -351,7 +354,7 @@ bool Machine::judge_producer(const Command& command, Found& found, Outcome& outc
         }
         expected = state.seq + 1;
     }
-    if (given.seq != expected) {
+    if (given.seq != expected && !planted(Planted::gap_accepted)) {
         refuse(outcome, Refusal::producer_gap);
         outcome.numbers[0] = expected;
         outcome.numbers[1] = given.seq;
@@ -678,8 +681,9 @@ bool Machine::settle_life(const Found& found, Outcome& outcome) {
         remove(found.dead);
         return outcome.did == Did::created;
     }
-    if (outcome.did != Did::appended && outcome.did != Did::closed &&
-        outcome.did != Did::duplicate && outcome.did != Did::touched) {
+    if (outcome.did != Did::appended && outcome.did != Did::duplicate &&
+        outcome.did != Did::touched &&
+        (outcome.did != Did::closed || planted(Planted::close_without_touch))) {
         return true;
     }
     const bool moved = touch(found.stream);
