@@ -465,6 +465,7 @@ void Loop::take_over(const Config& config) {
     config_ = &config;
     edge_.cors_origins = config.server.cors_origins;
     edge_.auto_create_buckets = config.server.auto_create_buckets;
+    edge_.read_chunk_bytes = config.server.read_chunk;
     edge_.long_poll_timeout = config.server.long_poll_timeout;
     edge_.sse_heartbeat = config.server.sse_heartbeat;
     edge_.sse_lifetime = config.server.sse_lifetime;

@@ -279,6 +279,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
                 outcome.producer_seq = closer->seq;
                 return outcome;
             }
+            outcome.numbers[0] = command.producer.seq;
+            outcome.numbers[1] = 1;
         } else if (!command.has_body) {
             outcome.did = Did::closed;
             return outcome;
