@@ -315,7 +315,7 @@ class Model:
         if stream is None:
             raise Problem(404, "stream_not_found")
         if stream.soft_deleted:
-            raise Problem(410, {"stream_deleted", "stream_gone"})
+            raise Problem(410, "stream_deleted")
         return stream
 
     # --- time ---
@@ -473,15 +473,14 @@ class Model:
         source = request.get("stream-forked-from")
         anchor = request.get("stream-fork-offset")
         sub = request.get("stream-fork-sub-offset")
-        codes = {"fork_headers", "fork_offset", "fork_sub_offset", "fork_source"}
-        if source is None and (anchor is not None or sub is not None):
-            raise Problem(400, codes)
-        if anchor is not None and not TOKEN.fullmatch(anchor):
-            raise Problem(400, codes)
-        if sub is not None and number_of(sub, leading_zeros=False) is None:
-            raise Problem(400, codes)
         if source is None:
+            if anchor is not None or sub is not None:
+                raise Problem(400, "fork_without_source")
             return None
+        if anchor is not None and not TOKEN.fullmatch(anchor):
+            raise Problem(400, "fork_offset")
+        if sub is not None and number_of(sub, leading_zeros=False) is None:
+            raise Problem(400, "fork_sub_offset")
         if anchor is not None:
             found = TOKEN.fullmatch(anchor)
             anchor = int(found.group(2)) if int(found.group(1)) == 0 else 2**64
@@ -534,14 +533,16 @@ class Model:
         it is given."""
         media, ttl, at, closed, fork = config
         has_media, has_ttl, has_at, has_closed, has_fork = there.config
-        same = not there.soft_deleted and (ttl, at) == (has_ttl, has_at) and closed == there.closed
+        same = (ttl, at) == (has_ttl, has_at) and closed == there.closed
         if fork is None or has_fork is None:
             same = same and fork == has_fork and media == has_media
         else:
             same = same and media in (None, media_of(there.type)) and fork[0] == has_fork[0] and \
                 fork[2] == has_fork[2] and (fork[1] is None or fork[1] == there.anchor)
+        if there.soft_deleted:
+            raise Problem(409, "stream_held")
         if not same:
-            raise Problem(409, {"stream_exists", "stream_deleted", "stream_gone"})
+            raise Problem(409, "stream_exists")
         return Reply(200, self.put_headers(there))
 
     def put_headers(self, stream):
@@ -554,30 +555,27 @@ class Model:
         """Digest 2.3. The prefix is copied: the model has no other place where it could change."""
         source_name, anchor, sub = fork
         source = self.find(source_name)
-        codes = {"fork_source_not_found", "stream_not_found", "fork_source", "fork_source_deleted",
-                 "fork_content_type", "content_type_mismatch", "fork_offset", "fork_sub_offset",
-                 "fork_offset_beyond_tail", "stream_deleted", "stream_gone"}
         if source is None:
-            raise Problem(404, codes)
+            raise Problem(404, "fork_source_not_found")
         if source.soft_deleted:
-            raise Problem(409, codes)
+            raise Problem(409, "fork_source_deleted")
         if media is not None and media_of(media) != media_of(source.type):
-            raise Problem(409, codes)
+            raise Problem(409, "fork_type_mismatch")
         point = source.tail if anchor is None else anchor
-        if point > source.tail:
-            raise Problem(400, codes)
+        if point != 0 and point not in source.ends:  # beyond the tail, or no offset of ours
+            raise Problem(400, "fork_offset_invalid")
         stream = Stream(name, media if media is not None else source.type)
         stream.anchor = point
         if sub > 0:
             after = [end for end in source.ends if end > point]
             if not after:
-                raise Problem(400, codes)
+                raise Problem(400, "fork_sub_offset_invalid")
             if stream.kind == "json":
                 units = [mark for mark in source.marks if point < mark <= after[0]]
             else:
                 units = range(point + 1, after[0] + 1)
             if sub > len(units):
-                raise Problem(400, codes)
+                raise Problem(400, "fork_sub_offset_invalid")
             point = units[sub - 1]
         stream.data = source.data[:point]
         stream.ends = [end for end in source.ends if end < point]
