@@ -135,7 +135,9 @@ class Front {
     void refuse_subscription(Exchange& exchange, int status, std::string_view code,
                              std::string_view message, std::string_view headers = {});
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
-    void answer_options(Exchange& exchange);
+    void answer_options(Exchange& exchange, const net::Request& request, std::string_view allow);
+    void refuse_method(Exchange& exchange, std::string_view allow);
+    void ask_stream_type(Exchange& exchange);
 
     void answer(Exchange& exchange, api::Answer& answer, base::Now now);
     void answer_append(Exchange& exchange, const api::AppendReply& reply);
