@@ -41,6 +41,10 @@ struct KeyOf {
     void operator()(const api::InspectCall& call) { name = call.key.name; }
     void operator()(const api::TransferCall&) {}
     void operator()(const api::TouchCall& call) { name = call.key.name; }
+    void operator()(const api::SubscriptionCall& call) {
+        name = call.name;
+        body = base::as_text(call.body);
+    }
 };
 
 // Size of the whole response at the front of `text`; 0: more is to come.
