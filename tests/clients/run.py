@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Drives the official clients, the packages that build on them and a browser against the server.
 
-    tests/clients/run.py [--only npm|pypi|browser]... [--install-only]
+    tests/clients/run.py [--only npm|pypi|browser|raw]... [--install-only]
 
-npm and browser: every *.test.mjs of this folder under Node's own test runner. pypi: the *_test.py
-files, with what requirements.txt names in an environment of its own. Nothing may be skipped. Needs
-$URSULA_BIN or build/release/src/ursula, and Debian's `chromium` for the browser. The last line is
-`N passed, N failed`.
+npm and browser: the *.test.mjs of this folder under Node's own test runner. pypi: the Python client
+in an environment of its own, with what requirements.txt names. raw: what further clients rely on,
+as requests of ours. Nothing may be skipped. Needs $URSULA_BIN or build/release/src/ursula, and
+Debian's `chromium` for the browser. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from ursula_server import server_binary  # noqa: E402
 
 FILE_LIMIT_S = 240
 NODE_TESTS = {"npm": ["client.test.mjs", "packages.test.mjs"], "browser": ["browser.test.mjs"]}
-PYTHON_TESTS = ["python_client_test.py"]
-PARTS = ["npm", "pypi", "browser"]
+PYTHON_TESTS = {"pypi": ["python_client_test.py"], "raw": ["behaviours_test.py"]}
+PARTS = ["npm", "pypi", "browser", "raw"]
 NODE_COUNT = re.compile(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", re.MULTILINE)
 COUNT = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 
@@ -109,8 +109,7 @@ def main():
     passed = failed = 0
     for part in options.only or PARTS:
         runs = [(file, run_node, installed) for file in NODE_TESTS.get(part, [])]
-        if part == "pypi":
-            runs = [(file, run_python, interpreter) for file in PYTHON_TESTS]
+        runs += [(file, run_python, interpreter) for file in PYTHON_TESTS.get(part, [])]
         for file, run, tool in runs:
             counts = run(file, tool)
             print(f"clients {file}: {counts[0]} passed, {counts[1]} failed", flush=True)
