@@ -174,8 +174,14 @@ class Driver:
                 differ(f"{what}: Content-Length", length, len(response.body))
         elif request.method == "HEAD" and isinstance(expected.body, set):
             headers.pop("content-length", None)
+        if isinstance(expected.body, set):
+            headers.pop("x-request-id", None)
         self.compare_headers(what, request, headers, expected.headers)
         if isinstance(expected.body, set):
+            ident = response.headers.get("x-request-id", "")
+            if not REQUEST_ID.fullmatch(ident) or ident in self.request_ids:
+                differ(f"{what}: X-Request-Id", ident, "one that was not there before")
+            self.request_ids.add(ident)
             if request.method != "HEAD":
                 self.check_problem(what, response, expected)
             elif response.body:
@@ -254,10 +260,8 @@ class Driver:
             differ(f"{what}: problem", problem, "status, code, title, hint, request_id")
         if problem["status"] != expected.status or problem["code"] not in expected.body:
             differ(f"{what}: problem", problem, (expected.status, expected.body))
-        ident = problem["request_id"]
-        if not REQUEST_ID.fullmatch(ident) or ident in self.request_ids:
-            differ(f"{what}: request_id", ident, "one that was not there before")
-        self.request_ids.add(ident)
+        if problem["request_id"] != response.headers["x-request-id"]:
+            differ(f"{what}: request_id", problem, response.headers["x-request-id"])
 
     # --- live readers ---
 

@@ -319,6 +319,8 @@ class Generator:
         headers = [("Stream-Closed", self.rng.choice(CLOSED_VALUES))]
         if self.chance(3):
             headers.append(("Content-Type", "image/none"))
+        if self.chance(12):
+            headers.append(("stream-closed", "true"))
         return self.request("POST", self.path(), headers)
 
     def remove(self):
@@ -421,6 +423,8 @@ class Generator:
     def options(self):
         headers = [("Origin", "https://elsewhere.example"),
                    ("Access-Control-Request-Method", "GET")]
+        if self.chance(2):
+            headers.append(("Access-Control-Request-Headers", "x-own, stream-seq"))
         if self.alone and self.chance(3):
             return self.request("GET", "/", [("Accept", "application/json")])
         if self.chance(4):

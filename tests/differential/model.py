@@ -52,6 +52,12 @@ class Request:
     def get(self, name):
         return self.fields.get(name)
 
+    def says_closed(self):
+        """Exactly one line, `true` in any case; everything else is as if it were not there."""
+        values = [value.strip().lower() for name, value in self.headers
+                  if name.lower() == "stream-closed"]
+        return values == ["true"]
+
 
 class Reply:
     """`headers`: by lower-case name, without those that every response has. Values are text, or
@@ -277,11 +283,11 @@ class Wait:
 
 
 class Model:
-    def __init__(self, host, now_ms, timed=True, auto_buckets=False):
+    def __init__(self, host, now_ms, timed=True, chunk_bytes=CHUNK_BYTES):
         self.host = host
         self.now_ms = now_ms
         self.timed = timed
-        self.auto_buckets = auto_buckets
+        self.chunk_bytes = chunk_bytes
         self.streams = {}
         self.buckets = set()
         self.dying = []  # sources that went while forks lived on
@@ -309,7 +315,7 @@ class Model:
         if stream is None:
             raise Problem(404, "stream_not_found")
         if stream.soft_deleted:
-            raise Problem(410, {"stream_deleted", "stream_gone"})
+            raise Problem(410, "stream_deleted")
         return stream
 
     # --- time ---
@@ -372,7 +378,7 @@ class Model:
         """A Reply; or ('poll', Wait) for a long-poll that has to wait, ('sse', Wait)."""
         try:
             if request.method == "OPTIONS":
-                return self.preflight()
+                return self.preflight(request)
             kind, name = self.resolve(request.target)
             if kind == "bucket":
                 return self.bucket(request, name)
@@ -380,7 +386,9 @@ class Model:
         except Problem as problem:
             return problem.reply()
 
-    def preflight(self):
+    @staticmethod
+    def preflight(request):
+        asked = request.get("access-control-request-headers")
         return Reply(204, {
             "allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
             "access-control-allow-methods": "GET, POST, PUT, DELETE, HEAD, OPTIONS",
@@ -389,7 +397,7 @@ class Model:
                 "Content-Type", "Authorization", "If-None-Match", "Stream-Seq", "Stream-TTL",
                 "Stream-Expires-At", "Stream-Closed", "Producer-Id", "Producer-Epoch",
                 "Producer-Seq", "Stream-Forked-From", "Stream-Fork-Offset",
-                "Stream-Fork-Sub-Offset")),
+                "Stream-Fork-Sub-Offset", *(asked.split(", ") if asked else ()))),
         })
 
     @staticmethod
@@ -465,15 +473,14 @@ class Model:
         source = request.get("stream-forked-from")
         anchor = request.get("stream-fork-offset")
         sub = request.get("stream-fork-sub-offset")
-        codes = {"fork_headers", "fork_offset", "fork_sub_offset", "fork_source"}
-        if source is None and (anchor is not None or sub is not None):
-            raise Problem(400, codes)
-        if anchor is not None and not TOKEN.fullmatch(anchor):
-            raise Problem(400, codes)
-        if sub is not None and number_of(sub, leading_zeros=False) is None:
-            raise Problem(400, codes)
         if source is None:
+            if anchor is not None or sub is not None:
+                raise Problem(400, "fork_without_source")
             return None
+        if anchor is not None and not TOKEN.fullmatch(anchor):
+            raise Problem(400, "fork_offset")
+        if sub is not None and number_of(sub, leading_zeros=False) is None:
+            raise Problem(400, "fork_sub_offset")
         if anchor is not None:
             found = TOKEN.fullmatch(anchor)
             anchor = int(found.group(2)) if int(found.group(1)) == 0 else 2**64
@@ -488,15 +495,13 @@ class Model:
         given_media = is_media_type(media)
         if not given_media:
             media = "application/octet-stream"
-        closed = (request.get("stream-closed") or "").lower() == "true"
+        closed = request.says_closed()
         config = (media_of(media) if given_media or fork is None else None,
                   None if ttl is None else int(ttl), None if at is None else instant_ms(at),
                   closed, fork)
         bucket = name.split("/")[0]
         if not name.startswith("v1/") and bucket not in self.buckets:
-            if not self.auto_buckets:
-                raise Problem(404, "bucket_not_found")
-            self.buckets.add(bucket)
+            raise Problem(404, "bucket_not_found")
         there = self.find(name)
         if there is not None:
             return self.put_again(there, config)
@@ -528,14 +533,16 @@ class Model:
         it is given."""
         media, ttl, at, closed, fork = config
         has_media, has_ttl, has_at, has_closed, has_fork = there.config
-        same = not there.soft_deleted and (ttl, at) == (has_ttl, has_at) and closed == there.closed
+        same = (ttl, at) == (has_ttl, has_at) and closed == there.closed
         if fork is None or has_fork is None:
             same = same and fork == has_fork and media == has_media
         else:
             same = same and media in (None, media_of(there.type)) and fork[0] == has_fork[0] and \
                 fork[2] == has_fork[2] and (fork[1] is None or fork[1] == there.anchor)
+        if there.soft_deleted:
+            raise Problem(409, "stream_held")
         if not same:
-            raise Problem(409, {"stream_exists", "stream_deleted", "stream_gone"})
+            raise Problem(409, "stream_exists")
         return Reply(200, self.put_headers(there))
 
     def put_headers(self, stream):
@@ -548,30 +555,27 @@ class Model:
         """Digest 2.3. The prefix is copied: the model has no other place where it could change."""
         source_name, anchor, sub = fork
         source = self.find(source_name)
-        codes = {"fork_source_not_found", "stream_not_found", "fork_source", "fork_source_deleted",
-                 "fork_content_type", "content_type_mismatch", "fork_offset", "fork_sub_offset",
-                 "fork_offset_beyond_tail", "stream_deleted", "stream_gone"}
         if source is None:
-            raise Problem(404, codes)
+            raise Problem(404, "fork_source_not_found")
         if source.soft_deleted:
-            raise Problem(409, codes)
+            raise Problem(409, "fork_source_deleted")
         if media is not None and media_of(media) != media_of(source.type):
-            raise Problem(409, codes)
+            raise Problem(409, "fork_type_mismatch")
         point = source.tail if anchor is None else anchor
-        if point > source.tail:
-            raise Problem(400, codes)
+        if point != 0 and point not in source.ends:  # beyond the tail, or no offset of ours
+            raise Problem(400, "fork_offset_invalid")
         stream = Stream(name, media if media is not None else source.type)
         stream.anchor = point
         if sub > 0:
             after = [end for end in source.ends if end > point]
             if not after:
-                raise Problem(400, codes)
+                raise Problem(400, "fork_sub_offset_invalid")
             if stream.kind == "json":
                 units = [mark for mark in source.marks if point < mark <= after[0]]
             else:
                 units = range(point + 1, after[0] + 1)
             if sub > len(units):
-                raise Problem(400, codes)
+                raise Problem(400, "fork_sub_offset_invalid")
             point = units[sub - 1]
         stream.data = source.data[:point]
         stream.ends = [end for end in source.ends if end < point]
@@ -589,7 +593,7 @@ class Model:
         producer = self.producer_of(request)
         self.check_coding(request)
         stream = self.stream_or_problem(name)
-        close = (request.get("stream-closed") or "").lower() == "true"
+        close = request.says_closed()
         media = request.get("content-type") or ""
         if not request.body and not close:
             raise Problem(400, "empty_append")
@@ -649,6 +653,8 @@ class Model:
             headers["producer-epoch"], headers["producer-seq"] = map(str, producer[1:])
             self.touch(stream, certain=True)
             return Reply(204, headers)
+        if producer is not None:  # its own number: clients take none for "begin at 0" (digest 5.3)
+            headers["producer-expected-seq"] = headers["producer-received-seq"] = str(producer[2])
         raise Problem(409, "stream_closed", headers)
 
     def judge_producer(self, stream, producer):
@@ -714,7 +720,7 @@ class Model:
             wait = Wait(stream, offset, query, request, self.now_ms)
             return self.poll(wait) or ("poll", wait)
         gzip = wants(request.get("accept-encoding"), "gzip")
-        limit = GZIP_CHUNK_BYTES if gzip else CHUNK_BYTES
+        limit = min(self.chunk_bytes, GZIP_CHUNK_BYTES) if gzip else self.chunk_bytes
         reply = self.content(stream, offset, limit, request)
         if query.now:
             del reply.headers["etag"]
@@ -750,6 +756,7 @@ class Model:
             "etag": ("tag", (stream.life, start, stop, closed, lines, gzip)),
             "cache-control": CACHED if closed or not up_to_date else "no-cache",
             "vary": self.vary(stream),
+            "content-security-policy": "default-src 'none'; sandbox",
         }
         if up_to_date:
             headers["stream-up-to-date"] = "true"
@@ -789,7 +796,7 @@ class Model:
                 headers["stream-cursor"] = self.cursor(wait)
             self.touch(stream, certain=False)
             return Reply(204, headers)
-        reply = self.content(stream, wait.offset, CHUNK_BYTES, wait.request)
+        reply = self.content(stream, wait.offset, self.chunk_bytes, wait.request)
         self.touch(stream, certain=False)
         reply.headers["cache-control"] = CACHED
         if "stream-closed" not in reply.headers:

@@ -33,7 +33,7 @@ import wire  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from driver import Differs, Driver, curl_lines, real_time_ms  # noqa: E402
 from generate import Generator  # noqa: E402
-from model import Model  # noqa: E402
+from model import CHUNK_BYTES, Model  # noqa: E402
 from shrink import shrink  # noqa: E402
 from ursula_server import Server, ServerFailed, server_binary  # noqa: E402
 
@@ -47,6 +47,7 @@ OPERATIONS = 100_000
 QUICK_OPERATIONS = 12_000
 PLANTED_OPERATIONS = 20_000   # each bug is found within so many
 GROUPS = 4
+SMALL_CHUNK = 65_536          # of reads, where it is not the default
 # What must be found, and by which part.
 PLANTED = [
     ("tag_without_life", "memory"), ("tag_without_form", "memory"), ("always_up_to_date", "memory"),
@@ -91,6 +92,8 @@ class Life:
         else:
             flags = ["--set", f"cluster.groups={GROUPS}", "--set", "server.pin=false"]
             flags += ["--shards", "2" if self.part == "shards" else "1"]
+            if self.timed:
+                flags += ["--set", f"server.read_chunk={SMALL_CHUNK}"]
             data = os.path.join(self.work, "data") if self.part == "durable" else None
             binary = clocked_binary() if self.timed else server_binary()
             # Its restarts have the same bug, if any: a process is for one life at a time.
@@ -99,7 +102,8 @@ class Life:
             self.server = place = Server(data_dir=data, flags=flags, binary=binary)
             self.server.start()
         now_ms = FIRST_MS if self.timed else real_time_ms()
-        self.model = Model(f"{place.host}:{place.port}", now_ms, timed=self.timed)
+        self.model = Model(f"{place.host}:{place.port}", now_ms, timed=self.timed,
+                           chunk_bytes=SMALL_CHUNK if self.timed else CHUNK_BYTES)
         self.driver = Driver(place if self.cluster else self.server, self.model)
         if self.timed:
             self.driver.set_clock()
