@@ -452,5 +452,8 @@ class Generator:
     def kill(self):
         if self.rng.random() < 0.5:
             return ("kill",)
-        _, method, target, headers, body, _ = self.append()
-        return "kill_in", method, target, headers, body
+        makes = [self.append, self.append, self.produce, self.create, self.remove]
+        if self.forks:
+            makes += [self.fork, self.fork]
+        _, method, target, headers, body, _ = self.rng.choice(makes)()
+        return "kill_in", method, target, headers, body, self.rng.choice([0, 300, 1000, 3000])
