@@ -11,9 +11,11 @@ build/release/src/ursula, and Debian's `chromium` for the browser. The last line
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,16 +55,24 @@ def install_python():
 
 
 def run_bounded(command, environment, work=HERE):
-    """(what it printed, its exit code); one that hangs is ended and has failed."""
-    try:
-        ran = subprocess.run(
-            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=FILE_LIMIT_S, check=False,
+    """(what it printed, its exit code); one that hangs is ended and has failed. What it started
+    and left behind is ended too: all of it is one session."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )
-        return ran.stdout.decode("utf-8", "replace"), ran.returncode
-    except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode("utf-8", "replace")
-        return said + f"\nended after {FILE_LIMIT_S} s\n", -1
+        try:
+            code = process.wait(FILE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            code = -1
+            output.write(f"\nended after {FILE_LIMIT_S} s\n".encode())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return output.read().decode("utf-8", "replace"), code
 
 
 def run_node(file, work, environment):
@@ -95,6 +105,8 @@ def main():
     parser.add_argument("--only", action="append", choices=list(PARTS))
     parser.add_argument("--install-only", action="store_true")
     options = parser.parse_args()
+    # Who stops this program stops what it started: run_bounded's `finally` does that.
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
     try:
         installed = install("clients", HERE)
         interpreter = install_python()
