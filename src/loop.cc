@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "formation.h"
+#include "shard/call_wire.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -417,8 +418,7 @@ void Loop::route(api::Reply& reply) {
 }
 
 void Loop::route_internal(const api::Call& call) {
-    const auto& seal = std::get<api::SealBucketCall>(call.verb);
-    const base::ShardId to = api::shard_of(seal.group, neighbours_.shards);
+    const base::ShardId to = api::shard_of(shard::group_of_internal(call.verb), neighbours_.shards);
     if (!send(to, call)) {
         api::Reply refused{call.id, options_.shard, api::Refused{api::Refusal::overloaded}};
         shard_->on_internal_reply(refused);
