@@ -318,6 +318,13 @@ void Shard::drive_fork(std::unique_ptr<Forking> forking) {
                 create_fork(std::move(forking), *hold);
                 return;
             }
+            if (planted(Planted::created_unheld)) {
+                api::HoldReply unheld;
+                unheld.point = forking->asked.has_offset ? forking->point : 0;
+                unheld.depth = 1;
+                create_fork(std::move(forking), unheld);
+                return;
+            }
             if (is_definite(refused->why)) {
                 const api::Refusal why = refused->why;
                 const bool unsure = forking->unsure;
@@ -439,6 +446,9 @@ void Shard::drive_link(LinkWork&& work) {
     const auto at = replica.links_at_work.find(work.id);
     const bool ours = replica.group.is_leader() && at != replica.links_at_work.end() &&
                       at->second.term == replica.group.term();
+    if (planted(Planted::forgotten_unreleased) && work.step == LinkWork::Step::release) {
+        work.failed = false;
+    }
     if (work.failed || !ours) {
         if (ours) {
             replica.links_at_work.erase(at);

@@ -72,7 +72,8 @@ void Shard::plan_level(const stream::Stream& stream, std::uint64_t offset, std::
 void Shard::take_inherit(const api::Call& call, const api::ReadCall& read) {
     Replica& replica = this->replica(read.key.group);
     const base::Incarnation life{replica.id(), read.created, read.ordinal};
-    if (find_level(replica, read.key.name, life, read.end) != nullptr) {
+    if (planted(Planted::inherited_unapplied) ||
+        find_level(replica, read.key.name, life, read.end) != nullptr) {
         serve_inherit(replica, call.from, call.id, read);
     } else {
         take_read(call, read.key);
