@@ -44,7 +44,7 @@ void Cluster::ask_about_forks(Client& client) {
         any ? SIZE_MAX : fork_streams_.size() - 1 - std::min(back, fork_streams_.size() - 1);
     const bool makes = any || dice < 7;
     client.fork_stream = makes ? fork_streams_.size() : chosen;
-    client.stream = makes ? fmt::format("v1/k{}", client.fork_stream) : fork_streams_[chosen].name;
+    client.stream = makes ? fmt::format("w/k{}", client.fork_stream) : fork_streams_[chosen].name;
     Node* node = choose_node(client, group_of(client.stream), dice >= 11);
     if (node == nullptr) {
         client.leaders[group_of(client.stream)] = 0;
