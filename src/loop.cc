@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/test_clock.h"
 #include "formation.h"
+#include "shard/call_wire.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -418,8 +419,7 @@ void Loop::route(api::Reply& reply) {
 }
 
 void Loop::route_internal(const api::Call& call) {
-    const auto& seal = std::get<api::SealBucketCall>(call.verb);
-    const base::ShardId to = api::shard_of(seal.group, neighbours_.shards);
+    const base::ShardId to = api::shard_of(shard::group_of_internal(call.verb), neighbours_.shards);
     if (!send(to, call)) {
         api::Reply refused{call.id, options_.shard, api::Refused{api::Refusal::overloaded}};
         shard_->on_internal_reply(refused);
