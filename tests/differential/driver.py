@@ -149,8 +149,10 @@ class Driver:
     def take_request(self, operation):
         request = self.request_of(operation)
         options = operation[5] if len(operation) > 5 else {}
-        # What is told to a live reader, and tags that are not known yet, need an order.
-        if self.pipe and (self.readers or "{tag}" in str(operation[3])):
+        # What is told to a live reader, and tags that are not known yet, need an order. Of several
+        # reasons to refuse a fork, which one is told may depend on what is under way.
+        if self.pipe and (self.readers or "{tag}" in str(operation[3]) or
+                          request.get("stream-forked-from") is not None):
             self.flush()
         expected = self.model.handle(request)
         if self.model.purged:

@@ -148,14 +148,15 @@ class Life:
 
     def generator(self, seed):
         return Generator(random.Random(seed), self.model, "w", timed=self.timed, kills=self.kills,
-                         forks=self.forks, alone=self.part != "shards")
+                         forks=self.forks, alone=self.part != "shards",
+                         loops=self.part == "shards")
 
     def companion(self, seed, count):
         """Another client with other streams, at the same time: neither may notice."""
         model = Model(self.model.host, real_time_ms(), timed=False)
         driver = Driver(self.server, model)
         generator = Generator(random.Random(seed), model, "c", timed=False, forks=self.forks,
-                              alone=False)
+                              alone=False, loops=True)
         for _ in range(count):
             model.now_ms = real_time_ms()
             driver.run(generator.next())
