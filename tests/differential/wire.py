@@ -180,7 +180,7 @@ def parse_events(text):
         if field == b"" and colon:
             comments += 1
         elif field == b"data" and colon:
-            data.append(value)
+            data.append(value.removeprefix(b" "))
         elif field == b"event" and value.startswith(b" ") and kind is None:
             kind = value[1:]
         elif field == b"id" and value.startswith(b" ") and ident is None:
