@@ -387,7 +387,7 @@ class Generator:
         if not self.chance(25):
             offset = self.offset(path)
             there = self.stream(path)
-            if self.loops and offset[-1] == "w" and kind == "long-poll" and there is not None:
+            if self.loops and offset.endswith("w") and kind == "long-poll" and there is not None:
                 offset = token(there.tail)
             query.append(f"offset={offset}")
         if self.chance(4):
