@@ -60,6 +60,8 @@ constexpr std::uint64_t producer_number_max = (1ull << 53) - 1;
 constexpr std::size_t producers_per_stream_max =
     1'000'000;  // beyond: least recently used is forgotten by a command
 constexpr std::size_t json_depth_max = 512;
+constexpr std::uint32_t fork_depth_max = 1024;  // forks of forks; 400 beyond
+constexpr std::size_t forks_per_stream_max = 100'000;
 constexpr std::uint64_t ttl_s_max = (1ull << 53) - 1;  // what every client's numbers hold
 constexpr std::size_t expires_at_bytes_max = 35;       // RFC 3339 with nanoseconds and an offset
 // Any offset (33 bytes), cursor (20 digits) or mode fits many times over, percent-escaped too;
@@ -227,6 +229,22 @@ constexpr std::int64_t clock_step_ms_max = 1'000;
 constexpr std::int64_t touch_interval_ms_min = 20;
 // Nor is one of a long ttl left alone for longer.
 constexpr std::int64_t live_touch_ms_max = 3'600'000;
+// Forks that one shard is making, and the bytes of their bodies; one is always let in. 503 above.
+constexpr std::size_t forks_under_way_max = 1024;
+constexpr std::size_t forks_under_way_bytes_max = 16 * mib;
+// Links of one group whose holds are being released at a time.
+constexpr std::size_t fork_releases_max = 64;
+constexpr std::int64_t fork_retry_ms = 100;
+// A hold for which nobody answered is asked for again, until this long after the fork's PUT.
+constexpr std::int64_t fork_hold_ms = 4'000;
+// Reads that are gathered from several streams, per shard, and the bytes they may bring; one is
+// always let in. 503 above.
+constexpr std::size_t gatherings_max = 1024;
+constexpr std::size_t gathered_bytes_max = 64 * mib;
+// A hold that was released before it came is refused for so long, in group time: far longer than
+// any call is on its way. Only those whose outcome nobody knew are remembered.
+constexpr std::int64_t late_holds_kept_ms = 3'600'000;
+constexpr std::size_t late_holds_max = 100'000;
 // Members a configuration may name. More than five voters cost more than they save.
 constexpr std::size_t cluster_members_max = 7;
 constexpr std::uint32_t node_id_max = 65'535;
@@ -261,6 +279,43 @@ constexpr std::size_t mail_calls_per_turn_max = 4096;  // from one other core
 // Posts waiting for one other core's mailbox; beyond it a stream's later post joins its earlier
 // one.
 constexpr std::size_t unsent_posts_max = 1024;
+
+// --- subscriptions ---
+constexpr std::size_t subscription_body_bytes_max = 1 * mib;  // of a request; 413 above
+constexpr std::size_t subscription_id_bytes_max = 256;
+constexpr std::size_t subscription_text_bytes_max = 1024;  // pattern, description, worker
+constexpr std::size_t webhook_url_bytes_max = 2048;
+constexpr std::size_t subscription_streams_per_call_max = 1000;  // in one request, acks too
+// Their images are made in one turn: these bound it.
+constexpr std::size_t subscriptions_per_group_max = 1024;
+constexpr std::size_t subscription_links_max = 10'000;  // of one
+constexpr std::uint32_t lease_ttl_ms_min = 1'000;
+constexpr std::uint32_t lease_ttl_ms_max = 600'000;
+constexpr std::uint32_t lease_ttl_ms_default = 30'000;
+constexpr std::int64_t webhook_retry_ms_min = 1'000;
+constexpr std::int64_t webhook_retry_ms_max = 60'000;
+constexpr std::int64_t subscription_token_ms = 3'600'000;  // a bearer token is good for so long
+// A delivery shows so many streams, those with something pending first.
+constexpr std::size_t webhook_streams_max = 1000;
+// Marks told in one call between groups, and answered by one shard.
+constexpr std::size_t marks_per_call_max = 1000;
+// Receivers trust a signature for five minutes, caches keep the keys for as long: a retired key is
+// published for longer than both.
+constexpr std::int64_t signing_key_kept_ms = 3'600'000;
+constexpr std::size_t signing_keys_max = 8;
+constexpr std::int64_t signing_key_cached_ms = 10'000;  // by a shard that delivers
+// A step between groups that was refused is tried again after this long.
+constexpr std::int64_t subscription_retry_ms = 100;
+// A request whose steps take longer has an unknown outcome.
+constexpr std::int64_t subscription_wait_ms = 10'000;
+// Operations of clients that wait for other groups, per shard; 503 above.
+constexpr std::size_t subscription_operations_max = 4096;
+// One attempt, from the first look-up to the last byte of the answer.
+constexpr std::int64_t webhook_timeout_ms = 30'000;
+constexpr std::int64_t webhook_connect_timeout_ms = 5'000;
+constexpr std::size_t webhook_answer_bytes_max = 64 * kib;  // more of an answer is an error
+constexpr std::size_t webhooks_in_flight_max = 1024;        // of a node; others wait
+constexpr std::size_t webhooks_per_host_max = 32;
 
 static_assert(header_field_bytes_max <= header_bytes_max);
 static_assert(wal_piece_bytes_max <= wal_batch_bytes_max);

@@ -17,6 +17,10 @@ struct NodeFacts;
 struct Visit;
 }  // namespace ursula::admin
 
+namespace ursula::net {
+struct WebhookRules;
+}
+
 namespace ursula::http {
 
 // Where clients reach another node.
@@ -33,6 +37,8 @@ struct EdgeOptions {
     std::uint64_t random_seed = 0;  // cursors, lifetimes, request ids
     std::vector<std::string> cors_origins = {"*"};
     bool auto_create_buckets = false;
+    std::string public_url;  // without a slash at its end; empty: by the Host of each request
+    const net::WebhookRules* webhooks = nullptr;  // null: no subscriptions with webhooks
     std::uint64_t max_body = 0;
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
     const base::Capacity* connections = nullptr;   // of the node; null: no bound

@@ -21,6 +21,7 @@ class Task;
 namespace ursula::http {
 
 class Tail;
+struct SubscriptionAsk;
 
 enum class Asked : std::uint8_t {
     nothing,  // answered at once
@@ -36,6 +37,7 @@ enum class Asked : std::uint8_t {
     list_buckets,
     list_streams,
     admin,
+    subscription,
 };
 
 // A create outside the built-in namespace waits for its bucket's id, so it owns what the call will
@@ -49,6 +51,12 @@ struct WaitingCreate {
     base::GroupId group;
     api::Expiry expiry;      // its text is beside it
     std::string expires_at;  // as the client wrote it
+    std::string source;      // of a fork; empty: it is none
+    base::GroupId source_group;
+    std::uint64_t fork_offset = 0;
+    std::uint64_t fork_sub_offset = 0;
+    bool has_fork_offset = false;
+    bool has_content_type = false;  // a fork may go without
     bool closed = false;
     bool making_bucket = false;  // server.auto_create_buckets: the bucket is being created
 };
@@ -98,6 +106,7 @@ struct Exchange {
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;
     std::unique_ptr<admin::Task> admin;
+    std::unique_ptr<SubscriptionAsk> subscription;
     Tail* tail = nullptr;  // owned by the TailHub
 
     api::CallId call_id() const {

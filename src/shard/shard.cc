@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "shard/planted.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -21,6 +22,7 @@ Shard::Shard(const ShardOptions& options, storage::Disk& disk)
         replicas_.push_back(std::make_unique<Replica>(base::GroupId(group), options.node,
                                                       options.table_key, local_));
     }
+    subscribing_ = std::make_unique<Subscribing>(*this);
 }
 
 // Streams go first: their hot tails give their memory back to local_.
@@ -56,6 +58,12 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     if (now_.mono >= own_deadline()) {
         run_own_commands();
     }
+    if (now_.mono >= forks_deadline()) {
+        run_forks();
+    }
+    if (subscribing_->due()) {
+        subscribing_->run();
+    }
     write_entries();
     if (!fetching_.empty()) {
         run_fetches();
@@ -73,6 +81,12 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         if (now_.mono >= own_deadline()) {
             run_own_commands();
         }
+        if (now_.mono >= forks_deadline()) {
+            run_forks();
+        }
+        if (subscribing_->due()) {
+            subscribing_->run();
+        }
         write_entries();
         wal_->flush(now.mono);
     }
@@ -82,6 +96,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     send_posts();
     if (writing_.empty()) {  // what the end of the turn submitted looks at them in the next one
         own_names_.clear();
+        own_forks_.clear();
         taken_bytes_.clear();
     }
 
@@ -236,6 +251,9 @@ void Shard::carry_out(Replica& replica) {
         replica.sent.assign(links_.size(), base::LogIndex{});
         expiry_at_ = now_.mono;
         replica.led_since = now_;
+        if (!replica.machine.links().empty()) {
+            list_links(replica);
+        }
     }
     if (effects.membership_change) {
         look_at_membership(replica);
@@ -324,8 +342,9 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
-    base::Instant at = std::min(
-        {raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline(), own_deadline()});
+    base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline(),
+                                 links_deadline(), own_deadline(), forks_deadline(),
+                                 subscribing_->deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }

@@ -8,6 +8,7 @@
 #include "shard/entry_body.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -70,6 +71,9 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     if (replica.id() == api::bucket_group && replica.group.is_leader() &&
         removals_resumed_ != replica.group.term()) {
         resume_removals();
+    }
+    if (replica.machine.subscriptions() != nullptr && subscribing_->is_new_leader(replica)) {
+        subscribing_->note(replica);
     }
 }
 
@@ -135,12 +139,24 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             if (outcome.did == stream::Did::duplicate) {
                 ++counters_.duplicates;
             }
-            reply(ticket.from, ticket.call, answer_of(outcome));
+            if (outcome.did == stream::Did::subscribed) [[unlikely]] {
+                reply(ticket.from, ticket.call,
+                      api::SubscriptionReply{
+                          base::Slice::copy_of(replica.machine.subscriptions()->answer())});
+            } else {
+                reply(ticket.from, ticket.call, answer_of(outcome));
+            }
         }
+    }
+    if (replica.machine.take_subscriptions_changed()) [[unlikely]] {
+        subscribing_->note(replica);
     }
     // The body came through the log's checksums: one that does not decode is a bug or a newer
     // version's, and guessing would make replicas differ.
     VERIFY(reader.ok());
+    if (replica.machine.take_links_changed()) [[unlikely]] {
+        list_links(replica);
+    }
     if (asked) {
         replica.entries.pop();
     }
@@ -312,6 +328,24 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
             return api::RemoveReply{};
         case stream::Did::touched:
             return api::TouchReply{};
+        case stream::Did::fork_begun:
+            return api::ForkBegunReply{outcome.incarnation};
+        case stream::Did::held: {
+            api::HoldReply hold;
+            const stream::ForkOrigin* origin = outcome.stream->origin();
+            hold.point = outcome.fork_point;
+            hold.depth = origin == nullptr ? 1 : origin->depth + 1;
+            if (const stream::Expiry* expiry = outcome.stream->expiry()) {
+                hold.expires = expiry->kind;
+                hold.expires_ms = expiry->ms;
+                hold.expires_at = base::Slice::copy_of(base::as_bytes(expiry->text));
+            }
+            return hold;
+        }
+        case stream::Did::released:
+        case stream::Did::abandoned:
+        case stream::Did::fork_forgotten:
+            return api::RemoveReply{};
         case stream::Did::bucket_created:
         case stream::Did::bucket_existed:
         case stream::Did::bucket_closing:
@@ -321,6 +355,8 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
         case stream::Did::sealed:
         case stream::Did::unsealed:
             return api::SealReply{outcome.empty};
+        case stream::Did::subscribed:
+            break;  // the machine has it
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }

@@ -18,7 +18,7 @@ constexpr base::Duration silence = base::milliseconds(limits::fetch_silence_ms);
 
 std::uint64_t placed_through(const stream::Stream& stream) {
     const std::uint32_t count = stream.locations.count();
-    return count == 0 ? 0 : stream.locations.at(count - 1).to;
+    return count == 0 ? stream.own_from() : stream.locations.at(count - 1).to;
 }
 
 // The open question that this answers; null: none.

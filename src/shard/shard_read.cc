@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -108,6 +109,8 @@ void Shard::set_name(api::Verb& verb, std::string_view name) {
         resolve->bucket = name;
     } else if (auto* look = std::get_if<api::InspectCall>(&verb)) {
         look->key.name = name;
+    } else if (auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        asked->name = name;
     }
 }
 
@@ -153,6 +156,10 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
         serve_stream_view(replica, from, id, *look, true);
         return;
     }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        subscribing_->serve(replica, from, id, *asked);
+        return;
+    }
     const api::StreamKey* key = key_of(verb);
     VERIFY(key != nullptr);
     serve_stream(replica, from, id, verb, *key, touched);
@@ -160,16 +167,23 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
 
 void Shard::serve_stream(Replica& replica, base::ShardId from, api::CallId id,
                          const api::Verb& verb, const api::StreamKey& key, bool touched) {
+    const auto* read = std::get_if<api::ReadCall>(&verb);
+    if (read != nullptr && read->use == api::ReadCall::Use::inherit) [[unlikely]] {
+        serve_inherit(replica, from, id, *read);
+        return;
+    }
     stream::Stream* stream = replica.machine.find(key.name, key.hash);
-    if (stream == nullptr || replica.machine.is_dead(*stream)) {
-        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+    if (stream == nullptr || stream->gone() || replica.machine.is_dead(*stream)) {
+        reply(from, id,
+              api::Refused{stream != nullptr && stream->held() ? api::Refusal::stream_deleted
+                                                               : api::Refusal::stream_not_found});
         return;
     }
     const stream::Expiry* expiry = stream->expiry();
     if (expiry != nullptr && must_wait(replica, *stream, from, id, verb, touched)) {
         return;
     }
-    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
+    if (read != nullptr) {
         serve_read(replica, *stream, from, id, *read);
         return;
     }
@@ -192,7 +206,12 @@ void Shard::serve_stream(Replica& replica, base::ShardId from, api::CallId id,
 
 void Shard::serve_read(const Replica& replica, const stream::Stream& stream, base::ShardId from,
                        api::CallId id, const api::ReadCall& read) {
-    stream::plan_read(stream, read.from_now ? stream.tail() : read.offset, read.bytes_max, plan_);
+    const std::uint64_t offset = read.from_now ? stream.tail() : read.offset;
+    if (offset < stream.own_from()) [[unlikely]] {
+        gather(replica, stream, from, id, read);
+        return;
+    }
+    stream::plan_read(stream, offset, read.bytes_max, plan_);
     api::ReadReply out;
     out.incarnation = stream.incarnation(replica.id());
     out.json = stream.json();
@@ -201,6 +220,10 @@ void Shard::serve_read(const Replica& replica, const stream::Stream& stream, bas
     out.from = plan_.from;
     out.next = plan_.next;
     out.content_type = stream.content_type_slice();
+    if (read.use == api::ReadCall::Use::measure) [[unlikely]] {
+        reply(from, id, std::move(out));
+        return;
+    }
     if (plan_.disk_bytes == 0) {
         out.pieces.reserve(plan_.pieces.size());
         for (stream::ReadPiece& piece : plan_.pieces) {
@@ -296,8 +319,14 @@ void Shard::take_listing(const api::Call& call, const api::ListStreamsCall& list
     auto listing = std::make_shared<ParkedListing>();
     listing->call = call.id;
     listing->from = call.from;
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&call.verb)) {
+        listing->marks = true;
+        listing->prefix = asked->name;
+    }
     listing->bucket = list.bucket;
-    listing->prefix = list.prefix;
+    if (!listing->marks) {
+        listing->prefix = list.prefix;
+    }
     listing->after = list.after;
     listing->count_max = list.count_max;
     if (!has_peers()) {
@@ -313,12 +342,17 @@ void Shard::take_listing(const api::Call& call, const api::ListStreamsCall& list
 // Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come
 // without their bucket.
 void Shard::list_streams(const ParkedListing& list) {
+    if (list.marks) {
+        subscribing_->serve_marks(list.from, list.call, list.prefix);
+        return;
+    }
     std::vector<std::string_view> names;
     for (const auto& replica : replicas_) {
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
              stream = stream->next()) {
             std::string_view name = stream->name();
-            if (stream->bucket() != list.bucket || replica->machine.is_dead(*stream)) {
+            if (stream->bucket() != list.bucket || stream->gone() ||
+                replica->machine.is_dead(*stream)) {
                 continue;
             }
             name.remove_prefix(list.bucket.size() + 1);

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/verify.h"
+#include "stream/image_forks.h"
 
 namespace ursula::stream {
 
@@ -38,7 +39,10 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
     const Expiry* expiry = stream.expiry();
     const unsigned flags = (stream.closed() ? flag_stream_closed : 0u) |
                            (closer != nullptr ? flag_stream_closer : 0u) |
-                           (expiry != nullptr ? flag_stream_expiry : 0u);
+                           (expiry != nullptr ? flag_stream_expiry : 0u) |
+                           (stream.gone() ? flag_stream_gone : 0u) |
+                           (stream.origin() != nullptr ? flag_stream_origin : 0u) |
+                           (stream.held() ? flag_stream_holds : 0u);
     const std::size_t size = item_head_bytes + stream_item_bytes + stream.name().size() +
                              stream.content_type().size() + seq.size() + closer_id.size();
     base::WireWriter item = new_item(out, size, ItemKind::stream, static_cast<std::uint8_t>(flags));
@@ -71,6 +75,7 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
         own.put(expiry->touched_ms);
         own.put_text(expiry->text);
     }
+    put_fork_items(*extra, out);
     // One allocation for many: ids are much alike in size.
     if (const ProducerState* oldest = extra->producers.oldest(); oldest != nullptr) {
         out.reserve(out.size() +
@@ -132,6 +137,20 @@ void Machine::put_head(std::vector<std::byte>& out) const {
         item.put(range.first);
         item.put(range.last);
         item.finish();
+    }
+    put_fork_links(links_, late_holds_, out);
+    if (subscriptions_ != nullptr) {
+        std::vector<std::byte> state;
+        subscriptions_->write(state);
+        VERIFY(state.size() <= UINT32_MAX);
+        for (base::Bytes left = state; !left.empty();) {
+            const base::Bytes part = left.first(std::min(left.size(), subscription_part_bytes));
+            ItemWriter item(out, ItemKind::subscriptions);
+            item.put(static_cast<std::uint32_t>(state.size()));
+            item.put_text(base::as_text(part));
+            item.finish();
+            left = left.subspan(part.size());
+        }
     }
 }
 
@@ -367,8 +386,16 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
     if (headed_ && membership_due_ != (kind == ItemKind::membership)) {
         return base::fail("an image's membership is missing or out of place");
     }
+    if (!subscriptions_.empty() && kind != ItemKind::subscriptions) {
+        return base::fail("an image's subscriptions are cut short");
+    }
     if (expiry_due_ != (kind == ItemKind::expiry)) {
         return base::fail("an image's expiry of a stream is missing or out of place");
+    }
+    const bool origin_now = origin_due_ && !expiry_due_;
+    if (origin_now != (kind == ItemKind::origin) ||
+        (holds_due_ && !origin_due_ && !expiry_due_) != (kind == ItemKind::holds)) {
+        return base::fail("an image's forks of a stream are missing or out of place");
     }
     switch (kind) {
         case ItemKind::head:
@@ -381,12 +408,22 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
             return bucket(flags, body);
         case ItemKind::sealed:
             return sealed(body);
+        case ItemKind::subscriptions:
+            return subscriptions(body);
         case ItemKind::stream:
             return stream(flags, body);
         case ItemKind::expiry:
             return expiry(flags, body);
         case ItemKind::producer:
             return producer(body);
+        case ItemKind::link:
+            return link(flags, body);
+        case ItemKind::late_hold:
+            return late_hold(body);
+        case ItemKind::origin:
+            return origin(body);
+        case ItemKind::holds:
+            return holds(body);
         case ItemKind::end:
         case ItemKind::places:
         case ItemKind::pieces:
@@ -470,6 +507,27 @@ base::Result<void> ImageReader::sealed(base::Bytes body) {
     return {};
 }
 
+base::Result<void> ImageReader::subscriptions(base::Bytes body) {
+    base::WireReader in(body);
+    const auto size = in.get<std::uint32_t>();
+    const base::Bytes part = in.get_bytes(in.left());
+    if (!in.ok() || part.empty() || buckets_left_ != 0 || sealed_left_ != 0 ||
+        machine_.streams() != 0 || machine_.subscriptions_ != nullptr ||
+        subscriptions_.size() + part.size() > size) {
+        return base::fail("an image has subscriptions out of place");
+    }
+    subscriptions_.insert(subscriptions_.end(), part.begin(), part.end());
+    if (subscriptions_.size() < size) {
+        return {};
+    }
+    machine_.subscriptions_ = std::make_unique<Subscriptions>(machine_.group_);
+    if (!machine_.subscriptions_->read(subscriptions_)) {
+        return base::fail("an image's subscriptions cannot be read");
+    }
+    subscriptions_.clear();
+    return {};
+}
+
 base::Result<void> ImageReader::stream(std::uint8_t flags, base::Bytes body) {
     base::WireReader in(body);
     base::Incarnation incarnation{machine_.group_, {}, 0};
@@ -519,6 +577,13 @@ base::Result<void> ImageReader::stream(std::uint8_t flags, base::Bytes body) {
     }
     producers_left_ = producers;
     expiry_due_ = (flags & flag_stream_expiry) != 0;
+    origin_due_ = (flags & flag_stream_origin) != 0;
+    holds_due_ = (flags & flag_stream_holds) != 0;
+    holds_left_ = 0;
+    stream->gone_ = (flags & flag_stream_gone) != 0;
+    if (stream->gone_ && !holds_due_) {
+        return base::fail("an image has a stream that nothing keeps");
+    }
     return {};
 }
 
@@ -562,7 +627,8 @@ base::Result<void> ImageReader::end(base::Bytes body) {
     base::WireReader in(body);
     const auto hash = in.get<std::uint64_t>();
     if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
-        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_) {
+        sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_ ||
+        origin_due_ || holds_due_ || !subscriptions_.empty()) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {
@@ -651,6 +717,9 @@ base::Result<void> LocationReader::places(base::Bytes body) {
     }
     current_ = cursor_;
     cursor_ = cursor_->next();
+    if (at_ < current_->own_from()) {
+        return base::fail("a location image has bytes of a fork that are its source's");
+    }
     ++streams_;
     return {};
 }

@@ -98,9 +98,15 @@ class ImageReader {
     base::Result<void> bucket(std::uint8_t flags, base::Bytes body);
     base::Result<void> seal_round(base::Bytes body);
     base::Result<void> sealed(base::Bytes body);
+    base::Result<void> subscriptions(base::Bytes body);
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
     base::Result<void> expiry(std::uint8_t flags, base::Bytes body);
     base::Result<void> producer(base::Bytes body);
+    // image_forks.cc
+    base::Result<void> link(std::uint8_t flags, base::Bytes body);
+    base::Result<void> late_hold(base::Bytes body);
+    base::Result<void> origin(base::Bytes body);
+    base::Result<void> holds(base::Bytes body);
     base::Result<void> end(base::Bytes body);
 
     Machine& machine_;
@@ -112,7 +118,11 @@ class ImageReader {
     std::uint64_t buckets_left_ = 0;
     std::uint64_t sealed_left_ = 0;
     std::uint64_t streams_left_ = 0;
+    std::vector<std::byte> subscriptions_;  // what came of them so far
     bool expiry_due_ = false;  // of the stream that came last
+    bool origin_due_ = false;  // likewise
+    bool holds_due_ = false;
+    std::uint32_t holds_left_ = 0;  // as the last item of them said; 0 before the first
     std::uint32_t producers_left_ = 0;
 };
 

@@ -41,6 +41,12 @@ struct KeyOf {
     void operator()(const api::InspectCall& call) { name = call.key.name; }
     void operator()(const api::TransferCall&) {}
     void operator()(const api::TouchCall& call) { name = call.key.name; }
+    void operator()(const api::ForkCall& call) {
+        name = call.key.name;
+        body = base::as_text(call.body);
+    }
+    void operator()(const api::HoldCall& call) { name = call.key.name; }
+    void operator()(const api::ReleaseCall& call) { name = call.key.name; }
 };
 
 // Size of the whole response at the front of `text`; 0: more is to come.

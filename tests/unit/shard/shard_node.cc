@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/placement.h"
+#include "shard/call_wire.h"
 #include "tests/support/count_allocations.h"
 
 namespace ursula::shard::test {
@@ -271,10 +272,9 @@ void Node::turn() {
 
 void Node::route_internal(const api::Call& call) {
     api::Call own = call;
-    auto& seal = std::get<api::SealBucketCall>(own.verb);
-    const std::uint32_t to = api::shard_of(seal.group, options_.shards).value;
+    const std::uint32_t to = api::shard_of(group_of_internal(own.verb), options_.shards).value;
     Node& target = peers_.empty() ? *this : *peers_[to];
-    seal.bucket = target.keep(seal.bucket);
+    keep_internal(own.verb, [&target](std::string_view text) { return target.keep(text); });
     target.calls_.push_back(own);
 }
 
