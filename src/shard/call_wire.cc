@@ -67,7 +67,7 @@ struct CallFields {
 };
 
 bool has_more(CallKind kind) {
-    return kind >= CallKind::fork;
+    return kind >= CallKind::fork && kind <= CallKind::release;
 }
 
 CallFields fields_of(const api::Verb& verb) {
