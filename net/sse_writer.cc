@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/verify.h"
+#include "net/planted.h"
 
 namespace ursula::net {
 
@@ -15,7 +16,7 @@ namespace {
 constexpr std::string_view id_field = "id: ";
 constexpr std::string_view data_event = "event: data\n";
 constexpr std::string_view data_field =
-    "data:";  // no blank behind it: clients would eat a payload's own
+    "data:";  // a blank behind it only where a line of the payload begins with one: see Lines
 constexpr std::string_view control_event = "event: control\n";
 constexpr std::string_view next_offset_member = "data:{\"streamNextOffset\":\"";
 constexpr std::string_view cursor_member = ",\"streamCursor\":\"";
@@ -97,7 +98,8 @@ class Filler {
 };
 
 // Lines of one payload that may come in several pieces: a CR at the end of one and an LF at the
-// start of the next are one line end.
+// start of the next are one line end. Readers of events take one blank behind "data:" away, so a
+// line that begins with a blank gets another one before it.
 template <class Sink>
 class Lines {
   public:
@@ -109,13 +111,23 @@ class Lines {
             after_cr_ = false;
         }
         while (from < text.size()) {
+            if (at_start_ && text[from] == ' ') {
+                sink_.put(" ");
+            }
             const std::size_t end = find_line_end(text, from);
             sink_.put(text.substr(from, end - from));
+            at_start_ = false;
             if (end == text.size()) {
                 return;
             }
+            if (planted(Planted::cr_is_no_line_end) && text[end] == '\r') {
+                sink_.put("\r");
+                from = end + 1;
+                continue;
+            }
             sink_.put("\n");
             sink_.put(data_field);
+            at_start_ = true;
             from = end + 1;
             if (text[end] == '\r') {
                 if (from == text.size()) {
@@ -131,6 +143,7 @@ class Lines {
   private:
     Sink& sink_;
     bool after_cr_ = false;
+    bool at_start_ = true;  // of a line
 };
 
 template <class Sink>

@@ -26,6 +26,7 @@ constexpr std::string_view refusal_response =
     "Content-Type: application/problem+json\r\n"
     "Cache-Control: no-store\r\n"
     "Retry-After: 1\r\n"
+    "X-Request-Id: 0000000000000000\r\n"
     "Content-Length: 213\r\n"
     "\r\n"
     "{\"status\":503,\"code\":\"too_many_connections\",\"title\":\"The server has as many "

@@ -29,6 +29,8 @@ constexpr base::Duration wait_min = base::milliseconds(100);  // below, a tail i
 constexpr base::Duration wait_max = base::seconds(24 * 3600);
 constexpr base::Duration drain_max = base::seconds(3600);
 constexpr std::uint64_t body_min = 1 * limits::kib;
+constexpr std::uint64_t chunk_min = 1 * limits::kib;
+constexpr std::uint64_t chunk_max = 16 * limits::mib;
 constexpr std::uint64_t body_max =
     256 * limits::mib;  // one body is one command is one block of memory
 constexpr std::uint64_t hot_min = 64 * limits::kib;
@@ -126,7 +128,7 @@ constexpr bool at_reload = true;
                                                                                        __VA_ARGS__ \
     }
 
-const std::array<Key, 24> keys = {{
+const std::array<Key, 25> keys = {{
     URSULA_KEY(server, listen, at_start, addresses(c.server.listen),
                "where clients connect, ADDR:PORT or a list; port 0 picks a free one"),
     URSULA_KEY(server, admin_listen, at_start, admin_listen(c.server.admin_listen),
@@ -154,6 +156,8 @@ const std::array<Key, 24> keys = {{
                "how long SIGTERM waits for what was accepted"),
     URSULA_KEY(server, max_body, at_start, size(c.server.max_body, body_min, body_max),
                "largest request body; at most segment_size / 4"),
+    URSULA_KEY(server, read_chunk, at_reload, size(c.server.read_chunk, chunk_min, chunk_max),
+               "a read returns whole appends of about this size"),
     URSULA_KEY(server, max_connections, at_start,
                integer(c.server.max_connections, 0, connections_max),
                "0: from the limit on open files"),

@@ -68,6 +68,7 @@ struct Config {
         base::Duration sse_lifetime = base::seconds(60);
         base::Duration drain_timeout = base::seconds(5);
         std::uint64_t max_body = base::limits::body_bytes_default;
+        std::uint64_t read_chunk = base::limits::read_chunk_bytes_default;
         std::uint32_t max_connections = 0;  // 0: from the file limit
         bool operator==(const Server&) const = default;
     };

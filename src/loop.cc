@@ -10,6 +10,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/test_clock.h"
 #include "formation.h"
 #include "shard/call_wire.h"
 #include "shard/mail_codec.h"
@@ -36,8 +37,8 @@ base::Now read_clocks() {
     timespec wall{};
     clock_gettime(CLOCK_MONOTONIC, &mono);
     clock_gettime(CLOCK_REALTIME, &wall);
-    return {base::Instant{mono.tv_sec * 1'000'000'000 + mono.tv_nsec},
-            base::WallTime{wall.tv_sec * 1000 + wall.tv_nsec / 1'000'000}};
+    return base::moved({base::Instant{mono.tv_sec * 1'000'000'000 + mono.tv_nsec},
+                        base::WallTime{wall.tv_sec * 1000 + wall.tv_nsec / 1'000'000}});
 }
 
 }  // namespace
@@ -464,6 +465,7 @@ void Loop::take_over(const Config& config) {
     config_ = &config;
     edge_.cors_origins = config.server.cors_origins;
     edge_.auto_create_buckets = config.server.auto_create_buckets;
+    edge_.read_chunk_bytes = config.server.read_chunk;
     edge_.long_poll_timeout = config.server.long_poll_timeout;
     edge_.sse_heartbeat = config.server.sse_heartbeat;
     edge_.sse_lifetime = config.server.sse_lifetime;

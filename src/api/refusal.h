@@ -14,7 +14,7 @@ enum class Refusal : std::uint8_t {
     bucket_not_found,
     bucket_not_empty,
     bucket_being_removed,
-    stream_closed,
+    stream_closed,  // numbers: the producer's seq, 1 when there was a producer
     content_type_missing,
     content_type_mismatch,
     empty_append,

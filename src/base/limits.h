@@ -72,6 +72,10 @@ constexpr std::uint32_t listing_default_count = 1000;  // a page a person can st
 constexpr std::uint32_t listing_count_max = 10'000;    // ?limit=; one answer of a few MiB at most
 // Of a text with client bytes in it, in a problem body: a title or hint is a sentence or a command.
 constexpr std::size_t quoted_bytes_max = 300;
+// Access-Control-Request-Headers that are given back; a preflight with more is told ours alone.
+constexpr std::size_t preflight_headers_bytes_max = 1 * kib;
+// Refused requests that a loop logs: a burst, then one a second of each kind (4xx, 5xx).
+constexpr std::int64_t refusal_log_burst = 20;
 
 // --- replication and log ---
 constexpr std::uint32_t groups_default = 64;

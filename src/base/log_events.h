@@ -22,6 +22,10 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "SIGHUP: the configuration was read again and is in effect.")                            \
     EVENT(config_refused, "config.refused", warning,                                               \
           "SIGHUP: the new configuration has errors or needs a restart; the old one stays.")       \
+    EVENT(request_refused, "request.refused", info,                                                \
+          "A request got a 4xx answer with this request_id; of many, some are logged.")            \
+    EVENT(request_failed, "request.failed", warning,                                               \
+          "A request got a 5xx answer with this request_id; of many, some are logged.")            \
     EVENT(admin_unavailable, "admin.unavailable", warning,                                         \
           "No place for the admin socket could be had; ursulactl --server still reads.")           \
     EVENT(shards_share_cpus, "shards.share_cpus", warning,                                         \

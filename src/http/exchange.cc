@@ -35,8 +35,9 @@ void Exchanges::give(Exchange& exchange) {
     constexpr std::size_t kept_capacity_max = 256;
     ++exchange.generation;
     exchange.connection = {};
-    for (std::string* text : {&exchange.path, &exchange.host, &exchange.origin,
-                              &exchange.if_none_match, &exchange.redirect_to}) {
+    for (std::string* text :
+         {&exchange.path, &exchange.host, &exchange.origin, &exchange.if_none_match,
+          &exchange.content_type, &exchange.redirect_to}) {
         if (text->capacity() > kept_capacity_max) {
             std::string().swap(*text);
         } else {

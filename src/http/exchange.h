@@ -25,6 +25,7 @@ class Tail;
 enum class Asked : std::uint8_t {
     nothing,  // answered at once
     append,
+    stream_type,  // append: refused for its Content-Type, whose answer names the stream's
     create,
     remove,
     head,
@@ -97,7 +98,8 @@ struct Exchange {
     std::string host;
     std::string origin;  // CORS with an origin list
     std::string if_none_match;
-    std::string redirect_to;  // "Prefer: redirect": the target as sent; empty: not asked for
+    std::string content_type;  // append: as sent
+    std::string redirect_to;   // "Prefer: redirect": the target as sent; empty: not asked for
     std::unique_ptr<net::OutputBuffer> held;  // a response finished before an earlier one
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;

@@ -16,6 +16,30 @@ namespace limits = base::limits;
 using net::KnownHeader;
 using net::Method;
 
+namespace {
+
+constexpr std::string_view every_method = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+
+std::string_view allowed_methods(RouteKind kind) {
+    switch (kind) {
+        case RouteKind::bucket:
+            return "PUT, GET, HEAD, DELETE, OPTIONS";
+        case RouteKind::root:
+        case RouteKind::livez:
+        case RouteKind::readyz:
+        case RouteKind::health:
+        case RouteKind::metrics:
+            return "GET, HEAD, OPTIONS";
+        case RouteKind::stream:
+        case RouteKind::admin:
+        case RouteKind::refused:
+            break;
+    }
+    return every_method;
+}
+
+}  // namespace
+
 Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls,
              NodePages& pages, base::Now now)
     : options_(options),
@@ -328,8 +352,8 @@ Exchange& Front::open_exchange(Peer& peer, const net::Request& request) {
     exchange.http_1_0 = request.http_1_0;
     exchange.method = static_cast<std::uint8_t>(request.method);
     exchange.head_only = request.method == Method::head;
-    exchange.has_origin = request.method != Method::other && request.path.data() != nullptr &&
-                          request.headers.has(KnownHeader::origin);
+    exchange.has_origin =
+        request.path.data() != nullptr && request.headers.has(KnownHeader::origin);
     if (peer.last != 0) {
         exchanges_.at(peer.last).next = exchange.index;
         exchange.held_aside = true;
@@ -540,8 +564,9 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     peer.appends_only = request.method == Method::post && route.kind == RouteKind::stream &&
                         (peer.open == 1 || peer.appends_only);
     peer.group = key.group;
+    const std::string_view allow = readable ? allowed_methods(route.kind) : every_method;
     if (request.method == Method::options) {
-        answer_options(exchange);
+        answer_options(exchange, request, allow);
         return;
     }
     if (!readable) {
@@ -553,10 +578,8 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         return;
     }
     if (request.method == Method::other) {
-        constexpr std::string_view allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
         exchange.keep_alive = false;
-        responder_.problem(exchange, method_not_allowed(allow),
-                           "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+        refuse_method(exchange, allow);
         return;
     }
     if (peer.admin && refuse_early_data(exchange, route)) [[unlikely]] {
@@ -621,11 +644,21 @@ void Front::start_stream(Exchange& exchange, const net::Request& request, const 
     }
 }
 
-void Front::answer_options(Exchange& exchange) {
+void Front::answer_options(Exchange& exchange, const net::Request& request,
+                           std::string_view allow) {
     net::ResponseWriter writer = responder_.begin(exchange, 204, true);
-    writer.constant(responder_.preflight_headers());
-    writer.constant("Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS\r\n");
+    // Without an Origin nobody asked for anything but Allow.
+    if (!options_.cors_origins.empty()) {
+        writer.constant(responder_.preflight_headers(
+            request.headers.get(KnownHeader::access_control_request_headers)));
+    }
+    writer.header("Allow", allow);
     responder_.end(exchange, writer.end_without_body());
+}
+
+void Front::refuse_method(Exchange& exchange, std::string_view allow) {
+    responder_.problem(exchange, method_not_allowed(allow),
+                       "Allow: " + std::string(allow) + "\r\n");
 }
 
 // To the node that leads. False: it was not asked for, or is not for this refusal.
@@ -674,6 +707,17 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
                  api::CreateBucketCall{arena_.keep(exchange.create->bucket)});
             return;
         }
+        if (exchange.asked == Asked::append &&
+            refused->why == api::Refusal::content_type_mismatch) {
+            ask_stream_type(exchange);
+            return;
+        }
+        if (exchange.asked == Asked::stream_type) {
+            // The stream has gone meanwhile; it had another type, or it would have taken the
+            // append.
+            responder_.refuse(exchange, {api::Refusal::content_type_mismatch});
+            return;
+        }
         if (!redirect(exchange, *refused)) {
             responder_.refuse(exchange, *refused);
         }
@@ -682,6 +726,13 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
     switch (exchange.asked) {
         case Asked::append:
             answer_append(exchange, std::get<api::AppendReply>(answer));
+            return;
+        case Asked::stream_type:
+            responder_.problem(
+                exchange, content_type_differs(
+                              exchange.path,
+                              base::as_text(std::get<api::HeadReply>(answer).content_type.bytes()),
+                              exchange.content_type));
             return;
         case Asked::create:
             if (const auto* bucket = std::get_if<api::BucketReply>(&answer)) {

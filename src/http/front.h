@@ -126,7 +126,9 @@ class Front {
     void take_admin(Exchange& exchange, api::Answer& answer);
     void answer_admin(Exchange& exchange, const admin::Response& response);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
-    void answer_options(Exchange& exchange);
+    void answer_options(Exchange& exchange, const net::Request& request, std::string_view allow);
+    void refuse_method(Exchange& exchange, std::string_view allow);
+    void ask_stream_type(Exchange& exchange);
 
     void answer(Exchange& exchange, api::Answer& answer, base::Now now);
     void answer_append(Exchange& exchange, const api::AppendReply& reply);

@@ -5,6 +5,7 @@
 #include "admin/facts.h"
 #include "admin/task.h"
 #include "api/placement.h"
+#include "base/test_clock.h"
 #include "http/front.h"
 
 namespace ursula::http {
@@ -51,6 +52,13 @@ bool Front::refuse_early_data(Exchange& exchange, const Route& route) {
 void Front::start_admin(Exchange& exchange, const net::Request& request, const Route& route) {
     constexpr std::string_view streams = "/v1/streams/";
     exchange.asked = Asked::admin;
+    if constexpr (base::clock_moves) {
+        if (request.method == Method::post && route.stream_name == "/test-clock") {
+            base::move_clock(request.query);
+            responder_.end(exchange, responder_.begin(exchange, 204, false).end_without_body());
+            return;
+        }
+    }
     exchange.admin = std::make_unique<admin::Task>();
     admin::Request asked;
     asked.method = method_of(request.method);

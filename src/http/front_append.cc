@@ -1,11 +1,15 @@
 // POST: append, close, both.
 #include <array>
+#include <cstring>
 
 #include "api/placement.h"
 #include "base/limits.h"
+#include "base/verify.h"
 #include "http/front.h"
 #include "http/header_values.h"
+#include "http/planted.h"
 #include "http/tokens.h"
+#include "net/uri.h"
 
 namespace ursula::http {
 
@@ -32,6 +36,7 @@ void Front::start_append(Exchange& exchange, const net::Request& request,
     if (headers.has(KnownHeader::content_type)) {
         append.content_type = headers.get(KnownHeader::content_type);
         append.has_content_type = !append.content_type.empty();
+        exchange.content_type.assign(append.content_type);
     }
     append.stream_seq = headers.get(KnownHeader::stream_seq);
     if (append.stream_seq.size() > limits::stream_seq_bytes_max ||
@@ -54,13 +59,30 @@ void Front::start_append(Exchange& exchange, const net::Request& request,
     }
 }
 
+// The stream has another type than the append's: the answer names both, and a HEAD knows the
+// stream's.
+void Front::ask_stream_type(Exchange& exchange) {
+    char* text = arena_.room(exchange.path.size());
+    const net::DecodedPath decoded = net::decode_path(exchange.path, {text, exchange.path.size()});
+    VERIFY(decoded.error == net::UriError::none);  // as when it was appended to
+    if (decoded.text.data() != text) {
+        std::memcpy(text, decoded.text.data(), decoded.text.size());
+    }
+    const api::StreamKey key = key_of(find_route(text, decoded.text.size()));
+    exchange.asked = Asked::stream_type;
+    call(exchange, exchange.shard, api::HeadCall{key});
+}
+
 void Front::answer_append(Exchange& exchange, const api::AppendReply& reply) {
     if (reply.kind == api::AppendReply::Kind::appended && !reply.producer && !reply.closed) {
         responder_.append_accepted(exchange, reply.tail);
         return;
     }
     // 200 only for new data of a producer (digest 1.3).
-    const bool fresh = reply.kind == api::AppendReply::Kind::appended && reply.producer;
+    const bool fresh =
+        reply.producer &&
+        (reply.kind == api::AppendReply::Kind::appended ||
+         (reply.kind == api::AppendReply::Kind::duplicate && planted(Planted::duplicate_is_new)));
     net::ResponseWriter writer = responder_.begin(exchange, fresh ? 200 : 204, false);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), reply.tail);

@@ -236,8 +236,7 @@ void Front::start_bucket(Exchange& exchange, const net::Request& request, const 
         case Method::post:
         case Method::options:
         case Method::other:
-            responder_.problem(exchange, method_not_allowed("PUT, GET, HEAD, DELETE, OPTIONS"),
-                               "Allow: PUT, GET, HEAD, DELETE, OPTIONS\r\n");
+            refuse_method(exchange, "PUT, GET, HEAD, DELETE, OPTIONS");
             return;
     }
 }
@@ -256,7 +255,7 @@ void Front::answer_bucket(Exchange& exchange, const api::BucketReply& reply) {
 }
 
 // GET /{bucket}?prefix=&after=&limit= asks group 0 for the bucket, then every shard for its part;
-// GET / asks group 0 for the buckets.
+// GET / with the same parameters asks group 0 for the buckets.
 void Front::start_listing(Exchange& exchange, const net::Request& request, const Route& route) {
     exchange.listing = std::make_unique<Listing>();
     Listing& listing = *exchange.listing;
@@ -311,6 +310,8 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
             listing.count_max = limit;
         }
     }
+    listing.prefix = std::move(prefix);
+    listing.after = std::move(after);
     if (route.kind == RouteKind::root) {
         exchange.asked = Asked::list_buckets;
         listing.waiting = 1;
@@ -320,8 +321,6 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
     exchange.asked = Asked::list_streams;
     // The bucket itself first: an empty list and a missing bucket are not the same.
     listing.bucket = route.bucket;
-    listing.prefix = std::move(prefix);
-    listing.after = std::move(after);
     call(exchange, api::shard_of(api::bucket_group, options_.shards),
          api::ResolveBucketCall{route.bucket});
 }
@@ -345,7 +344,12 @@ void Front::answer_list(Exchange& exchange, const api::ListReply& reply) {
     std::string_view names = reply.names;
     while (!names.empty()) {
         const std::size_t end = names.find('\n');
-        listing.parts.emplace_back(names.substr(0, end));
+        const std::string_view name = names.substr(0, end);
+        // Shards choose their streams; of buckets group 0 has sent all there are.
+        if (exchange.asked == Asked::list_streams ||
+            (name.starts_with(listing.prefix) && name > listing.after)) {
+            listing.parts.emplace_back(name);
+        }
         names = end == std::string_view::npos ? std::string_view() : names.substr(end + 1);
     }
     listing.more = listing.more || reply.more;

@@ -24,7 +24,7 @@ constexpr std::string_view root_text =
 
 void Front::start_page(Exchange& exchange, const net::Request& request, const Route& route) {
     if (request.method != Method::get && request.method != Method::head) {
-        responder_.problem(exchange, method_not_allowed("GET, HEAD"), "Allow: GET, HEAD\r\n");
+        refuse_method(exchange, "GET, HEAD, OPTIONS");
         return;
     }
     std::string text;

@@ -16,7 +16,8 @@ struct NamedHeader {
     KnownHeader header;
     std::string_view name;
 };
-// What the verbs read. If-None-Match is a list and may stand in several lines.
+// What the verbs read. If-None-Match is a list and may stand in several lines; what is not exactly
+// one `true` in Stream-Closed is as if it were absent, never an error (digest 1.1).
 constexpr NamedHeader single_headers[] = {
     {KnownHeader::content_type, "Content-Type"},
     {KnownHeader::content_encoding, "Content-Encoding"},
@@ -24,7 +25,6 @@ constexpr NamedHeader single_headers[] = {
     {KnownHeader::producer_epoch, "Producer-Epoch"},
     {KnownHeader::producer_id, "Producer-Id"},
     {KnownHeader::producer_seq, "Producer-Seq"},
-    {KnownHeader::stream_closed, "Stream-Closed"},
     {KnownHeader::stream_expires_at, "Stream-Expires-At"},
     {KnownHeader::stream_fork_offset, "Stream-Fork-Offset"},
     {KnownHeader::stream_fork_sub_offset, "Stream-Fork-Sub-Offset"},
@@ -95,6 +95,7 @@ bool prefers_redirect(const net::Headers& headers) {
 
 bool says_closed(const net::Headers& headers) {
     return headers.has(KnownHeader::stream_closed) &&
+           !headers.repeated(KnownHeader::stream_closed) &&
            api::equal_ignoring_case(headers.get(KnownHeader::stream_closed), "true");
 }
 

@@ -19,7 +19,7 @@ std::string_view repeated_header(const net::Headers& headers);
 // is filled.
 bool check_coding(const net::Headers& headers, Problem& problem);
 
-// `true` in any case; everything else counts as absent.
+// `true` in any case, once; everything else counts as absent.
 bool says_closed(const net::Headers& headers);
 
 // 1*DIGIT up to 2^53 - 1, leading zeros allowed.

@@ -302,6 +302,16 @@ Problem redirected(std::string_view url) {
             false};
 }
 
+Problem content_type_differs(std::string_view path, std::string_view of_stream,
+                             std::string_view given) {
+    constexpr std::size_t shown = limits::quoted_bytes_max / 3;  // of each, so that both fit
+    return {409, "content_type_mismatch",
+            fmt::format("Stream {} has another Content-Type", short_name(path)),
+            fmt::format("the stream has {}, the append {}: append with the stream's own",
+                        of_stream.substr(0, shown), given.substr(0, shown)),
+            false};
+}
+
 Problem method_not_allowed(std::string_view allow) {
     return {405, "method_not_allowed", "This path does not take that method",
             fmt::format("use one of {}", allow), false};

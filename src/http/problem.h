@@ -35,6 +35,9 @@ Problem bad_request(std::string_view code, std::string_view title, std::string_v
 // 307: the same request at that node.
 Problem redirected(std::string_view url);
 Problem method_not_allowed(std::string_view allow);
+// 409 of an append; both are named. `path`: raw, as sent.
+Problem content_type_differs(std::string_view path, std::string_view of_stream,
+                             std::string_view given);
 
 // {"status":...,"code":...,"title":...,"hint":...,"request_id":...}\n ; client text is escaped and
 // capped.

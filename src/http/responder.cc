@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
+#include "base/limits.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "http/http_date.h"
 #include "http/tokens.h"
@@ -12,25 +15,33 @@
 namespace ursula::http {
 namespace {
 
+namespace limits = base::limits;
+
+// By net::Method.
+constexpr std::array<std::string_view, 7> method_names = {"GET",    "HEAD",    "PUT",  "POST",
+                                                          "DELETE", "OPTIONS", "other"};
 constexpr std::string_view date_name = "Date: ";
 constexpr std::string_view append_status = "HTTP/1.1 204 No Content\r\n";
 constexpr std::string_view safe_headers =
     "X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n";
+// A stream may hold a page of anybody's: opened as one, it runs nothing and belongs to no origin.
+constexpr std::string_view stream_policy =
+    "Content-Security-Policy: default-src 'none'; sandbox\r\n";
 // By name, so that a browser page can read every header of the protocol (digest 2.11).
 constexpr std::string_view exposed_headers =
     "Access-Control-Expose-Headers: Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, "
     "Stream-Closed, "
     "Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, "
     "Producer-Expected-Seq, Producer-Received-Seq, ETag, Location, Retry-After, Content-Type, "
-    "Content-Encoding, Vary\r\n";
+    "Content-Encoding, Vary, Allow, X-Request-Id\r\n";
 constexpr std::string_view preflight_lines =
     "Access-Control-Allow-Methods: GET, POST, PUT, DELETE, HEAD, OPTIONS\r\n"
+    "Access-Control-Max-Age: 86400\r\n"
     "Access-Control-Allow-Headers: Content-Type, Authorization, Accept, If-None-Match, If-Match, "
     "Last-Event-ID, "
     "Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
     "Stream-Fork-Offset, "
-    "Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Prefer\r\n"
-    "Access-Control-Max-Age: 86400\r\n";
+    "Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Prefer";
 
 }  // namespace
 
@@ -41,7 +52,6 @@ Responder::Responder(const EdgeOptions& options, net::Transport& transport, Edge
       counters_(counters),
       request_number_(base::Random(options.random_seed).next()) {
     options_changed();
-    preflight_ = preflight_lines;
     first_lines_ = date_name;
     first_lines_ += std::string(http_date_bytes, ' ');
     first_lines_ += "\r\n";
@@ -106,6 +116,9 @@ net::ResponseWriter Responder::begin(Exchange& exchange, int status, bool cross_
     writer.constant(cors(exchange, cross_origin));
     if (!exchange.keep_alive) {
         writer.connection_close();
+    } else if (exchange.http_1_0) {
+        writer.constant(
+            "Connection: keep-alive\r\n");  // else it would take the end for its answer's
     }
     return writer;
 }
@@ -135,6 +148,50 @@ std::string Responder::next_request_id() {
     return id;
 }
 
+std::string Responder::preflight_headers(std::string_view wanted) const {
+    std::string lines(preflight_lines);
+    // Names, commas and blanks only: it goes back as it came.
+    const bool plain =
+        wanted.size() <= limits::preflight_headers_bytes_max &&
+        std::all_of(wanted.begin(), wanted.end(), [](char c) {
+            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                   std::string_view("!#$%&'*+-.^_`|~, ").find(c) != std::string_view::npos;
+        });
+    if (!wanted.empty() && plain) {
+        lines += ", ";
+        lines += wanted;
+    }
+    lines += "\r\n";
+    return lines;
+}
+
+// Ordinary refusals are part of the protocol and clients can cause any number of them: only some
+// lines of them are written, and how many were left out.
+void Responder::log_refusal(const Exchange& exchange, const Problem& problem, std::string_view id) {
+    const bool ours = problem.status >= 500;
+    LogRoom& room = log_rooms_[ours ? 1 : 0];
+    const std::int64_t second = dated_ms_ / 1000;
+    if (second != room.filled_s) {
+        const std::int64_t passed = room.filled_s == 0 || second < room.filled_s
+                                        ? limits::refusal_log_burst
+                                        : second - room.filled_s;
+        room.lines = std::min(room.lines + passed, limits::refusal_log_burst);
+        room.filled_s = second;
+    }
+    if (room.lines == 0) {
+        ++room.left_out;
+        return;
+    }
+    --room.lines;
+    base::log(ours ? base::Event::request_failed : base::Event::request_refused,
+              {{"request_id", id},
+               {"status", problem.status},
+               {"code", problem.code},
+               {"method", method_names[exchange.method]},
+               {"path", exchange.path},
+               {"left_out", std::exchange(room.left_out, 0)}});
+}
+
 void Responder::problem(Exchange& exchange, const Problem& problem,
                         std::string_view extra_header_lines) {
     net::ResponseWriter writer = begin(exchange, problem.status, false);
@@ -143,7 +200,10 @@ void Responder::problem(Exchange& exchange, const Problem& problem,
         writer.header("Retry-After", "1");
     }
     writer.constant(extra_header_lines);
-    const std::string text = problem_body(problem, next_request_id());
+    const std::string id = next_request_id();
+    writer.header("X-Request-Id", id);  // a HEAD has no body to read it from
+    log_refusal(exchange, problem, id);
+    const std::string text = problem_body(problem, id);
     if (exchange.head_only) {
         end(exchange, writer.end_with_length(text.size()));
     } else {
@@ -153,11 +213,18 @@ void Responder::problem(Exchange& exchange, const Problem& problem,
 
 void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
     std::string extra;
-    if (refused.why == api::Refusal::stream_closed || refused.closed) {
+    // Not for a create that finds a closed stream of another configuration: clients take that
+    // header on a 409 for the refusal itself.
+    if (refused.why == api::Refusal::stream_closed) {
         extra +=
             "Stream-Closed: true\r\nStream-Next-Offset: " + offset_token(refused.tail) + "\r\n";
     }
-    if (refused.why == api::Refusal::producer_epoch_stale) {
+    if (refused.why == api::Refusal::stream_closed && refused.numbers[1] != 0) {
+        // A producer with several appends under way takes a 409 without these for "start at 0", and
+        // sends its own again and again (digest 5.3).
+        const std::string seq = std::to_string(refused.numbers[0]);
+        extra += "Producer-Expected-Seq: " + seq + "\r\nProducer-Received-Seq: " + seq + "\r\n";
+    } else if (refused.why == api::Refusal::producer_epoch_stale) {
         extra += "Producer-Epoch: " + std::to_string(refused.numbers[0]) + "\r\n";
     } else if (refused.why == api::Refusal::producer_gap) {
         extra += "Producer-Expected-Seq: " + std::to_string(refused.numbers[0]) +
@@ -167,7 +234,7 @@ void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
 }
 
 void Responder::append_accepted(Exchange& exchange, std::uint64_t tail) {
-    if (exchange.has_origin || !exchange.keep_alive || open_cors_.empty()) {
+    if (exchange.has_origin || !exchange.keep_alive || exchange.http_1_0 || open_cors_.empty()) {
         net::ResponseWriter writer = begin(exchange, 204, false);
         std::array<char, offset_token_bytes> token;
         write_offset(token.data(), tail);
@@ -193,6 +260,7 @@ void Responder::body(Exchange& exchange, net::ResponseWriter& writer, const api:
     writer.header("Content-Type", form.lines ? std::string_view("application/x-ndjson")
                                              : base::as_text(read.content_type.bytes()));
     writer.constant(vary(read.json));
+    writer.constant(stream_policy);
     if (form.lines || form.gzip) {
         converted_body(exchange, writer, read, form);
         return;

@@ -2,6 +2,7 @@
 // headers every response has. The write_... functions of the verbs use it; it knows no verb.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -61,7 +62,9 @@ class Responder {
     std::vector<std::uint32_t>& ended() { return ended_; }
     net::Transport& transport() { return transport_; }
 
-    std::string_view preflight_headers() const { return preflight_; }
+    // What a preflight is told. `wanted`: its Access-Control-Request-Headers, allowed as they are
+    // beside ours.
+    std::string preflight_headers(std::string_view wanted) const;
     // Set by the front: is this exchange the first of its connection?
     void set_first(Exchange& exchange, bool first) { exchange.held_aside = !first; }
 
@@ -71,6 +74,7 @@ class Responder {
     void write_date(base::WallTime now);
     std::string_view cors(const Exchange& exchange, bool cross_origin);
     std::string next_request_id();
+    void log_refusal(const Exchange& exchange, const Problem& problem, std::string_view id);
 
     const EdgeOptions& options_;
     net::Transport& transport_;
@@ -80,10 +84,16 @@ class Responder {
     std::string first_lines_;    // Date, and what every response has
     std::string open_cors_;      // block for "*"
     std::string listed_cors_;    // scratch
-    std::string preflight_;
-    std::string append_head_;  // of append_accepted, without origin
+    std::string append_head_;    // of append_accepted, without origin
     std::size_t append_offset_at_ = 0;
     std::uint64_t request_number_;
+    // Lines that may still be logged, and refusals that were not: of clients' errors, of ours.
+    struct LogRoom {
+        std::int64_t filled_s = 0;
+        std::int64_t lines = 0;
+        std::uint64_t left_out = 0;
+    };
+    std::array<LogRoom, 2> log_rooms_;
     std::vector<std::uint32_t> ended_;
 };
 

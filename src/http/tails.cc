@@ -7,6 +7,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "base/verify.h"
+#include "http/planted.h"
 #include "http/responder.h"
 #include "http/tokens.h"
 
@@ -481,7 +482,7 @@ bool TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Sl
     control.next_offset = {token.data(), token.size()};
     control.has_cursor = !closed;
     control.cursor = cursor_for(tail, now.wall);
-    control.up_to_date = up_to_date;
+    control.up_to_date = up_to_date || planted(Planted::control_always_new);
     control.closed = closed;
     std::size_t counted = 0;
     if (stored > net::sse_payload_bytes_below(limits::tail_post_bytes_max)) {

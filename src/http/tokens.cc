@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/verify.h"
+#include "http/planted.h"
 
 namespace ursula::http {
 namespace {
@@ -78,7 +79,8 @@ std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Ran
         sent < interval) {
         return interval;
     }
-    const std::uint64_t step = 1 + random.below(cursor_jitter_max);
+    const std::uint64_t step =
+        planted(Planted::poll_keeps_cursor) ? 0 : 1 + random.below(cursor_jitter_max);
     return sent > UINT64_MAX - step ? UINT64_MAX : sent + step;
 }
 
@@ -89,9 +91,10 @@ std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::
     *at++ = '"';
     at = write_decimal(at, incarnation.group.value);
     *at++ = '.';
-    at = write_decimal(at, incarnation.index.value);
+    const bool lifeless = planted(Planted::tag_without_life);
+    at = write_decimal(at, lifeless ? 0 : incarnation.index.value);
     *at++ = '.';
-    at = write_decimal(at, incarnation.ordinal);
+    at = write_decimal(at, lifeless ? 0 : incarnation.ordinal);
     *at++ = ':';
     at = write_decimal(at, from);
     *at++ = ':';
@@ -100,7 +103,7 @@ std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::
         *at++ = ':';
         *at++ = 'c';
     }
-    if (form.lines) {
+    if (form.lines && !planted(Planted::tag_without_form)) {
         *at++ = ':';
         *at++ = 'l';
     }

@@ -29,6 +29,7 @@ enum class Planted : std::uint8_t {
     submitted_rerouted,    // one in a deposed leader's log is sent to the next one
     unknown_as_refused,    // lost ones are told as certain refusals
     refused_reads_served,  // reads that lost their leader are answered from applied state
+    json_unjudged,         // what is no JSON is stored all the same
     early_unconfirmed,  // refusals and duplicates are told from applied state without a ReadIndex
     // Of streams with a ttl:
     clock_believed,    // a leader's reads call them gone by its clock alone

@@ -24,7 +24,7 @@ void Shard::fill_payload(stream::Command& command, std::string_view content_type
         return;
     }
     const stream::JsonBody json = stream::split_json(body);
-    if (json.error != stream::JsonError::none) {
+    if (json.error != stream::JsonError::none && !planted(Planted::json_unjudged)) {
         command.verdict = json.error == stream::JsonError::too_deep ? stream::Verdict::json_too_deep
                                                                     : stream::Verdict::json_invalid;
         return;

@@ -6,6 +6,7 @@
 #include "api/content_type.h"
 #include "base/verify.h"
 #include "stream/image.h"
+#include "stream/planted.h"
 
 namespace ursula::stream {
 
@@ -301,7 +302,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
         refuse(outcome, Refusal::content_type_missing);
         return outcome;
     }
-    if (stream.closed()) {
+    if (stream.closed() && !(planted(Planted::closed_after_type) && command.has_body &&
+                             !api::same_media_type(stream.content_type(), command.content_type))) {
         outcome.closed = true;
         const ClosingProducer* closer =
             stream.extra() == nullptr ? nullptr : stream.extra()->closer.get();
@@ -314,6 +316,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
                 outcome.producer_seq = closer->seq;
                 return outcome;
             }
+            outcome.numbers[0] = command.producer.seq;
+            outcome.numbers[1] = 1;
         } else if (!command.has_body) {
             outcome.did = Did::closed;
             return outcome;
@@ -329,7 +333,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
         return outcome;
     }
     if (!command.stream_seq.empty() && stream.extra() != nullptr &&
-        command.stream_seq <= stream.extra()->stream_seq) {
+        (planted(Planted::seq_may_repeat) ? command.stream_seq < stream.extra()->stream_seq
+                                          : command.stream_seq <= stream.extra()->stream_seq)) {
         refuse(outcome, Refusal::stream_seq_not_increasing);
         return outcome;
     }
@@ -386,7 +391,7 @@ bool Machine::judge_producer(const Command& command, Found& found, Outcome& outc
         }
         expected = state.seq + 1;
     }
-    if (given.seq != expected) {
+    if (given.seq != expected && !planted(Planted::gap_accepted)) {
         refuse(outcome, Refusal::producer_gap);
         outcome.numbers[0] = expected;
         outcome.numbers[1] = given.seq;
@@ -733,8 +738,9 @@ bool Machine::settle_life(const Found& found, Outcome& outcome) {
         remove_or_retire(found.dead);
         return outcome.did == Did::created || outcome.did == Did::fork_begun;
     }
-    if (outcome.did != Did::appended && outcome.did != Did::closed &&
-        outcome.did != Did::duplicate && outcome.did != Did::touched) {
+    if (outcome.did != Did::appended && outcome.did != Did::duplicate &&
+        outcome.did != Did::touched &&
+        (outcome.did != Did::closed || planted(Planted::close_without_touch))) {
         return true;
     }
     const bool moved = touch(found.stream);

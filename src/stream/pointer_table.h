@@ -144,7 +144,7 @@ class PointerTable {
             move_some();
         }
         const std::size_t capacity_now = capacity();
-        const std::size_t capacity_next = capacity_now == 0 ? 4 : capacity_now * 2;
+        const std::size_t capacity_next = capacity_now == 0 ? 2 : capacity_now * 2;
         VERIFY(capacity_next <= (std::size_t{1} << 31));
         old_ = std::exchange(slots_, static_cast<Slot*>(std::calloc(capacity_next, sizeof(Slot))));
         VERIFY(slots_ != nullptr);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/verify.h"
+#include "stream/planted.h"
 
 namespace ursula::stream {
 
@@ -19,6 +20,9 @@ void plan_read(const Stream& stream, std::uint64_t offset, std::uint64_t bytes_m
         VERIFY(!locations.empty() && locations.at(locations.count() - 1).to == tail);
         std::uint32_t index = locations.find(offset);
         Piece piece = locations.at(index);
+        if (planted(Planted::append_split) && offset >= stream.hot.begin()) {
+            piece.from = offset;
+        }
         plan.from = piece.from;
         // As many whole appends as fit; else the one that begins here, whatever its size.
         const std::uint64_t limit =

@@ -17,6 +17,7 @@
 #include "stream/forks.h"
 #include "stream/hot_tail.h"
 #include "stream/locations.h"
+#include "stream/planted.h"
 #include "stream/pointer_table.h"
 #include "stream/producers.h"
 
@@ -54,7 +55,8 @@ struct Expiry {
 
     bool slides() const { return kind == api::Expiry::Kind::ttl; }
     std::int64_t deadline_ms() const {
-        return !slides() ? ms : touched_ms > INT64_MAX - ms ? INT64_MAX : touched_ms + ms;
+        const std::int64_t late_ms = planted(Planted::dies_late) ? 1 : 0;
+        return !slides() ? ms : touched_ms > INT64_MAX - ms ? INT64_MAX : touched_ms + ms + late_ms;
     }
 
     // --- local, never hashed, never sent ---

@@ -5,6 +5,7 @@ Python standard library only. Nodes are numbered from 1.
 
 import os
 import random
+import re
 import socket
 import sys
 import time
@@ -36,6 +37,21 @@ def wait_for(what, check, timeout_s=WAIT_S):
         time.sleep(0.02)
 
 
+def metric(node, series):
+    """What the node says of one series, as in `name{label="value"}`, or of all series of a name;
+    its figures are a tenth of a second old. -1: it did not answer."""
+    answer = node.request("GET", "/metrics")
+    if answer is None:
+        return -1
+    pattern = "^" + re.escape(series) + r"(?:\{.*\})? (\d+)$"
+    return sum(int(one) for one in re.findall(pattern, answer.body.decode(), re.MULTILINE))
+
+
+def leads(node):
+    """How many groups the node says it leads."""
+    return metric(node, 'ursula_raft_groups{role="leader"}')
+
+
 class Node:
     """One member: its file, its directory, and the process while it runs."""
 
@@ -62,10 +78,10 @@ class Node:
             f'listen = "{self.host}:{self.port}"',
             f"shards = {self.cluster.shards[self.number - 1]}",
             "pin = false",
-            'max_body = "1MiB"',
+            *self.cluster.server_lines,
             "[storage]",
             f'path = "{self.data_dir}"',
-            'segment_size = "4MiB"',
+            f'segment_size = "{self.cluster.segment_size}"',
             'reserve = "0%"',
             "[cluster]",
         ]
@@ -127,8 +143,11 @@ class Node:
 class Cluster:
     """`with Cluster(work) as cluster`: processes end with the block, whatever happens in it."""
 
-    def __init__(self, work, size=3, groups=4, shards=None, name="test"):
+    def __init__(self, work, size=3, groups=4, shards=None, name="test", server_lines=None,
+                 segment_size="4MiB"):
         self.work = work
+        self.server_lines = server_lines or ['max_body = "1MiB"']
+        self.segment_size = segment_size
         self.groups = groups
         self.name = name
         self.shards = shards or [1] * size

@@ -6,22 +6,12 @@ The last line is `N passed, N failed`.
 """
 
 import os
-import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from checks import expect, expect_in, run_checks  # noqa: E402
-from cluster import Cluster, wait_for  # noqa: E402
-
-LEADS = re.compile(rb'^ursula_raft_groups\{role="leader"\} (\d+)$', re.MULTILINE)
-
-
-def leads(node):
-    """How many groups the node says it leads; its figures are a tenth of a second old."""
-    answer = node.request("GET", "/metrics")
-    return int(LEADS.search(answer.body).group(1)) if answer is not None else -1
-
+from cluster import Cluster, leads, wait_for  # noqa: E402
 
 def wait_spread(cluster, wanted):
     wait_for(

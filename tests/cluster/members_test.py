@@ -188,6 +188,8 @@ def check_nodes_are_added_and_removed_under_load(work):
             run.settle("without node 3")
             expect("members", members(four), {1: GROUPS, 4: GROUPS, 5: GROUPS})
             two.launch()
+            # Its admin socket is open before its port is.
+            wait_for("node 2 answers", lambda: two.request("GET", "/livez") is not None)
             for gone in (two, cluster.node(3)):
                 wait_for(f"node {gone.number} says that it was removed", lambda gone=gone: [
                     row["state"] for row in ctl_json(gone, "status")["nodes"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the official Durable Streams suite against the real binary, in memory and durable.
+"""Runs the official Durable Streams suite against the real binary, four ways (modes.py).
 
-    tests/conformance/run.py [--mode memory|durable]... [--url URL] [--install-only]
+    tests/conformance/run.py [--mode memory|durable|cluster|killed]... [--url URL] [--install-only]
 
 Every test must pass, except those named in not-yet.txt, which belong to parts that are not built
 yet: each of them must FAIL. One that passes fails the run until it is struck from the list, so the
@@ -12,60 +12,24 @@ Needs $URSULA_BIN or build/release/src/ursula. The last line is `N passed, N fai
 
 import argparse
 import collections
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "support"))
 
-from ursula_server import Server, ServerFailed  # noqa: E402
+from modes import MODES, Running  # noqa: E402
+from npm_packages import INSTALL_ERRORS, install, node_path  # noqa: E402
+from ursula_server import ServerFailed  # noqa: E402
 
 SUITE_TIMEOUT_S = 300
 # Version 0.3.6 has 338 tests. Fewer means that the suite did not really run.
 SUITE_TESTS = 338
-SERVER_FLAGS = ["--set", "server.long_poll_timeout=500ms"]
-NODE_BUILDS = {"x86_64": "x64", "aarch64": "arm64"}
-PACKAGE_FILES = ["package.json", "package-lock.json", ".npmrc"]
-
-
-def cache_dir():
-    """One installed copy per lock file, shared by all clones: a second run needs no network."""
-    digest = hashlib.sha256()
-    for name in PACKAGE_FILES:
-        with open(os.path.join(HERE, name), "rb") as handle:
-            digest.update(handle.read())
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "ursula", "conformance-" + digest.hexdigest()[:16])
-
-
-def install():
-    """Installs the suite, vitest and a recent enough Node. Returns the directory."""
-    target = cache_dir()
-    if os.path.exists(os.path.join(target, "installed")):
-        return target
-    print(f"installing the conformance suite into {target}", flush=True)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    aside = tempfile.mkdtemp(prefix="conformance-", dir=os.path.dirname(target))
-    for name in PACKAGE_FILES:
-        shutil.copy(os.path.join(HERE, name), aside)
-    subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=aside,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
-    with open(os.path.join(aside, "installed"), "w", encoding="utf-8"):
-        pass
-    try:
-        os.rename(aside, target)
-    except OSError:
-        shutil.rmtree(aside)  # Another run was faster.
-    return target
 
 
 def read_not_yet():
@@ -74,17 +38,15 @@ def read_not_yet():
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def run_suite(installed, url, work):
+def run_suite(installed, mode, work):
     """Runs vitest once. Returns a list of (name, passed, message)."""
     for name in ["package.json", "suite.test.mjs"]:
         shutil.copy(os.path.join(HERE, name), work)
     os.symlink(os.path.join(installed, "node_modules"), os.path.join(work, "node_modules"))
     report = os.path.join(work, "report.json")
-    environment = dict(os.environ, CONFORMANCE_URL=url, NO_COLOR="1", CI="1")
-    modules = os.path.join(installed, "node_modules")
-    # Debian's own Node is too old for vitest 4.
-    node = os.path.join(modules, "node-linux-" + NODE_BUILDS[os.uname().machine], "bin")
-    environment["PATH"] = f"{node}:{modules}/.bin:" + os.environ["PATH"]
+    environment = dict(os.environ, CONFORMANCE_URL=mode.url, NO_COLOR="1", CI="1")
+    environment.update(mode.suite_environment)
+    environment["PATH"] = node_path(installed)
     command = ["vitest", "run", "--root", work, "--reporter=json", f"--outputFile={report}"]
     with open(os.path.join(work, "vitest.log"), "wb") as log:
         subprocess.run(
@@ -138,50 +100,49 @@ def judge(outcomes, not_yet):
     return passed, wrong
 
 
-def check_mode(mode, url, installed):
+def check_mode(name, make, installed):
     """Runs one mode; returns (passed, failed)."""
     work = tempfile.mkdtemp(prefix="conformance-run-")
-    server = None
+    begin = time.monotonic()
     try:
-        if not url:
-            data_dir = os.path.join(work, "data") if mode == "durable" else None
-            server = Server(data_dir=data_dir, flags=SERVER_FLAGS)
-            server.start()
-        outcomes = run_suite(installed, url or server.url, work)
-        passed, wrong = judge(outcomes, read_not_yet())
-        if server and not server.alive():
-            wrong.append(f"the server died: {server.log()[-2000:]}")
-    except (ServerFailed, subprocess.SubprocessError, OSError) as error:
+        with make(work) as mode:
+            outcomes = run_suite(installed, mode, work)
+            passed, wrong = judge(outcomes, read_not_yet())
+            wrong += mode.complaints()
+    except (ServerFailed, AssertionError, subprocess.SubprocessError, OSError) as error:
         passed, wrong = 0, [str(error)]
     finally:
-        if server:
-            server.discard()
         shutil.rmtree(work, ignore_errors=True)
     for line in wrong:
-        print(f"[{mode}] {line}")
+        print(f"[{name}] {line}")
     listed = len(read_not_yet())
-    print(f"conformance {mode}: {passed} as expected ({listed} of them listed), {len(wrong)} wrong")
+    print(
+        f"conformance {name}: {passed} as expected ({listed} of them listed), {len(wrong)} wrong,"
+        f" {time.monotonic() - begin:.0f} s"
+    )
     sys.stdout.flush()
     return passed, len(wrong)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mode", action="append", choices=["memory", "durable"])
+    parser.add_argument("--mode", action="append", choices=list(MODES))
     parser.add_argument("--url", help="test a running server instead")
     parser.add_argument("--install-only", action="store_true")
     options = parser.parse_args()
     try:
-        installed = install()
-    except (subprocess.SubprocessError, OSError) as error:
+        installed = install("conformance", HERE)
+    except INSTALL_ERRORS as error:
         print(f"cannot install the suite: {error}\n0 passed, 1 failed")
         return 1
     if options.install_only:
         return 0
-    modes = options.mode or (["memory"] if options.url else ["memory", "durable"])
+    chosen = {name: MODES[name] for name in options.mode or MODES}
+    if options.url:
+        chosen = {"running": lambda work: Running(options.url)}
     passed = failed = 0
-    for mode in modes:
-        counts = check_mode(mode, options.url, installed)
+    for name, make in chosen.items():
+        counts = check_mode(name, make, installed)
         passed += counts[0]
         failed += counts[1]
     print(f"{passed} passed, {failed} failed")

@@ -31,7 +31,7 @@ def floors():
 def fuzz(target, binary, seconds, floor):
     """Returns what is wrong, or None."""
     canary = floor == "crash"
-    name = "http" if canary else target.split("_")[0]
+    name = "http" if target == "canary_fuzz" else target.split("_")[0]
     if canary:
         seconds = max(seconds, 120)  # it ends at its crash, seconds after the start
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,9 +64,9 @@ def fuzz(target, binary, seconds, floor):
           f"floor {floor}, exit {run.returncode}", flush=True)
     if canary:
         if run.returncode == 0:
-            return "the canary did not crash: the fuzzers do not see the code they should"
+            return "it did not crash: the fuzzers do not see the code they should"
         if "canary: the planted bug was found" not in output:
-            return "the canary ended for another reason:\n" + output[-3000:]
+            return "it ended for another reason:\n" + output[-3000:]
         return None
     if run.returncode != 0:
         return output[-6000:]

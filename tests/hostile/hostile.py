@@ -9,6 +9,8 @@ client whose requests must all succeed in time. The last line is `N passed, N fa
 """
 
 import argparse
+import copy
+import json
 import os
 import re
 import resource
@@ -29,6 +31,10 @@ from ursula_server import Server, ServerFailed  # noqa: E402
 TEXT = {"Content-Type": "text/plain"}
 CANARY = "/v1/stream/hostile/canary"
 SCRATCH = "/v1/stream/hostile/scratch"
+JSON = "/v1/stream/hostile/json"
+# So that bodies at their limit, beyond it and ten times as long are quickly sent.
+RAW_FLAGS = ["--shards", "2", "--set", "server.max_body=64KiB",
+             "--set", "server.long_poll_timeout=500ms"]
 # A client that is gone is noticed at the next write to it.
 FLAGS = ["--set", "server.long_poll_timeout=3s", "--set", "server.sse_heartbeat=2s"]
 QUIET_S = 0.25     # So long a server that has nothing to say is listened to.
@@ -37,6 +43,16 @@ SLOWEST_S = 2.0    # So long a well-behaved client's request may take in a crowd
 
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\])")
 REPEAT = re.compile(r"\{([^{}]*?)\*(\d+)\}")
+POST = r"POST /v1/stream/hostile/{} HTTP/1.1\r\nHost: {{host}}\r\nContent-Type: {}\r\n"
+MACROS = {
+    "get": r"GET /v1/stream/hostile/canary HTTP/1.1\r\nHost: {host}\r\n",
+    "delete": r"DELETE /v1/stream/hostile/canary HTTP/1.1\r\nHost: {host}\r\n",
+    "post": POST.format("scratch", "text/plain"),
+    "chunked": POST.format("scratch", "text/plain") + r"Transfer-Encoding: chunked\r\n\r\n",
+    "post_as_json": POST.format("scratch", "application/json"),
+    "post_json": POST.format("json", "application/json")
+    + r"Transfer-Encoding: chunked\r\n\r\n",
+}
 SIMPLE = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
@@ -57,11 +73,29 @@ class Case:
         self.then = "any"
         self.grows = 0
         self.body = None
+        self.holds = []    # (what, text): body-has, has, lacks, round, sse
+        self.half = False
         self.parts = [""]
+
+    def with_word(self, number, word):
+        """One of the cases that `each` stands for."""
+        case = copy.deepcopy(self)
+        case.name = f"{self.name}-{number}"
+        case.parts = [fill_in(part, word) for part in self.parts]
+        case.holds = [(what, text.replace("{each}", word)) for what, text in self.holds]
+        return case
+
+
+def fill_in(text, word):
+    value = unescaped(repeated(word))
+    chunk = f"{len(value):x}\\r\\n{word}\\r\\n0\\r\\n\\r\\n"
+    text = text.replace("{json_each}", MACROS["post_json"] + "{chunk_each}")
+    return text.replace("{chunk_each}", chunk).replace("{each}", word)
 
 
 def read_cases(path):
     cases = []
+    words = {}
     gap = False
     with open(path, encoding="ascii") as handle:
         for number, line in enumerate(handle, 1):
@@ -72,11 +106,17 @@ def read_cases(path):
             if word == "===":
                 cases.append(Case(rest))
             elif word == "want":
-                *cases[-1].statuses, cases[-1].then = rest.split(" ")
+                *cases[-1].statuses, cases[-1].then = repeated(rest).split(" ")
+            elif word in ("has", "lacks", "body-has", "round", "sse"):
+                cases[-1].holds.append((word, rest))
+            elif word == "each":
+                words[cases[-1]] = rest.split()
+            elif word == "half":
+                cases[-1].half = True
             elif word == "grows":
                 cases[-1].grows = int(rest)
             elif word == "body":
-                cases[-1].body = rest.encode()
+                cases[-1].body = unescaped(rest)
             elif word == ">":
                 if gap and cases[-1].parts[-1]:
                     cases[-1].parts.append("")
@@ -84,20 +124,33 @@ def read_cases(path):
             elif line:
                 raise ValueError(f"{path}:{number}: not understood: {line}")
             gap = line == ""
-    return cases
+    return [one for case in cases for one in (
+        [case.with_word(number, word) for number, word in enumerate(words[case], 1)]
+        if case in words else [case])]
 
 
-def bytes_of(text, server, scratch):
-    """Fills in what a request's text stands for."""
-    text = text.replace("{host}", f"{server.host}:{server.port}")
-    text = text.replace("{scratch+1}", f"{0:016d}_{scratch + 1:016d}")
-    text = REPEAT.sub(lambda found: found.group(1) * int(found.group(2)), text)
+def repeated(text):
+    """{x*9} is nine x; one may stand in another."""
+    while REPEAT.search(text):
+        text = REPEAT.sub(lambda found: found.group(1) * int(found.group(2)), text)
+    return text
 
+
+def unescaped(text):
     def unescape(found):
         code = found.group(1)
         return bytes([int(code[1:], 16)]) if code[:1] == b"x" else SIMPLE[code]
 
     return ESCAPE.sub(unescape, text.encode("ascii"))
+
+
+def bytes_of(text, server, scratch):
+    """Fills in what a request's text stands for."""
+    for name, meaning in MACROS.items():
+        text = text.replace("{" + name + "}", meaning)
+    text = text.replace("{host}", f"{server.host}:{server.port}")
+    text = text.replace("{scratch+1}", f"{0:016d}_{scratch + 1:016d}")
+    return unescaped(repeated(text))
 
 
 class Raw:
@@ -139,6 +192,11 @@ class Raw:
         self.buffer = rest
         if "transfer-encoding: chunked" in text and not is_head:
             return status, text, self.chunks()
+        if status == 200 and length is None and not is_head:
+            while self.receive(ANSWER_S):
+                pass
+            body, self.buffer = self.buffer, b""
+            return status, text, body
         return status, text, self.exactly(size)
 
     def exactly(self, size):
@@ -161,6 +219,43 @@ class Raw:
                 return body
 
 
+def check_holds(what, text, head, bodies):
+    if what == "has":
+        expect(f"{text} in the head", (text in head, head)[0], True)
+    elif what == "lacks":
+        expect(f"{text} in the head", text in head, False)
+    elif what == "body-has":
+        expect(f"{text} in {bodies[-1][:300]!r}", unescaped(text) in bodies[-1], True)
+    elif what == "round":
+        value = unescaped(text)
+        expect("read back", bodies[1], value if value[:1] == b"[" else b"[" + value + b"]")
+    else:
+        data, control = events_of(bodies[1])
+        expect("data event", data, ("data", re.sub(b"\r\n|\r", b"\n", unescaped(text))))
+        expect("control event", control[0], "control")
+        fields = json.loads(control[1])
+        expect("closed", (fields["streamClosed"], fields["upToDate"]), (True, True))
+
+
+def events_of(body):
+    """(kind, payload) of all events, as the HTML standard reads them but for its blank behind the
+    colon, which is part of the payload here."""
+    events = []
+    kind, data = "message", []
+    for line in re.split(b"\r\n|\r|\n", body):
+        field, _, value = line.partition(b":")
+        if field == b"event":
+            kind = value.strip().decode()
+        elif field == b"data":
+            data.append(value)
+        elif field not in (b"id", b""):
+            raise AssertionError(f"a field that we do not write: {line!r}")
+        elif line == b"" and data:
+            events.append((kind, b"\n".join(data)))
+            kind, data = "message", []
+    return events
+
+
 def stream_size(connection, path):
     offset = connection.request("HEAD", path).header("stream-next-offset")
     return int(offset.split("_")[1])
@@ -178,8 +273,11 @@ def try_case(case, server, watcher):
                 raw.socket.sendall(bytes_of(part, server, scratch))
             except OSError:
                 break  # The server answered and closed before it had all; the answer counts.
+        if case.half:
+            raw.socket.shutdown(socket.SHUT_WR)
         body = b""
         head = ""
+        bodies = []
         for number, wanted in enumerate(case.statuses, 1):
             got = raw.response(is_head=wanted.startswith("HEAD:"))
             if got is None:
@@ -187,8 +285,11 @@ def try_case(case, server, watcher):
             status, head, body = got
             if str(status) not in wanted.replace("HEAD:", "").split("|"):
                 raise AssertionError(f"response {number}: {status} {body[:120]!r}, not {wanted}")
+            bodies.append(body)
         if case.body is not None:
             expect("body", body, case.body)
+        for what, text in case.holds:
+            check_holds(what, text, head, bodies)
         if case.then == "none":
             raw.receive(QUIET_S)
             expect("answer to an unfinished request", raw.buffer, b"")
@@ -197,7 +298,8 @@ def try_case(case, server, watcher):
                 pass
             expect("closed by the server", raw.ended, True)
             expect("bytes after the last response", raw.buffer, b"")
-            announced = "\r\nconnection: close" in head or " HTTP/1.0\\r" in case.parts[0]
+            announced = ("\r\nconnection: close" in head or case.half
+                         or " HTTP/1.0\\r" in case.parts[0])
             if not announced:
                 raise AssertionError("the close was not announced by Connection: close")
         elif case.then == "open":
@@ -205,7 +307,12 @@ def try_case(case, server, watcher):
             got = raw.response()
             expect("status of a further request", got and got[0], 200)
         else:
-            raw.receive(QUIET_S)
+            try:
+                raw.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # The server has closed.
+            while raw.receive(ANSWER_S):
+                pass
             if raw.buffer.startswith(b"HTTP/1.1 2"):
                 raise AssertionError(f"another response: {raw.buffer[:60]!r}")
     finally:
@@ -213,6 +320,20 @@ def try_case(case, server, watcher):
     expect("growth of scratch", stream_size(watcher, SCRATCH) - scratch, case.grows)
     canary = watcher.request("GET", CANARY)
     expect("canary", (canary.status, canary.body), (200, b"canary"))
+    expect("the JSON stream", watcher.request("GET", JSON).body, b"[]")
+
+
+def on_their_own(requests, only):
+    server = Server(flags=RAW_FLAGS)
+    try:
+        server.start()
+        passed, failed = requests(server, only)
+        if server.stop() != 0:
+            print("FAILED the server's exit code: " + server.log()[-2000:])
+            failed += 1
+        return passed, failed
+    finally:
+        server.discard()
 
 
 def raw_requests(server, only):
@@ -221,7 +342,9 @@ def raw_requests(server, only):
     for path in (CANARY, SCRATCH):
         watcher.request("PUT", path, TEXT)
     watcher.request("POST", CANARY, TEXT, b"canary")
-    watcher.request("PUT", "/v1/stream/hostile/json", {"Content-Type": "application/json"})
+    watcher.request("PUT", JSON, {"Content-Type": "application/json"})
+    closed = {**TEXT, "Stream-Closed": "true"}
+    watcher.request("PUT", "/v1/stream/hostile/closed", closed, b"closed")
     passed = failed = 0
     for case in read_cases(os.path.join(HERE, "requests.txt")):
         if only and only not in case.name:
@@ -671,6 +794,57 @@ def crowd_streams_removed_under_their_readers(server, quick):
         connection.request("DELETE", path)
 
 
+def crowd_large_json(server, _quick):
+    """What is long but right is taken and read back as it was; what is deep is refused by name."""
+    connection, path = new_stream(server, "json", "application/json")
+    kind = {"Content-Type": "application/json"}
+    million = b"[" + b"1," * 999_999 + b"1]"
+    bodies = [million, b'["' + b"x" * 10_000_000 + b'"]', b"[" + b"9" * 1_000_000 + b"]",
+              b"[1e" + b"9" * 1_000_000 + b"]", b'["' + b"\\ud83c" * 500_000 + b'"]',
+              b"[" + b'{"a":1,"a":2},' * 200_000 + b"0]"]
+    stored = b""
+    for body in bodies:
+        expect("append", connection.request("POST", path, kind, body).status, 204)
+        stored += body[1:-1] + b","
+    read = b""
+    offset = "-1"
+    while len(read) < len(stored):
+        got = connection.request("GET", f"{path}?offset={offset}")
+        expect("status", got.status, 200)
+        if len(got.body) < 3:
+            raise AssertionError(f"only {len(read)} of {len(stored)} bytes can be read")
+        read += got.body[1:-1] + b","
+        offset = got.header("stream-next-offset")
+    expect("read back", read == stored, True)
+    for deep in (b"[" * 100_000 + b"]" * 100_000, b"[" * 10_000_000, b'{"a":' * 1_000_000,
+                 b'[{"a":' * 1_000_000, b"[" * 512 + b"{}" + b"]" * 512):
+        got = connection.request("POST", path, kind, deep)
+        expect("deep", (got.status, b"json_too_deep" in got.body), (400, True))
+    expect("size", stream_size(connection, path), len(stored))
+    connection.request("DELETE", path)
+
+
+def crowd_gone_before_the_answer(server, quick):
+    """A client that resets behind its last byte, and asks again: its append is there once."""
+    connection, path = new_stream(server, "gone")
+    reset = struct.pack("ii", 1, 0)
+    count = 50 if quick else 300
+    for number in range(count):
+        sent = {**TEXT, "Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": str(number)}
+        raw = Raw(server)
+        lines = [f"{name}: {value}" for name, value in list(sent.items())[1:]]
+        raw.socket.sendall(raw_post(path, b"%05d" % number, "Content-Length: 5", *lines))
+        if number % 3:
+            time.sleep(0.001 * (number % 3))
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        raw.close()
+        again = connection.request("POST", path, sent, b"%05d" % number)
+        if again.status not in (200, 204):
+            raise AssertionError(f"append {number} again: {again.status} {again.body!r}")
+    wanted = b"".join(b"%05d" % number for number in range(count))
+    expect("content", connection.request("GET", path).body, wanted)
+
+
 def crowd_announced_bodies(_server, _quick):
     """Bodies count by what was announced: 256 MiB at once, whatever has come of them."""
     lone = Server(flags=["--shards", "1"])
@@ -749,8 +923,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hostile-") as work:
         server = Server(data_dir=os.path.join(work, "d"), flags=FLAGS)
         try:
+            passed, failed = on_their_own(raw_requests, options.only)
             server.start()
-            passed, failed = raw_requests(server, options.only)
             more = crowds(server, options.quick, options.only)
             passed += more[0]
             failed += more[1]

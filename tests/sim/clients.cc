@@ -33,6 +33,10 @@ std::size_t Cluster::stream_at(const std::string& stream) const {
                                     streams_.begin());
 }
 
+bool Cluster::is_json(const std::string& stream) const {
+    return swarm_.json && stream_at(stream) % 2 == 0;
+}
+
 std::string_view Cluster::keep(Node& node, const std::string& stream, const std::string& text) {
     Part& part = part_of(node, group_of(stream));
     part.kept.push_back(text);
@@ -129,7 +133,7 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         api::CreateCall create;
         create.key = key(stream);
         create.key.name = keep(*node, stream, stream);
-        create.content_type = "text/plain";
+        create.content_type = type_of(stream);
         exact_->asks_create(number, at, now_);
         send(client, *node, create);
     } else if (dice < swarm_.reads_of_ten && random_.chance(1, 8)) {
@@ -149,7 +153,8 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         std::string body;
         client.producing = true;
         client.produced_stream = stream;
-        client.produced = history_.begin(stream, random_.between(1, 200), true, body);
+        client.produced =
+            history_.begin(stream, random_.between(1, 200), true, form_of(stream), body);
         client.produced_body = body;
         ask_to_produce(client);
     } else {
@@ -159,11 +164,15 @@ void Cluster::ask_about(Client& client, const std::string& stream) {
         }
         std::string body;
         client.verb = Verb::append;
-        client.append = history_.begin(stream, size, false, body);
+        client.append = history_.begin(stream, size, false, form_of(stream), body);
+        client.spoilt = is_json(stream) && !proof_ && random_.chance(1, 12);
+        if (client.spoilt) {
+            body.insert(body.size() / 2, "\x01");
+        }
         api::AppendCall append;
         append.key = key(stream);
         append.key.name = keep(*node, stream, stream);
-        append.content_type = "text/plain";
+        append.content_type = type_of(stream);
         append.has_content_type = true;
         append.body = base::as_bytes(keep(*node, stream, body));
         exact_->asks_append(number, at, client.append, now_);
@@ -184,7 +193,7 @@ void Cluster::ask_to_produce(Client& client) {
     api::AppendCall append;
     append.key = key(stream);
     append.key.name = keep(*node, stream, stream);
-    append.content_type = "text/plain";
+    append.content_type = type_of(stream);
     append.has_content_type = true;
     const auto number = static_cast<std::size_t>(&client - clients_.data());
     append.producer = {true, keep(*node, stream, fmt::format("p{}", number)), 0,
@@ -230,7 +239,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         Node& asked = nodes_[client.node - 1];
         if (refused->why == api::Refusal::data_damaged && asked.rotten) {
             asked.worn_out = !load_;
-        } else if (!transient &&
+        } else if (!transient && !(client.spoilt && refused->why == api::Refusal::json_invalid) &&
                    (client.existed || refused->why != api::Refusal::stream_not_found)) {
             fail(fmt::format("{} is refused with {} by n{}", client.stream,
                              static_cast<int>(refused->why), client.node));
@@ -276,6 +285,9 @@ void Cluster::answer_append(Client& client, const api::Answer& answer) {
     const std::uint64_t append = producer ? client.produced : client.append;
     const std::size_t at = stream_at(client.stream);
     if (const auto* good = std::get_if<api::AppendReply>(&answer)) {
+        if (client.spoilt && !producer) {
+            fail(fmt::format("{} took what is no JSON", client.stream));
+        }
         if (good->kind == api::AppendReply::Kind::appended) {
             history_.acknowledged(append, good->tail);
         } else {

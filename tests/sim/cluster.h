@@ -146,6 +146,7 @@ class Cluster final : public FrameWitness {
         std::vector<std::size_t> leaders;  // by group, as it was told last; 0 none
         std::string stream;
         std::uint64_t append = 0;
+        bool spoilt = false;  // its body is no JSON
         std::uint64_t floor = 0;
         bool existed = false;  // the stream, when it asked
         // Of its appends with a producer: sent until acknowledged.
@@ -208,6 +209,13 @@ class Cluster final : public FrameWitness {
     base::Now now_of(const Node& node) const;
     std::uint32_t group_of(const std::string& stream) const;
     std::size_t stream_at(const std::string& stream) const;
+    bool is_json(const std::string& stream) const;
+    std::string_view type_of(const std::string& stream) const {
+        return is_json(stream) ? "application/json" : "text/plain";
+    }
+    History::Form form_of(const std::string& stream) const {
+        return is_json(stream) ? History::Form::json : History::Form::text;
+    }
 
     const Part& part_of(const Node& node, std::uint32_t group) const {
         return node.parts[group % node.parts.size()];

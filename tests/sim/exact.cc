@@ -167,7 +167,8 @@ std::string Exact::verdict() {
                                       : check::explain(history_, verdict.violations.front());
 }
 
-// "12345678:0000123:" in front of each: its number, and its length with all (history.cc).
+// "12345678:0000123:" in front of each, in JSON behind a quote: its number, and its length with all
+// (history.cc).
 bool Exact::split(std::string_view content, std::vector<std::uint64_t>& appends,
                   std::vector<std::uint64_t>& ends) {
     appends.clear();
@@ -175,8 +176,8 @@ bool Exact::split(std::string_view content, std::vector<std::uint64_t>& appends,
     for (std::size_t at = 0; at < content.size();) {
         std::uint64_t number = 0;
         std::uint64_t bytes = 0;
-        const char* text = content.data() + at;
-        if (content.size() - at < 17 || std::from_chars(text, text + 8, number).ptr != text + 8 ||
+        const char* text = content.data() + at + (content[at] == '"' ? 1 : 0);
+        if (content.size() - at < 18 || std::from_chars(text, text + 8, number).ptr != text + 8 ||
             std::from_chars(text + 9, text + 16, bytes).ptr != text + 16 || bytes < 17 ||
             bytes > content.size() - at) {
             return false;

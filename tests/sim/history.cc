@@ -9,8 +9,23 @@ namespace ursula::sim {
 
 namespace {
 // "12345678:0000123:" in front of the filling, "\n" behind it; the second number is the length of
-// all.
+// all. In JSON that is a string - so a quote stands in front -, with other values behind it.
 constexpr std::size_t head_bytes = 17;
+
+// Exactly so many bytes as they are stored: elements, a comma behind each.
+std::string json_elements(std::uint64_t number, std::size_t bytes) {
+    static constexpr std::string_view others[] = {"[1,[2]],", "{\"a\":\"]\",\"a\":1e999},",
+                                                  "-0.10,", "\"\\ud800,\","};
+    std::string rest;
+    for (std::size_t i = number; rest.size() + head_bytes + 40 < bytes && i < number + 3; ++i) {
+        rest += others[i % std::size(others)];
+    }
+    std::string text = fmt::format("\"{:08}:{:07}:", number, bytes);
+    while (text.size() + 2 + rest.size() < bytes) {
+        text += static_cast<char>('a' + (text.size() * 7 + number) % 26);
+    }
+    return text + "\"," + rest;
+}
 }  // namespace
 
 void History::fail(const std::string& what) {
@@ -19,15 +34,22 @@ void History::fail(const std::string& what) {
     }
 }
 
-std::uint64_t History::begin(const std::string& stream, std::size_t bytes, bool producer,
+std::uint64_t History::begin(const std::string& stream, std::size_t bytes, bool producer, Form form,
                              std::string& body) {
     const std::uint64_t number = appends_.size();
-    bytes += head_bytes + 1;
-    body = fmt::format("{:08}:{:07}:", number, bytes);
-    while (body.size() + 1 < bytes) {
-        body += static_cast<char>('a' + (body.size() * 7 + number) % 26);
+    bytes += head_bytes + 3;
+    if (form == Form::json) {
+        body = json_elements(number, bytes);
+        body.pop_back();
+        const bool alone = bytes < head_bytes + 40;  // one element, which needs no array
+        body = alone && number % 2 == 0 ? " " + body + "\n" : "\t[ " + body + "\r\n]";
+    } else {
+        body = fmt::format("{:08}:{:07}:", number, bytes);
+        while (body.size() + 1 < bytes) {
+            body += static_cast<char>('a' + (body.size() * 7 + number) % 26);
+        }
+        body += '\n';
     }
-    body += '\n';
     Append append;
     append.stream = stream;
     append.bytes = bytes;
@@ -96,8 +118,10 @@ void History::final_content(const std::string& stream, const std::string& conten
     final_[stream] = content;
     std::vector<std::uint64_t> ends(appends_.size(), 0);
     for (std::size_t at = 0; at < content.size();) {
-        const std::uint64_t number = std::strtoull(content.substr(at, 8).c_str(), nullptr, 10);
-        const std::size_t bytes = std::strtoull(content.substr(at + 9, 7).c_str(), nullptr, 10);
+        const std::string head = content.substr(content[at] == '"' ? at + 1 : at, head_bytes);
+        const std::uint64_t number = std::strtoull(head.substr(0, 8).c_str(), nullptr, 10);
+        const std::size_t bytes =
+            head.size() < head_bytes ? 0 : std::strtoull(head.substr(9, 7).c_str(), nullptr, 10);
         if (number >= appends_.size() || bytes != appends_[number].bytes ||
             appends_[number].stream != stream || at + bytes > content.size()) {
             return fail(fmt::format("{} has at byte {} what nobody appended to it", stream, at));

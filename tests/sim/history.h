@@ -19,8 +19,10 @@ namespace ursula::sim {
 
 class History {
   public:
-    // A new append to the stream; its body, which starts with its number.
-    std::uint64_t begin(const std::string& stream, std::size_t bytes, bool producer,
+    enum class Form : std::uint8_t { text, json };
+    // A new append to the stream; its body, which starts with its number. JSON's is an array or one
+    // value; what is stored of it is as long as text's would be.
+    std::uint64_t begin(const std::string& stream, std::size_t bytes, bool producer, Form form,
                         std::string& body);
     void acknowledged(std::uint64_t append, std::uint64_t tail);
     // A producer's, told that it was there already.

@@ -159,6 +159,7 @@ Swarm draw_swarm(std::uint64_t seed) {
     }
     swarm.buckets = random.chance(1, 3);
     swarm.expiring = random.chance(1, 3);
+    swarm.json = random.chance(1, 3);
     swarm.forks = random.chance(1, 3);
     return swarm;
 }
@@ -188,6 +189,7 @@ std::string to_text(const Swarm& swarm) {
     tell("buckets", swarm.buckets ? 1 : 0, drawn.buckets ? 1 : 0);
     tell("forks", swarm.forks ? 1 : 0, drawn.forks ? 1 : 0);
     tell("expiring", swarm.expiring ? 1 : 0, drawn.expiring ? 1 : 0);
+    tell("json", swarm.json ? 1 : 0, drawn.json ? 1 : 0);
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
     tell("doubles", swarm.net.double_permille, drawn.net.double_permille);
     tell("delays", swarm.net.delay_permille, drawn.net.delay_permille);
@@ -273,6 +275,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.forks = number != 0;
         } else if (key == "expiring") {
             swarm.expiring = number != 0;
+        } else if (key == "json") {
+            swarm.json = number != 0;
         } else if (key == "loss") {
             swarm.net.loss_permille = number;
         } else if (key == "doubles") {

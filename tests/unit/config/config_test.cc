@@ -68,6 +68,7 @@ TEST_CASE("no source: the defaults of INTERFACE.md") {
     CHECK(config.server.sse_lifetime == base::seconds(60));
     CHECK(config.server.drain_timeout == base::seconds(5));
     CHECK(config.server.max_body == 16u << 20);
+    CHECK(config.server.read_chunk == 1u << 20);
     CHECK(config.server.max_connections == 0);
     CHECK(config.in_memory());
     CHECK(config.storage.hot_bytes == 256u << 20);
@@ -300,6 +301,10 @@ TEST_CASE("ranges: the limit is fine, one beyond is not") {
     fine("server.max_body", "1KiB");
     wrong("server.max_body", "1023");
     wrong("server.max_body", "257MiB");
+    fine("server.read_chunk", "1KiB");
+    wrong("server.read_chunk", "1023");
+    fine("server.read_chunk", "16MiB");
+    wrong("server.read_chunk", "17MiB");
     fine("server.max_connections", "1000000");
     wrong("server.max_connections", "1000001");
     fine("storage.hot_bytes", "64KiB");

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/log.h"
 #include "base/siphash.h"
 #include "net/listener.h"
 
@@ -93,6 +94,7 @@ net::TransportOptions EdgeServer::default_transport() {
 
 EdgeServer::EdgeServer(const EdgeOptions& options, const net::TransportOptions& transport)
     : options_(options) {
+    base::set_log_descriptor(-1);  // of what is refused here on purpose
     auto ring = net::Ring::open({.sq_entries = 256, .cq_entries = 1024});
     REQUIRE_MESSAGE(ring.has_value(), ring.error().message);
     ring_ = std::move(*ring);

@@ -69,11 +69,14 @@ TEST_CASE("Stream-Closed is true in any case, else absent") {
         CHECK_FALSE(closed("Stream-Closed: " + value + "\r\n"));
     }
     CHECK_FALSE(closed(""));
+    // Two lines are one list, which is not `true`.
+    CHECK_FALSE(closed("Stream-Closed: true\r\nStream-Closed: true\r\n"));
+    CHECK(repeated("Stream-Closed: true\r\nStream-Closed: true\r\n").empty());
 }
 
 TEST_CASE("headers of the protocol stand once") {
     for (const std::string name :
-         {"Content-Type", "Content-Encoding", "Stream-Seq", "Stream-Closed", "Producer-Id",
+         {"Content-Type", "Content-Encoding", "Stream-Seq", "Stream-TTL", "Producer-Id",
           "Producer-Epoch", "Producer-Seq", "Last-Event-ID"}) {
         CAPTURE(name);
         CHECK(repeated(name + ": a\r\n").empty());

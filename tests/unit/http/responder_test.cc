@@ -1,6 +1,9 @@
 // Responder alone: responses kept aside, as of a request behind an unanswered one, are looked at.
 #include "http/responder.h"
 
+#include <unistd.h>
+
+#include "base/log.h"
 #include "base/random.h"
 #include "tests/unit/http/edge_server.h"
 
@@ -137,6 +140,37 @@ TEST_CASE("origins: any, some, none") {
     }
 }
 
+TEST_CASE("a client of HTTP/1.0 is told that its connection stays") {
+    Responses responses;
+    for (const bool stays : {true, false}) {
+        const auto old = [stays](Exchange& exchange) {
+            exchange.http_1_0 = true;
+            exchange.keep_alive = stays;
+        };
+        const std::string accepted = responses.of(
+            old, [&](Exchange& exchange) { responses.responder().append_accepted(exchange, 5); });
+        CHECK(count(accepted, "Connection: keep-alive\r\n") == (stays ? 1 : 0));
+        CHECK(count(accepted, "Connection: close\r\n") == (stays ? 0 : 1));
+    }
+}
+
+TEST_CASE("a preflight gets the names it asked for back, and nothing else") {
+    Responses responses;
+    const std::string ours = responses.responder().preflight_headers("");
+    CHECK(count(ours, "If-None-Match") == 1);
+    CHECK(ours.ends_with(", Prefer\r\n"));
+    const std::string at_limit(base::limits::preflight_headers_bytes_max, 'x');
+    for (const std::string& names : {std::string("x-one, X_two,*"), at_limit}) {
+        CHECK(responses.responder().preflight_headers(names) ==
+              ours.substr(0, ours.size() - 2) + ", " + names + "\r\n");
+    }
+    for (const std::string& names :
+         {std::string("a\tb"), std::string("a:b"), std::string("a\"b"), std::string("caf\xc3\xa9"),
+          at_limit + "x", at_limit + at_limit}) {
+        CHECK(responses.responder().preflight_headers(names) == ours);
+    }
+}
+
 TEST_CASE("a body in the form that was asked for: JSON with its brackets, lines, gzip") {
     Responses responses;
     const auto body = [&](bool json, std::vector<std::string_view> pieces, Form wanted = {}) {
@@ -208,6 +242,10 @@ TEST_CASE("refusals carry the protocol's headers; request ids differ") {
     CHECK(count(first,
                 "Stream-Closed: true\r\nStream-Next-Offset: 0000000000000000_"
                 "0000000000000012\r\n") == 1);
+    CHECK(count(first, "Producer-") == 0);
+    closed.numbers[0] = 7;
+    closed.numbers[1] = 1;
+    CHECK(count(refuse(closed), "Producer-Expected-Seq: 7\r\nProducer-Received-Seq: 7\r\n") == 1);
     api::Refused stale{api::Refusal::producer_epoch_stale};
     stale.numbers[0] = 8;
     CHECK(count(refuse(stale), "Producer-Epoch: 8\r\n") == 1);
@@ -222,11 +260,64 @@ TEST_CASE("refusals carry the protocol's headers; request ids differ") {
     };
     CHECK(id(first).find_first_not_of("0123456789abcdef") == std::string::npos);
     CHECK(id(first) != id(overloaded));
+    CHECK(count(first, "\r\nX-Request-Id: " + id(first) + "\r\n") == 1);
     const std::string head =
         responses.of([](Exchange& exchange) { exchange.head_only = true; },
                      [&](Exchange& exchange) { responses.responder().refuse(exchange, closed); });
     CHECK(head.ends_with("\r\n\r\n"));
     CHECK(count(head, "Content-Length: 0") == 0);
+}
+
+TEST_CASE("refusals are logged with their ids: a burst, then one a second, of each kind") {
+    Responses responses;
+    std::array<int, 2> ends{};
+    REQUIRE(pipe(ends.data()) == 0);
+    base::set_log_descriptor(ends[1]);
+    std::int64_t at_ms = 784'111'777'999;
+    const auto refuse = [&](int status) {
+        const std::string text = responses.of([&](Exchange& exchange) {
+            exchange.method = 3;
+            exchange.path = "/v1/stream/a b";
+            Problem problem = bad_request("some_code", "b", "c");
+            problem.status = status;
+            responses.responder().problem(exchange, problem);
+        });
+        return text.substr(text.find("X-Request-Id: ") + 14, 16);
+    };
+    const auto logged = [&] {
+        std::string text(1 << 16, 0);
+        const std::string end = "end";
+        REQUIRE(write(ends[1], end.data(), end.size()) == 3);
+        text.resize(static_cast<std::size_t>(read(ends[0], text.data(), text.size())));
+        return text.substr(0, text.size() - 3);
+    };
+    const std::string id = refuse(404);
+    const std::string line = logged();
+    CHECK(
+        line.find("info request.refused request_id=" + id +
+                  " status=404 code=some_code method=POST path=\"/v1/stream/a b\" left_out=0\n") !=
+        std::string::npos);
+    for (int i = 0; i < 30; ++i) {
+        refuse(400);
+    }
+    CHECK(count(logged(), "\n") == 19);
+    CHECK(refuse(503) != id);
+    CHECK(count(logged(), "warning request.failed ") == 1);
+    at_ms += 1000;
+    responses.responder().set_time(base::WallTime{at_ms});
+    refuse(400);
+    refuse(400);
+    const std::string later = logged();
+    CHECK(count(later, "\n") == 1);
+    CHECK(count(later, "left_out=11\n") == 1);
+    responses.responder().set_time(base::WallTime{at_ms - 3'600'000});  // set back
+    for (int i = 0; i < 30; ++i) {
+        refuse(400);
+    }
+    CHECK(count(logged(), "\n") == 20);
+    base::set_log_descriptor(-1);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 }  // namespace ursula::http::test

@@ -39,11 +39,13 @@ struct Peer {
 // Replaces what differs from run to run, and cuts into lines as the files have them.
 std::string lines_of(const std::string& bytes) {
     static const std::regex id("\"request_id\":\"[0-9a-f]{16}\"");
+    static const std::regex id_line("X-Request-Id: [0-9a-f]{16}\r\n");
     static const std::regex incarnation("ETag: \"[0-9]+\\.[0-9]+\\.[0-9]+:");
     static const std::regex date(
         "\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} "
         "[0-9]{2}:[0-9]{2}:[0-9]{2} GMT\r\n");
     std::string text = std::regex_replace(bytes, id, "\"request_id\":\"{id}\"");
+    text = std::regex_replace(text, id_line, "X-Request-Id: {id}\r\n");
     text = std::regex_replace(text, date, "\r\n");
     text = std::regex_replace(text, incarnation, "ETag: \"{inc}:");
     std::string lines;

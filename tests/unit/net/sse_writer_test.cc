@@ -73,9 +73,12 @@ std::vector<Event> read_events(const std::string& stream) {
         }
         const std::size_t colon = line.find(':');
         const std::string field = line.substr(0, colon);
-        const std::string value = colon == std::string::npos ? "" : line.substr(colon + 1);
+        std::string value = colon == std::string::npos ? "" : line.substr(colon + 1);
+        if (value.starts_with(' ')) {
+            value.erase(0, 1);
+        }
         if (field == "event") {
-            event.type = value.substr(1);
+            event.type = value;
         } else if (field == "data") {
             event.data += (any ? "\n" : "") + value;
             any = true;
@@ -169,7 +172,11 @@ TEST_CASE("text is split at CRLF, CR and LF, at nothing else") {
     CHECK(data_lines(SseEncoding::text, {"a\n"}) == "data:a\ndata:\n");
     CHECK(data_lines(SseEncoding::text, {"\n"}) == "data:\ndata:\n");
     CHECK(data_lines(SseEncoding::text, {"\r"}) == "data:\ndata:\n");
-    CHECK(data_lines(SseEncoding::text, {" lead"}) == "data: lead\n");
+    // Readers take one blank away: two are sent for one.
+    CHECK(data_lines(SseEncoding::text, {" lead"}) == "data:  lead\n");
+    CHECK(data_lines(SseEncoding::text, {"a\n  b\r c"}) == "data:a\ndata:   b\ndata:  c\n");
+    CHECK(data_lines(SseEncoding::text, {"a", " b", "\r", "\n", " c", " d"}) ==
+          "data:a b\ndata:  c d\n");
     CHECK(data_lines(SseEncoding::text, {"event: control\n\ndata:{}"}) ==
           "data:event: control\ndata:\ndata:data:{}\n");
     CHECK(data_lines(SseEncoding::text, {"\xc2\x85\xe2\x80\xa8"}) == "data:\xc2\x85\xe2\x80\xa8\n");
@@ -188,7 +195,7 @@ TEST_CASE("JSON is one array without the stored final comma") {
     CHECK(data_lines(SseEncoding::json, {"{\"a\":1},2,", "3,"}) == "data:[{\"a\":1},2,3]\n");
     CHECK(data_lines(SseEncoding::json, {"1,", ""}) == "data:[1]\n");
     CHECK(data_lines(SseEncoding::json, {"{\n \"a\": 1\r\n},"}) ==
-          "data:[{\ndata: \"a\": 1\ndata:}]\n");
+          "data:[{\ndata:  \"a\": 1\ndata:}]\n");
     CHECK(data_lines(SseEncoding::json, {}) == "data:[]\n");
 }
 

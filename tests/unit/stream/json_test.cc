@@ -569,6 +569,48 @@ TEST_CASE("tokens at every distance from the end and from sixteen-byte steps") {
     }
 }
 
+TEST_CASE("records whose keys, strings and numbers are as long as the last one's, or are not") {
+    // Lengths to both sides of what is looked at together: 14 characters of a number, 16 of a key,
+    // 32 of a string.
+    const auto record = [](std::size_t key, std::size_t whole, std::size_t fraction,
+                           std::size_t text) {
+        std::string json = "{\"" + std::string(key, 'k') + "\":" + std::string(whole, '7');
+        if (fraction > 0) {
+            json += "." + std::string(fraction, '3');
+        }
+        return json + ",\"t\":\"" + std::string(text, 't') + "\",\"n\":[-" +
+               std::string(whole, '1') + "]}";
+    };
+    std::string all;
+    std::uint32_t count = 0;
+    for (const std::size_t size : {1u, 2u, 12u, 13u, 14u, 15u, 16u, 17u, 30u, 31u, 32u, 33u, 70u}) {
+        for (const std::size_t other : {1u, 5u, 15u, 31u}) {
+            for (const std::string& one :
+                 {record(size, other, 0, size), record(size, other, 0, other),
+                  record(other, size, other, size), record(other, size, other, size),
+                  record(size, 3, size, other)}) {
+                REQUIRE(Split(one).ok());
+                CHECK(Split(one + ",").body.error_at == one.size());
+                // One of its quotes, colons or digits too few or another letter in their place.
+                for (std::size_t at = 0; at < one.size(); ++at) {
+                    if (one[at] == '"' || one[at] == ':') {
+                        CHECK_FALSE(Split(std::string(one).erase(at, 1)).ok());
+                        CHECK_FALSE(Split(std::string(one).replace(at, 1, "\n")).ok());
+                    } else if (one[at] == '.') {
+                        CHECK_FALSE(Split(std::string(one).insert(at, 1, '.')).ok());
+                    }
+                }
+                all += (count == 0 ? "" : ",") + one;
+                ++count;
+            }
+        }
+    }
+    const Split split("[" + all + "]");
+    CHECK(split.ok());
+    CHECK(split.body.count == count);
+    CHECK(split.elements() == all);
+}
+
 TEST_CASE("every pair and triple of bytes inside a string agrees with the rules") {
     for (unsigned a = 0; a < 256; ++a) {
         for (unsigned b = 0; b < 256; ++b) {

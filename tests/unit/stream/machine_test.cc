@@ -141,8 +141,13 @@ TEST_CASE("close: idempotent without a producer") {
     CHECK(o.why == Refusal::stream_closed);
     CHECK(o.closed);
     CHECK(o.tail == 3);
+    CHECK(o.numbers[1] == 0);
     CHECK(r.run(close("demo/a", "more")).why == Refusal::stream_closed);
-    CHECK(r.run(by(close("demo/a"), "p", 0, 0)).why == Refusal::stream_closed);
+    // A producer is told the number it sent.
+    o = r.run(by(close("demo/a"), "p", 0, 5));
+    CHECK(o.why == Refusal::stream_closed);
+    CHECK(o.numbers[0] == 5);
+    CHECK(o.numbers[1] == 1);
 }
 
 TEST_CASE("close by a producer: the exact triple again is a duplicate, whatever its body") {

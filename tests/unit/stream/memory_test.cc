@@ -90,7 +90,7 @@ TEST_CASE("an idle stream costs at most 256 bytes") {
         CHECK(s <= 256);
         CHECK(c <= 210);
         CHECK(t <= 512);
-        CHECK(p <= 512);
+        CHECK(p <= 400);
     }
 }
 
