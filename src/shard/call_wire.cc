@@ -505,6 +505,9 @@ bool acceptable(const AnswerFields& fields) {
             return false;
         }
     }
+    if (fields.kind == AnswerKind::hold && fields.numbers[2] > UINT32_MAX) {
+        return false;
+    }
     return fields.code <= shape.code_max &&
            (fields.kind != AnswerKind::refused || fields.code != 0) &&
            (fields.content_type.empty() ||
