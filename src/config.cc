@@ -157,7 +157,7 @@ const std::array<Key, 27> keys = {{
     URSULA_KEY(server, max_body, at_start, size(c.server.max_body, body_min, body_max),
                "largest request body; at most segment_size / 4"),
     URSULA_KEY(server, read_chunk, at_reload, size(c.server.read_chunk, chunk_min, chunk_max),
-               "a read ends behind the append that reaches this"),
+               "a read returns whole appends of about this size"),
     URSULA_KEY(server, max_connections, at_start,
                integer(c.server.max_connections, 0, connections_max),
                "0: from the limit on open files"),

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/test_clock.h"
 #include "formation.h"
+#include "shard/call_wire.h"
 #include "shard/mail_codec.h"
 
 namespace ursula {
@@ -418,15 +419,7 @@ void Loop::route(api::Reply& reply) {
 }
 
 void Loop::route_internal(const api::Call& call) {
-    base::GroupId group;
-    if (const auto* seal = std::get_if<api::SealBucketCall>(&call.verb)) {
-        group = seal->group;
-    } else if (const auto* asked = std::get_if<api::SubscriptionCall>(&call.verb)) {
-        group = asked->group;
-    } else {
-        group = std::get<api::AppendCall>(call.verb).key.group;  // a wake event
-    }
-    const base::ShardId to = api::shard_of(group, neighbours_.shards);
+    const base::ShardId to = api::shard_of(shard::group_of_internal(call.verb), neighbours_.shards);
     if (!send(to, call)) {
         api::Reply refused{call.id, options_.shard, api::Refused{api::Refusal::overloaded}};
         shard_->on_internal_reply(refused);

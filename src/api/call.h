@@ -62,6 +62,50 @@ struct CreateCall {
     Expiry expiry;
 };
 
+// What a fork's PUT says of itself, for comparing it with another one (digest 1.2).
+struct ForkAsk {
+    bool has_content_type = false;
+    bool has_offset = false;
+    std::uint64_t offset = 0;
+    std::uint64_t sub_offset = 0;  // bytes, or elements of JSON, behind the offset; 0: none
+    Expiry::Kind expires = Expiry::Kind::none;
+    std::int64_t expires_ms = 0;
+};
+
+// A create whose stream begins with what another one has (digest 2.3).
+struct ForkCall {
+    StreamKey key;
+    std::string_view source;  // its canonical name
+    base::GroupId source_group;
+    bool has_content_type = false;  // else it has the source's
+    bool has_offset = false;        // else it begins at the source's tail
+    bool closed = false;
+    std::uint64_t offset = 0;
+    std::uint64_t sub_offset = 0;
+    std::uint64_t bucket_id = 0;
+    std::string_view content_type;
+    base::Bytes body;  // raw
+    Expiry expiry;     // none: the source's
+};
+
+// The point of HoldCall that is the source's tail.
+constexpr std::uint64_t fork_at_tail = UINT64_MAX;
+
+// A fork's way to its source's group: nothing of the source up to the fork's point goes before the
+// hold does. Named by where the fork's intent lies in its own group's log, so asking again changes
+// nothing, and the release of a hold that was never there keeps it from coming late.
+struct HoldCall {
+    StreamKey key;           // the source
+    base::Incarnation id;    // of the intent
+    base::LogIndex created;  // with `ordinal`: the life of the source that was looked at
+    std::uint32_t ordinal = 0;
+    std::uint64_t point = 0;
+};
+struct ReleaseCall {
+    StreamKey key;
+    base::Incarnation id;
+};
+
 struct AppendCall {
     StreamKey key;
     std::string_view content_type;  // empty: header absent
@@ -86,6 +130,17 @@ struct ReadCall {
     bool from_now = false;        // offset=now: no data, the tail only
     std::uint64_t offset = 0;     // all appends whose end is beyond it
     std::uint64_t bytes_max = 0;  // soft: one whole append is always returned
+
+    // Of the shards' own reads. `measure`: for a fork that is to be; touches nothing, and the
+    // answer has no bytes. `inherit`: for a fork that is there, of the life [created, ordinal] and
+    // its bytes before `end`; the stream may be soft-deleted. `more`: others were read before it,
+    // so an append that does not fit is left out.
+    enum class Use : std::uint8_t { client, look, measure, inherit };
+    Use use = Use::client;
+    bool more = false;
+    std::uint32_t ordinal = 0;
+    base::LogIndex created;
+    std::uint64_t end = UINT64_MAX;
 };
 
 // A loop with live readers of a stream watches it once, whatever their number. The shard answers
@@ -181,10 +236,11 @@ struct SubscriptionCall {
     base::Bytes body;  // packed, as the operation has it
 };
 
-using Verb = std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall,
-                          UnwatchCall, CreateBucketCall, RemoveBucketCall, ResolveBucketCall,
-                          ListBucketsCall, ListStreamsCall, SealBucketCall, InspectCall,
-                          TransferCall, ChangeMemberCall, TouchCall, SubscriptionCall>;
+using Verb =
+    std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
+                 CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
+                 ListStreamsCall, SealBucketCall, InspectCall, TransferCall, ChangeMemberCall,
+                 TouchCall, ForkCall, HoldCall, ReleaseCall, SubscriptionCall>;
 
 struct Call {
     CallId id;

@@ -44,6 +44,17 @@ enum class Refusal : std::uint8_t {
     // unknown outcome: 5xx that promises nothing
     shutting_down,
     outcome_unknown,
+    // definite, of streams that are forked and of forks
+    stream_deleted,  // removed or expired, and kept for its forks alone
+    stream_held,     // a create in its place
+    fork_source_not_found,
+    fork_source_deleted,      // kept for its forks: it takes no further one
+    fork_type_mismatch,       // another content type than the source's
+    fork_offset_invalid,      // beyond the source's tail, or no boundary of its appends
+    fork_sub_offset_invalid,  // more than the next append has, or there is none
+    fork_too_deep,
+    forks_too_many,
+    fork_abandoned,  // 503: its group's leader changed meanwhile; there is no fork
 };
 
 }  // namespace ursula::api

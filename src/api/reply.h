@@ -69,6 +69,27 @@ struct ReadReply {
     std::vector<base::Slice> pieces;  // the stored bytes [from, next), in order
 };
 
+// To a HoldCall.
+struct HoldReply {
+    std::uint64_t point = 0;  // the fork's bytes begin here
+    std::uint32_t depth = 0;  // forks between the source and a stream that is none
+    Expiry::Kind expires = Expiry::Kind::none;
+    std::int64_t expires_ms = 0;  // ttl: the window; at: the instant
+    base::Slice expires_at;       // at: as the client wrote it
+};
+
+// A fork's intent is in its group's log.
+struct ForkBegunReply {
+    base::Incarnation link;
+};
+
+// To a ReadCall that inherits: the bytes asked for are another stream's.
+struct OriginReply {
+    base::Slice name;
+    base::Incarnation life;
+    std::uint64_t point = 0;  // they are all before this
+};
+
 struct WatchReply {
     base::Incarnation incarnation;
     bool closed = false;
@@ -110,9 +131,10 @@ struct SubscriptionReply {
     base::Slice body;  // a packed SubscriptionAnswer
 };
 
-using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
-                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
-                            TransferReply, ChangeMemberReply, TouchReply, SubscriptionReply>;
+using Answer =
+    std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply,
+                 Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply,
+                 ChangeMemberReply, TouchReply, ForkBegunReply, HoldReply, OriginReply, SubscriptionReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

@@ -60,6 +60,8 @@ constexpr std::uint64_t producer_number_max = (1ull << 53) - 1;
 constexpr std::size_t producers_per_stream_max =
     1'000'000;  // beyond: least recently used is forgotten by a command
 constexpr std::size_t json_depth_max = 512;
+constexpr std::uint32_t fork_depth_max = 1024;  // forks of forks; 400 beyond
+constexpr std::size_t forks_per_stream_max = 100'000;
 constexpr std::uint64_t ttl_s_max = (1ull << 53) - 1;  // what every client's numbers hold
 constexpr std::size_t expires_at_bytes_max = 35;       // RFC 3339 with nanoseconds and an offset
 // Any offset (33 bytes), cursor (20 digits) or mode fits many times over, percent-escaped too;
@@ -227,6 +229,22 @@ constexpr std::int64_t clock_step_ms_max = 1'000;
 constexpr std::int64_t touch_interval_ms_min = 20;
 // Nor is one of a long ttl left alone for longer.
 constexpr std::int64_t live_touch_ms_max = 3'600'000;
+// Forks that one shard is making, and the bytes of their bodies; one is always let in. 503 above.
+constexpr std::size_t forks_under_way_max = 1024;
+constexpr std::size_t forks_under_way_bytes_max = 16 * mib;
+// Links of one group whose holds are being released at a time.
+constexpr std::size_t fork_releases_max = 64;
+constexpr std::int64_t fork_retry_ms = 100;
+// A hold for which nobody answered is asked for again, until this long after the fork's PUT.
+constexpr std::int64_t fork_hold_ms = 4'000;
+// Reads that are gathered from several streams, per shard, and the bytes they may bring; one is
+// always let in. 503 above.
+constexpr std::size_t gatherings_max = 1024;
+constexpr std::size_t gathered_bytes_max = 64 * mib;
+// A hold that was released before it came is refused for so long, in group time: far longer than
+// any call is on its way. Only those whose outcome nobody knew are remembered.
+constexpr std::int64_t late_holds_kept_ms = 3'600'000;
+constexpr std::size_t late_holds_max = 100'000;
 // Members a configuration may name. More than five voters cost more than they save.
 constexpr std::size_t cluster_members_max = 7;
 constexpr std::uint32_t node_id_max = 65'535;
@@ -252,6 +270,9 @@ constexpr std::size_t tails_per_core_max = 50'000;
 // tail_post_bytes_max count, and one is always let through; the others wait for room. A few events
 // of body_bytes_default in base64.
 constexpr std::size_t tail_private_bytes_max = 64 * mib;
+// Per loop and turn: payload encoded for single readers. Who is beyond it is looked at again with
+// the next tick of the timers, so that a crowd of them does not hold up everybody else: some 20 ms.
+constexpr std::size_t tail_turn_bytes_max = 32 * mib;
 
 // --- cores ---
 constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores

@@ -32,7 +32,7 @@ std::string_view allowed_methods(RouteKind kind) {
         case RouteKind::metrics:
             return "GET, HEAD, OPTIONS";
         case RouteKind::stream:
-        case RouteKind::subscriptions:
+        case RouteKind::subscriptions:  // each of its paths has its own
         case RouteKind::admin:
         case RouteKind::refused:
             break;

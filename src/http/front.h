@@ -114,6 +114,7 @@ class Front {
     void start_create(Exchange& exchange, const net::Request& request, const Route& route,
                       const api::StreamKey& key);
     void send_create(Exchange& exchange, std::uint64_t bucket_id);
+    bool find_source(Exchange& exchange, std::string_view path, api::StreamKey& source);
     void start_read(Exchange& exchange, const net::Request& request, const api::StreamKey& key,
                     base::Now now);
     void start_bucket(Exchange& exchange, const net::Request& request, const Route& route);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -50,10 +51,6 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
                          const api::StreamKey& key) {
     exchange.asked = Asked::create;
     const net::Headers& headers = request.headers;
-    if (const std::string_view name = unbuilt_header(headers); !name.empty()) {
-        responder_.problem(exchange, not_built(name));
-        return;
-    }
     Problem problem;
     if (!check_coding(headers, problem)) {
         responder_.problem(exchange, problem);
@@ -64,10 +61,38 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
         responder_.problem(exchange, problem);
         return;
     }
-    const std::string_view content_type = or_default(headers.get(KnownHeader::content_type));
+    ForkHeaders fork;
+    if (!read_fork(headers, fork, problem)) {
+        responder_.problem(exchange, problem);
+        return;
+    }
+    api::StreamKey source;
+    if (!fork.from.empty() && !find_source(exchange, fork.from, source)) {
+        return;
+    }
+    const bool inherits =
+        !fork.from.empty() && !api::is_media_type(headers.get(KnownHeader::content_type));
+    const std::string_view content_type =
+        inherits ? std::string_view() : or_default(headers.get(KnownHeader::content_type));
     if (content_type.size() > limits::content_type_bytes_max) {
         responder_.problem(exchange, bad_request("header_too_long", "Content-Type is too long",
                                                  "send at most 256 bytes"));
+        return;
+    }
+    if (route.built_in && !fork.from.empty()) {
+        api::ForkCall create;
+        create.key = key;
+        create.source = source.name;
+        create.source_group = source.group;
+        create.has_content_type = !inherits;
+        create.has_offset = fork.has_offset;
+        create.closed = says_closed(headers);
+        create.offset = fork.offset;
+        create.sub_offset = fork.sub_offset;
+        create.content_type = content_type;
+        create.body = request.body;
+        create.expiry = expiry;
+        call(exchange, api::shard_of(key.group, options_.shards), create);
         return;
     }
     if (route.built_in) {
@@ -93,12 +118,36 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     waiting.expires_at = expiry.text;
     waiting.expiry.text = {};
     waiting.bucket = route.bucket;
+    waiting.source = source.name;
+    waiting.source_group = source.group;
+    waiting.has_fork_offset = fork.has_offset;
+    waiting.fork_offset = fork.offset;
+    waiting.fork_sub_offset = fork.sub_offset;
+    waiting.has_content_type = !inherits;
     call(exchange, api::shard_of(api::bucket_group, options_.shards),
          api::ResolveBucketCall{route.bucket});
 }
 
 void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
     const WaitingCreate& waiting = *exchange.create;
+    if (!waiting.source.empty()) {
+        api::ForkCall fork;
+        fork.key = {arena_.keep(waiting.name), waiting.hash, waiting.group};
+        fork.source = arena_.keep(waiting.source);
+        fork.source_group = waiting.source_group;
+        fork.has_content_type = waiting.has_content_type;
+        fork.has_offset = waiting.has_fork_offset;
+        fork.closed = waiting.closed;
+        fork.offset = waiting.fork_offset;
+        fork.sub_offset = waiting.fork_sub_offset;
+        fork.bucket_id = bucket_id;
+        fork.content_type = arena_.keep(waiting.content_type);
+        fork.body = base::as_bytes(arena_.keep(waiting.body));
+        fork.expiry = waiting.expiry;
+        fork.expiry.text = arena_.keep(waiting.expires_at);
+        call(exchange, api::shard_of(waiting.group, options_.shards), fork);
+        return;
+    }
     api::CreateCall create;
     create.key = {arena_.keep(waiting.name), waiting.hash, waiting.group};
     create.content_type = arena_.keep(waiting.content_type);
@@ -108,6 +157,29 @@ void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
     create.expiry = waiting.expiry;
     create.expiry.text = arena_.keep(waiting.expires_at);
     call(exchange, api::shard_of(waiting.group, options_.shards), create);
+}
+
+// What Stream-Forked-From names, read as a request's path is. False: it names no stream, and the
+// client was told.
+bool Front::find_source(Exchange& exchange, std::string_view path, api::StreamKey& source) {
+    char* text = arena_.room(path.size());
+    const net::DecodedPath decoded = net::decode_path(path, {text, path.size()});
+    Route route;
+    if (decoded.error == net::UriError::none) {
+        if (decoded.text.data() != text) {
+            std::memcpy(text, decoded.text.data(), decoded.text.size());
+        }
+        route = find_route(text, decoded.text.size());
+    }
+    if (route.kind != RouteKind::stream) {
+        responder_.problem(exchange,
+                           bad_request("forked_from", "Stream-Forked-From names no stream",
+                                       "send the path of the source's URL, as in /v1/stream/NAME "
+                                       "or /BUCKET/NAME"));
+        return false;
+    }
+    source = key_of(route);
+    return true;
 }
 
 void Front::answer_create(Exchange& exchange, const api::CreateReply& reply) {

@@ -3,6 +3,7 @@
 #include "api/content_type.h"
 #include "base/limits.h"
 #include "http/instant.h"
+#include "http/tokens.h"
 
 namespace ursula::http {
 
@@ -25,6 +26,9 @@ constexpr NamedHeader single_headers[] = {
     {KnownHeader::producer_id, "Producer-Id"},
     {KnownHeader::producer_seq, "Producer-Seq"},
     {KnownHeader::stream_expires_at, "Stream-Expires-At"},
+    {KnownHeader::stream_fork_offset, "Stream-Fork-Offset"},
+    {KnownHeader::stream_fork_sub_offset, "Stream-Fork-Sub-Offset"},
+    {KnownHeader::stream_forked_from, "Stream-Forked-From"},
     {KnownHeader::stream_seq, "Stream-Seq"},
     {KnownHeader::stream_ttl, "Stream-TTL"},
 };
@@ -178,18 +182,47 @@ bool read_expiry(const net::Headers& headers, api::Expiry& expiry, Problem& prob
     return true;
 }
 
-std::string_view unbuilt_header(const net::Headers& headers) {
-    constexpr NamedHeader unbuilt[] = {
-        {KnownHeader::stream_forked_from, "Stream-Forked-From"},
-        {KnownHeader::stream_fork_offset, "Stream-Fork-Offset"},
-        {KnownHeader::stream_fork_sub_offset, "Stream-Fork-Sub-Offset"},
-    };
-    for (const NamedHeader& one : unbuilt) {
-        if (headers.has(one.header)) {
-            return one.name;
-        }
+bool read_fork(const net::Headers& headers, ForkHeaders& fork, Problem& problem) {
+    const bool from = headers.has(KnownHeader::stream_forked_from);
+    const bool offset = headers.has(KnownHeader::stream_fork_offset);
+    const bool sub_offset = headers.has(KnownHeader::stream_fork_sub_offset);
+    if (!from && !offset && !sub_offset) {
+        return true;
     }
-    return {};
+    if (!from) {
+        problem = bad_request("fork_without_source",
+                              "Stream-Fork-Offset and Stream-Fork-Sub-Offset need a source",
+                              "name it with Stream-Forked-From: /v1/stream/NAME");
+        return false;
+    }
+    fork.from = headers.get(KnownHeader::stream_forked_from);
+    if (!fork.from.starts_with('/') || fork.from.find_first_of("?#") != std::string_view::npos) {
+        problem = bad_request("forked_from", "Stream-Forked-From is not a path of this server",
+                              "send the path of the source's URL, as in /v1/stream/NAME");
+        return false;
+    }
+    if (offset) {
+        const auto position = parse_offset(headers.get(KnownHeader::stream_fork_offset));
+        if (!position) {
+            problem = bad_request("fork_offset", "Stream-Fork-Offset is not an offset",
+                                  "send a Stream-Next-Offset of the source as it was given");
+            return false;
+        }
+        fork.has_offset = true;
+        fork.offset = *position;
+    }
+    if (sub_offset) {
+        const std::string_view digits = headers.get(KnownHeader::stream_fork_sub_offset);
+        const auto number = parse_producer_number(digits);
+        if (!number || (digits.front() == '0' && digits.size() > 1)) {
+            problem = bad_request("fork_sub_offset", "Stream-Fork-Sub-Offset is not a number",
+                                  "send digits only, without leading zeros: bytes, or messages of "
+                                  "a JSON stream, behind Stream-Fork-Offset");
+            return false;
+        }
+        fork.sub_offset = *number;
+    }
+    return true;
 }
 
 }  // namespace ursula::http

@@ -35,7 +35,15 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
 // The text is the header's.
 bool read_expiry(const net::Headers& headers, api::Expiry& expiry, Problem& problem);
 
-// A header of a part that is not built: it is refused, never ignored. Empty: none there.
-std::string_view unbuilt_header(const net::Headers& headers);
+// Stream-Forked-From and what goes with it. `from` empty: no fork is asked for.
+struct ForkHeaders {
+    std::string_view from;  // as sent: a path of this server
+    bool has_offset = false;
+    std::uint64_t offset = 0;
+    std::uint64_t sub_offset = 0;
+};
+
+// On a violation `problem` is filled and false returned.
+bool read_fork(const net::Headers& headers, ForkHeaders& fork, Problem& problem);
 
 }  // namespace ursula::http

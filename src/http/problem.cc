@@ -191,6 +191,45 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "nothing was stored; try again in a second, here or at another node", true};
         case api::Refusal::shutting_down:
             return {503, "shutting_down", "The server is stopping", "try again", true};
+        case api::Refusal::stream_deleted:
+            return {410, "stream_deleted",
+                    fmt::format("Stream {} was deleted, or has expired", name),
+                    "its bytes stay for its forks, which go on reading them", false};
+        case api::Refusal::stream_held:
+            return {409, "stream_held",
+                    fmt::format("Stream {} was deleted, or has expired, and forks read its bytes",
+                                name),
+                    "take another name, or delete its forks first", false};
+        case api::Refusal::fork_source_not_found:
+            return {404, "fork_source_not_found",
+                    "The stream that Stream-Forked-From names is not there",
+                    "create it first, or look for a slip in its path", false};
+        case api::Refusal::fork_source_deleted:
+            return {409, "fork_source_deleted",
+                    "The stream that Stream-Forked-From names was deleted, or has expired",
+                    "its forks go on reading its bytes; fork one of them instead", false};
+        case api::Refusal::fork_type_mismatch:
+            return {409, "fork_type_mismatch", "A fork has the Content-Type of its source",
+                    "leave Content-Type out, or send the source's (HEAD shows it)", false};
+        case api::Refusal::fork_offset_invalid:
+            return {400, "fork_offset_invalid",
+                    "Stream-Fork-Offset is beyond the source's tail, or inside an append",
+                    "send a Stream-Next-Offset of the source as it was given", false};
+        case api::Refusal::fork_sub_offset_invalid:
+            return {400, "fork_sub_offset_invalid",
+                    "Stream-Fork-Sub-Offset is more than the append at the offset has",
+                    "it counts bytes, or messages of a JSON stream, of the one append that follows "
+                    "Stream-Fork-Offset; without that, nothing follows",
+                    false};
+        case api::Refusal::fork_too_deep:
+            return {400, "fork_too_deep", "Forks of forks end at a depth of 1024",
+                    "fork a stream that is nearer to the first one", false};
+        case api::Refusal::forks_too_many:
+            return {409, "forks_too_many", "The source has as many forks as it may: 100000",
+                    "delete some of them, or fork a fork", false};
+        case api::Refusal::fork_abandoned:
+            return {503, "fork_abandoned", "The fork was given up while its leader changed",
+                    "nothing was created; try again", true};
         case api::Refusal::outcome_unknown:
         case api::Refusal::none:
             break;
@@ -253,11 +292,6 @@ Problem problem_of_status(int status, std::string_view code) {
 
 Problem bad_request(std::string_view code, std::string_view title, std::string_view hint) {
     return {400, code, std::string(title), std::string(hint), false};
-}
-
-Problem not_built(std::string_view header) {
-    return {501, "not_built_yet", fmt::format("{} is not supported by this version", header),
-            fmt::format("leave {} out; it is refused rather than ignored", header), false};
 }
 
 Problem redirected(std::string_view url) {

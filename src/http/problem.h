@@ -32,7 +32,6 @@ Problem problem_of(NameTrouble trouble, const Place& place);
 Problem problem_of_status(int status, std::string_view code);
 
 Problem bad_request(std::string_view code, std::string_view title, std::string_view hint);
-Problem not_built(std::string_view header);
 // 307: the same request at that node.
 Problem redirected(std::string_view url);
 Problem method_not_allowed(std::string_view allow);

@@ -20,6 +20,9 @@ enum class CallKind : std::uint8_t {
     seal_bucket,
     change_member,
     touch,
+    fork,
+    hold,
+    release,
     subscription = 18
 };
 enum class AnswerKind : std::uint8_t {
@@ -31,16 +34,23 @@ enum class AnswerKind : std::uint8_t {
     seal,
     change_member,
     touch,
+    hold,
     subscription = 18
 };
-// Calls and answers have the same numbers.
-constexpr bool is_known(std::uint8_t kind) {
-    return kind <= static_cast<std::uint8_t>(CallKind::touch) ||
+constexpr bool is_call(std::uint8_t kind) {
+    return kind <= static_cast<std::uint8_t>(CallKind::release) ||
            kind == static_cast<std::uint8_t>(CallKind::subscription);
+}
+constexpr bool is_answer(std::uint8_t kind) {
+    return kind <= static_cast<std::uint8_t>(AnswerKind::hold) ||
+           kind == static_cast<std::uint8_t>(AnswerKind::subscription);
 }
 
 // Where a ChangeMemberCall's step is in `seq`, above its shards.
 constexpr unsigned step_bit = 32;
+// Of a fork's third number, and of a hold's seq.
+constexpr unsigned upper_bit = 32;
+constexpr std::size_t more_numbers = 3;
 
 // All kinds of calls as one set of fields.
 struct CallFields {
@@ -53,7 +63,12 @@ struct CallFields {
     std::string_view stream_seq;
     std::uint64_t number = 0;
     base::Bytes body;
+    std::uint64_t more[more_numbers] = {};
 };
+
+bool has_more(CallKind kind) {
+    return kind >= CallKind::fork && kind <= CallKind::release;
+}
 
 CallFields fields_of(const api::Verb& verb) {
     CallFields fields;
@@ -102,6 +117,36 @@ CallFields fields_of(const api::Verb& verb) {
         fields.name = touch->key.name;
         fields.number = touch->created.value;
         fields.producer.seq = touch->ordinal;
+    } else if (const auto* fork = std::get_if<api::ForkCall>(&verb)) {
+        fields.kind = CallKind::fork;
+        fields.close = fork->closed;
+        fields.has_content_type = fork->has_content_type;
+        fields.name = fork->key.name;
+        fields.content_type = fork->content_type;
+        fields.producer.id = fork->source;
+        fields.producer.epoch = static_cast<std::uint64_t>(fork->expiry.ms);
+        fields.producer.seq = static_cast<std::uint64_t>(fork->expiry.kind);
+        fields.stream_seq = fork->expiry.text;
+        fields.number = fork->bucket_id;
+        fields.body = fork->body;
+        fields.more[0] = fork->offset;
+        fields.more[1] = fork->sub_offset;
+        fields.more[2] =
+            std::uint64_t{fork->has_offset ? 1u : 0u} << upper_bit | fork->source_group.value;
+    } else if (const auto* hold = std::get_if<api::HoldCall>(&verb)) {
+        fields.kind = CallKind::hold;
+        fields.name = hold->key.name;
+        fields.number = hold->id.index.value;
+        fields.producer.epoch = hold->created.value;
+        fields.producer.seq = std::uint64_t{hold->ordinal} << upper_bit | hold->id.ordinal;
+        fields.more[0] = hold->point;
+        fields.more[1] = hold->id.group.value;
+    } else if (const auto* release = std::get_if<api::ReleaseCall>(&verb)) {
+        fields.kind = CallKind::release;
+        fields.name = release->key.name;
+        fields.number = release->id.index.value;
+        fields.producer.seq = release->id.ordinal;
+        fields.more[1] = release->id.group.value;
     } else if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
         fields.kind = CallKind::subscription;
         fields.name = asked->name;
@@ -120,7 +165,7 @@ api::Expiry expiry_of(const CallFields& fields) {
 
 // Of a create, whose expiry lies where an append has its producer and Stream-Seq.
 bool acceptable_expiry(const CallFields& fields) {
-    if (fields.producer.present || !fields.producer.id.empty() ||
+    if (fields.producer.present || (!fields.producer.id.empty() && fields.kind != CallKind::fork) ||
         fields.producer.seq > static_cast<std::uint64_t>(api::Expiry::Kind::at)) {
         return false;
     }
@@ -172,10 +217,37 @@ bool acceptable_producer(const CallFields& fields) {
            fields.stream_seq.size() <= limits::stream_seq_bytes_max;
 }
 
+bool acceptable_name(std::string_view name) {
+    const std::size_t slash = name.find('/');
+    return slash != 0 && slash != std::string_view::npos &&
+           name.size() <= limits::stream_name_bytes_max;
+}
+
+bool acceptable_fork(const CallFields& fields) {
+    return acceptable_name(fields.name) && acceptable_name(fields.producer.id) &&
+           fields.content_type.size() <= limits::content_type_bytes_max &&
+           (fields.has_content_type || fields.content_type.empty()) &&
+           (fields.more[2] >> upper_bit) <= 1 && acceptable_expiry(fields) &&
+           ((fields.more[2] >> upper_bit) == 1 || fields.more[0] == 0);
+}
+
+bool acceptable_hold(const CallFields& fields) {
+    const bool holds = fields.kind == CallKind::hold;
+    return acceptable_name(fields.name) && !fields.close && !fields.has_content_type &&
+           !fields.producer.present && fields.content_type.empty() && fields.producer.id.empty() &&
+           fields.stream_seq.empty() && fields.body.empty() && fields.more[1] <= UINT32_MAX &&
+           fields.more[2] == 0 &&
+           (holds || (fields.more[0] == 0 && fields.producer.epoch == 0 &&
+                      fields.producer.seq <= UINT32_MAX));
+}
+
 // What the front of any node lets through, so that nothing behind it meets more.
 bool acceptable(const CallFields& fields) {
     if (fields.kind == CallKind::change_member) {
         return acceptable_change(fields);
+    }
+    if (has_more(fields.kind)) {
+        return fields.kind == CallKind::fork ? acceptable_fork(fields) : acceptable_hold(fields);
     }
     if (fields.kind == CallKind::subscription) {
         return acceptable_subscription(fields);
@@ -220,6 +292,37 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
             verb = api::TouchCall{key, base::LogIndex(fields.number),
                                   static_cast<std::uint32_t>(fields.producer.seq)};
             return;
+        case CallKind::fork: {
+            api::ForkCall fork;
+            fork.key = key;
+            fork.source = fields.producer.id;
+            fork.source_group = base::GroupId(static_cast<std::uint32_t>(fields.more[2]));
+            fork.has_content_type = fields.has_content_type;
+            fork.has_offset = (fields.more[2] >> upper_bit) != 0;
+            fork.closed = fields.close;
+            fork.offset = fields.more[0];
+            fork.sub_offset = fields.more[1];
+            fork.bucket_id = fields.number;
+            fork.content_type = fields.content_type;
+            fork.body = fields.body;
+            fork.expiry = expiry_of(fields);
+            verb = fork;
+            return;
+        }
+        case CallKind::hold:
+        case CallKind::release: {
+            const base::Incarnation id{base::GroupId(static_cast<std::uint32_t>(fields.more[1])),
+                                       base::LogIndex(fields.number),
+                                       static_cast<std::uint32_t>(fields.producer.seq)};
+            if (fields.kind == CallKind::release) {
+                verb = api::ReleaseCall{key, id};
+            } else {
+                verb = api::HoldCall{key, id, base::LogIndex(fields.producer.epoch),
+                                     static_cast<std::uint32_t>(fields.producer.seq >> upper_bit),
+                                     fields.more[0]};
+            }
+            return;
+        }
         case CallKind::create_bucket:
             verb = api::CreateBucketCall{fields.name};
             return;
@@ -296,6 +399,13 @@ AnswerFields fields_of(const api::Answer& answer) {
         fields.numbers[0] = change->index.value;
     } else if (std::holds_alternative<api::TouchReply>(answer)) {
         fields.kind = AnswerKind::touch;
+    } else if (const auto* hold = std::get_if<api::HoldReply>(&answer)) {
+        fields.kind = AnswerKind::hold;
+        fields.code = static_cast<std::uint8_t>(hold->expires);
+        fields.numbers[0] = hold->point;
+        fields.numbers[1] = static_cast<std::uint64_t>(hold->expires_ms);
+        fields.numbers[2] = hold->depth;
+        fields.content_type = hold->expires_at.bytes();
     } else if (const auto* subscription = std::get_if<api::SubscriptionReply>(&answer)) {
         fields.kind = AnswerKind::subscription;
         fields.content_type = subscription->body.bytes();
@@ -345,6 +455,15 @@ api::Answer answer_of(const AnswerFields& fields) {
             return api::ChangeMemberReply{fields.flags[1], base::LogIndex(fields.numbers[0])};
         case AnswerKind::touch:
             return api::TouchReply{};
+        case AnswerKind::hold: {
+            api::HoldReply hold;
+            hold.point = fields.numbers[0];
+            hold.depth = static_cast<std::uint32_t>(fields.numbers[2]);
+            hold.expires = static_cast<api::Expiry::Kind>(fields.code);
+            hold.expires_ms = static_cast<std::int64_t>(fields.numbers[1]);
+            hold.expires_at = base::Slice::copy_of(fields.content_type);
+            return hold;
+        }
         case AnswerKind::subscription:
             return api::SubscriptionReply{base::Slice::copy_of(fields.content_type)};
     }
@@ -358,7 +477,7 @@ struct AnswerShape {
     std::uint8_t code_max;
 };
 constexpr AnswerShape answer_shapes[] = {
-    {{true, false, false}, 4, static_cast<std::uint8_t>(api::Refusal::outcome_unknown)},
+    {{true, false, false}, 4, static_cast<std::uint8_t>(api::Refusal::fork_abandoned)},
     {{true, true, false}, 1, 0},
     {{true, true, false}, 3, static_cast<std::uint8_t>(api::AppendReply::Kind::closed)},
     {{false, false, false}, 0, 0},
@@ -366,6 +485,7 @@ constexpr AnswerShape answer_shapes[] = {
     {{false, false, true}, 0, 0},
     {{false, true, false}, 1, 0},
     {{false, false, false}, 0, 0},
+    {{false, false, false}, 3, static_cast<std::uint8_t>(api::Expiry::Kind::at)},
 };
 
 bool acceptable(const AnswerFields& fields) {
@@ -385,10 +505,13 @@ bool acceptable(const AnswerFields& fields) {
             return false;
         }
     }
+    if (fields.kind == AnswerKind::hold && fields.numbers[2] > UINT32_MAX) {
+        return false;
+    }
     return fields.code <= shape.code_max &&
            (fields.kind != AnswerKind::refused || fields.code != 0) &&
            (fields.content_type.empty() ||
-            (fields.kind == AnswerKind::create &&
+            ((fields.kind == AnswerKind::create || fields.kind == AnswerKind::hold) &&
              fields.content_type.size() <= limits::content_type_bytes_max));
 }
 
@@ -419,6 +542,15 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     if (const auto* change = std::get_if<api::ChangeMemberCall>(&verb)) {
         return &change->group;
     }
+    if (const auto* fork = std::get_if<api::ForkCall>(&verb)) {
+        return &fork->key.group;
+    }
+    if (const auto* hold = std::get_if<api::HoldCall>(&verb)) {
+        return &hold->key.group;
+    }
+    if (const auto* release = std::get_if<api::ReleaseCall>(&verb)) {
+        return &release->key.group;
+    }
     if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
         return api::is_read(asked->op) ? nullptr : &asked->group;
     }
@@ -427,10 +559,21 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     return bucket ? &api::bucket_group : nullptr;
 }
 
+base::GroupId group_of_internal(const api::Verb& verb) {
+    if (const base::GroupId* group = group_to_write(verb)) {
+        return *group;
+    }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        return asked->group;
+    }
+    return std::get<api::ReadCall>(verb).key.group;
+}
+
 void write_call(const api::Verb& verb, std::vector<std::byte>& out) {
     const CallFields fields = fields_of(verb);
+    const std::size_t numbers = has_more(fields.kind) ? sizeof fields.more : 0;
     base::WireWriter to =
-        more(out, call_head_bytes + fields.name.size() + fields.content_type.size() +
+        more(out, call_head_bytes + numbers + fields.name.size() + fields.content_type.size() +
                       fields.producer.id.size() + fields.stream_seq.size() + fields.body.size());
     to.put(call_wire_version);
     to.put(static_cast<std::uint8_t>(fields.kind));
@@ -445,6 +588,9 @@ void write_call(const api::Verb& verb, std::vector<std::byte>& out) {
     to.put(fields.number);
     to.put(fields.producer.epoch);
     to.put(fields.producer.seq);
+    for (std::size_t i = 0; i < numbers / sizeof(std::uint64_t); ++i) {
+        to.put(fields.more[i]);
+    }
     for (const std::string_view text :
          {fields.name, fields.content_type, fields.producer.id, fields.stream_seq}) {
         to.put_text(text);
@@ -459,7 +605,7 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 || !is_known(kind) || flags > 7 ||
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_call(kind) || flags > 7 ||
         zero != 0) {
         return false;
     }
@@ -475,6 +621,9 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     fields.number = in.get<std::uint64_t>();
     fields.producer.epoch = in.get<std::uint64_t>();
     fields.producer.seq = in.get<std::uint64_t>();
+    for (std::size_t i = 0; i < more_numbers && has_more(fields.kind); ++i) {
+        fields.more[i] = in.get<std::uint64_t>();
+    }
     fields.name = in.get_text(name);
     fields.content_type = in.get_text(content_type);
     fields.producer.id = in.get_text(producer_id);
@@ -512,7 +661,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 || !is_known(kind) || flags > 7) {
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_answer(kind) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

@@ -257,11 +257,51 @@ void fields(Io& io, T& message) {
 
 template <class Io, Like<api::ReadCall> T>
 void fields(Io& io, T& message) {
-    auto& [key, from_now, offset, bytes_max] = message;
+    auto& [key, from_now, offset, bytes_max, use, more, ordinal, created, end] = message;
     fields(io, key);
     io.number(from_now);
     io.number(offset);
     io.number(bytes_max);
+    io.number(use);
+    io.number(more);
+    io.number(ordinal);
+    io.number(created);
+    io.number(end);
+}
+
+template <class Io, Like<api::ForkCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, source, source_group, has_content_type, has_offset, closed, offset, sub_offset,
+           bucket_id, content_type, body, expiry] = message;
+    fields(io, key);
+    io.text(source);
+    io.number(source_group);
+    io.number(has_content_type);
+    io.number(has_offset);
+    io.number(closed);
+    io.number(offset);
+    io.number(sub_offset);
+    io.number(bucket_id);
+    io.text(content_type);
+    io.body(body);
+    fields(io, expiry);
+}
+
+template <class Io, Like<api::HoldCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, id, created, ordinal, point] = message;
+    fields(io, key);
+    io.number(id);
+    io.number(created);
+    io.number(ordinal);
+    io.number(point);
+}
+
+template <class Io, Like<api::ReleaseCall> T>
+void fields(Io& io, T& message) {
+    auto& [key, id] = message;
+    fields(io, key);
+    io.number(id);
 }
 
 template <class Io, Like<api::UnwatchCall> T>
@@ -393,6 +433,30 @@ void fields(Io& io, T& message) {
     io.number(next);
     io.slice(content_type);
     io.pieces(pieces);
+}
+
+template <class Io, Like<api::HoldReply> T>
+void fields(Io& io, T& message) {
+    auto& [point, depth, expires, expires_ms, expires_at] = message;
+    io.number(point);
+    io.number(depth);
+    io.number(expires);
+    io.number(expires_ms);
+    io.slice(expires_at);
+}
+
+template <class Io, Like<api::ForkBegunReply> T>
+void fields(Io& io, T& message) {
+    auto& [link] = message;
+    io.number(link);
+}
+
+template <class Io, Like<api::OriginReply> T>
+void fields(Io& io, T& message) {
+    auto& [name, life, point] = message;
+    io.slice(name);
+    io.number(life);
+    io.number(point);
 }
 
 template <class Io, Like<api::WatchReply> T>

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include "api/call.h"
 #include "raft/group.h"
 #include "shard/entry_places.h"
+#include "shard/forking.h"
 #include "shard/forward.h"
 #include "shard/member_info.h"
 #include "shard/pending.h"
@@ -157,6 +159,10 @@ struct Replica {
     std::vector<MemberTable> tables;
     std::vector<PendingChange> changes;  // oldest first
     bool stranger = false;  // the membership in force names other storage by this node's id
+
+    std::map<base::Incarnation, LinkAtWork> links_at_work;  // leader: of forks
+    bool links_listed = false;  // in the shard's list of replicas whose links are to be looked at
+    bool links_again = false;   // likewise, later
 
     // Only of a cluster's.
     base::Now led_since;               // leader: the clocks when it became one

@@ -58,6 +58,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     if (now_.mono >= own_deadline()) {
         run_own_commands();
     }
+    if (now_.mono >= forks_deadline()) {
+        run_forks();
+    }
     if (subscribing_->due()) {
         subscribing_->run();
     }
@@ -78,6 +81,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         if (now_.mono >= own_deadline()) {
             run_own_commands();
         }
+        if (now_.mono >= forks_deadline()) {
+            run_forks();
+        }
         if (subscribing_->due()) {
             subscribing_->run();
         }
@@ -90,6 +96,7 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     send_posts();
     if (writing_.empty()) {  // what the end of the turn submitted looks at them in the next one
         own_names_.clear();
+        own_forks_.clear();
         taken_bytes_.clear();
     }
 
@@ -244,6 +251,9 @@ void Shard::carry_out(Replica& replica) {
         replica.sent.assign(links_.size(), base::LogIndex{});
         expiry_at_ = now_.mono;
         replica.led_since = now_;
+        if (!replica.machine.links().empty()) {
+            list_links(replica);
+        }
     }
     if (effects.membership_change) {
         look_at_membership(replica);
@@ -333,7 +343,8 @@ bool Shard::ready() const {
 
 base::Instant Shard::deadline() const {
     base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline(),
-                                 links_deadline(), own_deadline(), subscribing_->deadline()});
+                                 links_deadline(), own_deadline(), forks_deadline(),
+                                 subscribing_->deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }

@@ -12,7 +12,8 @@
 // for one · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
 // leads · shard_links.cc which links there are · shard_members.cc memberships ·
 // bucket_removal.cc · shard_subscriptions.cc · shard_expiry.cc streams that go by themselves ·
-// shard_inspect.cc for operators.
+// shard_forks.cc forks are made and let go · shard_inherited.cc their reads · shard_inspect.cc for
+// operators.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +34,7 @@
 #include "base/siphash.h"
 #include "base/time.h"
 #include "shard/disk_reads.h"
+#include "shard/forking.h"
 #include "shard/peer_link.h"
 #include "shard/peer_net.h"
 #include "shard/replica.h"
@@ -373,6 +375,8 @@ class Shard {
     enum class Early : std::uint8_t { ask, confirmed, never };
 
     // shard_submit.cc
+    static void fill_payload(stream::Command& command, std::string_view content_type,
+                             base::Bytes body, bool creating);
     void take(const api::Call& call);
     void take_here(const api::Call& call, Early early = Early::ask);
     void take_write(const api::Call& call, const api::StreamKey& key, stream::Command&& command,
@@ -455,6 +459,50 @@ class Shard {
     void take_listing(const api::Call& call, const api::ListStreamsCall& list);
     void list_streams(const ParkedListing& list);
     void list_buckets(const api::Call& call);
+
+    // shard_forks.cc
+    void take_fork(const api::Call& call, const api::ForkCall& fork, Early early);
+    std::uint64_t next_internal_number();
+    void wait_for(std::uint64_t number, std::unique_ptr<Forking> forking);
+    void measure_source(std::unique_ptr<Forking> forking, Forking::Step step);
+    static bool judge_source(Forking& forking, const api::ReadReply& read, api::Refusal& why,
+                             bool& needs_bytes);
+    void submit_fork_step(Forking& forking, stream::Command& command, const stream::ForkPart& part,
+                          std::uint64_t number, std::uint64_t reserved_bytes);
+    void begin_fork(std::unique_ptr<Forking> forking);
+    void hold_source(std::unique_ptr<Forking> forking);
+    void create_fork(std::unique_ptr<Forking> forking, const api::HoldReply& hold);
+    void let_go(const Forking& forking);
+    void end_forking(const Forking& forking, api::Answer&& answer);
+    void drive_fork(std::unique_ptr<Forking> forking);
+    void list_links(Replica& replica);
+    void look_at_links(Replica& replica);
+    void begin_link_work(Replica& replica, const base::Incarnation& id, LinkWork::Step step);
+    void send_link_work(LinkWork&& work);
+    void drive_link(LinkWork&& work);
+    void try_links_again(Replica& replica);
+    bool take_fork_answer(const api::Reply& reply);
+    base::Instant forks_deadline() const;  // when run_forks() has something to do
+    void run_forks();
+
+    // shard_inherited.cc
+    const stream::Stream* find_level(const Replica& replica, std::string_view name,
+                                     const base::Incarnation& life, std::uint64_t end) const;
+    void plan_level(const stream::Stream& stream, std::uint64_t offset, std::uint64_t end,
+                    std::uint64_t bytes_max, bool more);
+    void take_inherit(const api::Call& call, const api::ReadCall& read);
+    void serve_inherit(const Replica& replica, base::ShardId from, api::CallId id,
+                       const api::ReadCall& read);
+    void send_plan(api::ReadReply&& out, base::ShardId from, api::CallId id);
+    void gather(const Replica& replica, const stream::Stream& stream, base::ShardId from,
+                api::CallId id, const api::ReadCall& read);
+    void ask_levels(std::unique_ptr<Gathering> gathering);
+    static void add_level(Gathering& gathering, std::string_view name,
+                          const base::Incarnation& life, std::uint64_t point);
+    static bool take_level(Gathering& gathering, std::uint64_t from, std::uint64_t next,
+                           const std::vector<base::Slice>& pieces);
+    void go_on_gathering(std::unique_ptr<Gathering> gathering);
+    void end_gathering(Gathering& gathering);
 
     // shard_inspect.cc
     void inspect(const api::Call& call, const api::InspectCall& what);
@@ -639,7 +687,19 @@ class Shard {
     std::vector<std::uint64_t> own_done_;               // answered
     std::set<std::pair<base::Instant, std::uint32_t>> live_touches_;  // by watch; some are past
 
-    std::deque<std::string> own_names_;  // what commands of the shard's own look at, this turn
+    // By the number of the answer that each waits for.
+    std::map<std::uint64_t, std::unique_ptr<Forking>> forkings_;
+    std::map<std::uint64_t, LinkWork> link_works_;
+    std::map<std::uint64_t, std::unique_ptr<Gathering>> gatherings_;
+    std::vector<std::uint64_t> fork_answers_;  // numbers of answers that are in
+    std::vector<Replica*> links_listed_;       // with links to be looked at
+    base::Instant forks_again_ = base::Instant::never();
+    std::size_t forking_bytes_ = 0;
+    std::uint64_t gathered_bytes_ = 0;  // that reads under way may bring
+
+    // What commands of the shard's own look at, this turn.
+    std::deque<std::string> own_names_;
+    std::deque<stream::ForkPart> own_forks_;
 
     // Reused each turn.
     std::vector<storage::DiskOp*> done_;

@@ -154,6 +154,9 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
     // The body came through the log's checksums: one that does not decode is a bug or a newer
     // version's, and guessing would make replicas differ.
     VERIFY(reader.ok());
+    if (replica.machine.take_links_changed()) [[unlikely]] {
+        list_links(replica);
+    }
     if (asked) {
         replica.entries.pop();
     }
@@ -325,6 +328,24 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
             return api::RemoveReply{};
         case stream::Did::touched:
             return api::TouchReply{};
+        case stream::Did::fork_begun:
+            return api::ForkBegunReply{outcome.incarnation};
+        case stream::Did::held: {
+            api::HoldReply hold;
+            const stream::ForkOrigin* origin = outcome.stream->origin();
+            hold.point = outcome.fork_point;
+            hold.depth = origin == nullptr ? 1 : origin->depth + 1;
+            if (const stream::Expiry* expiry = outcome.stream->expiry()) {
+                hold.expires = expiry->kind;
+                hold.expires_ms = expiry->ms;
+                hold.expires_at = base::Slice::copy_of(base::as_bytes(expiry->text));
+            }
+            return hold;
+        }
+        case stream::Did::released:
+        case stream::Did::abandoned:
+        case stream::Did::fork_forgotten:
+            return api::RemoveReply{};
         case stream::Did::bucket_created:
         case stream::Did::bucket_existed:
         case stream::Did::bucket_closing:

@@ -45,6 +45,7 @@ bool Shard::answer_early(Replica& replica, const api::Call& call, const stream::
 bool Shard::park_early(Replica& replica, const api::Call& call, std::uint64_t name_hash) {
     if (!std::holds_alternative<api::AppendCall>(call.verb) &&
         !std::holds_alternative<api::CreateCall>(call.verb) &&
+        !std::holds_alternative<api::ForkCall>(call.verb) &&
         !std::holds_alternative<api::RemoveCall>(call.verb)) {
         return false;
     }

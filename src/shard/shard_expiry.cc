@@ -29,6 +29,12 @@ namespace {
 constexpr std::int64_t touch_part = 8;
 constexpr std::int64_t wait_part = 4;
 
+bool touches(const api::Verb& verb) {
+    const auto* read = std::get_if<api::ReadCall>(&verb);
+    return !std::holds_alternative<api::HeadCall>(verb) &&
+           (read == nullptr || read->use == api::ReadCall::Use::client);
+}
+
 }  // namespace
 
 // What this node, which leads the group, would write into an entry now. A jump of its wall clock
@@ -139,7 +145,7 @@ bool Shard::must_wait(Replica& replica, stream::Stream& stream, base::ShardId fr
         if (expiry.under_way == 0) {
             begin_own(replica, stream, false);
         }
-    } else if (expiry.slides() && !touched && !std::holds_alternative<api::HeadCall>(verb)) {
+    } else if (expiry.slides() && !touched && touches(verb)) {
         waits = touch(replica, stream) > expiry.ms / wait_part &&
                 !planted(Planted::touch_not_waited) && !planted(Planted::touch_forgotten);
     }
@@ -237,7 +243,7 @@ bool Shard::take_own_answer(const api::Reply& reply) {
     Replica& replica = this->replica(own.life.group);
     stream::Stream* stream = replica.machine.find(own.name, replica.machine.hash_of(own.name));
     if (stream != nullptr && stream->incarnation(own.life.group) == own.life &&
-        stream->expiry()->under_way == reply.id.value) {
+        stream->expiry() != nullptr && stream->expiry()->under_way == reply.id.value) {
         stream::Expiry& expiry = *stream->expiry();
         expiry.under_way = 0;
         if (!own.touches && own.why == api::Refusal::none) {

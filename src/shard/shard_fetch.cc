@@ -18,7 +18,7 @@ constexpr base::Duration silence = base::milliseconds(limits::fetch_silence_ms);
 
 std::uint64_t placed_through(const stream::Stream& stream) {
     const std::uint32_t count = stream.locations.count();
-    return count == 0 ? 0 : stream.locations.at(count - 1).to;
+    return count == 0 ? stream.own_from() : stream.locations.at(count - 1).to;
 }
 
 // The open question that this answers; null: none.
@@ -672,7 +672,7 @@ void Shard::move_watches(Replica& replica, stream::Machine& machine) {
         }
         old->watch = 0;
         stream::Stream* found = machine.find(old->name(), hash);
-        if (found != nullptr &&
+        if (found != nullptr && !found->gone() &&
             found->incarnation(replica.id()) == old->incarnation(replica.id())) {
             found->watch = number;
             list.stream = found;

@@ -260,6 +260,12 @@ void Shard::fill_hash(const Replica& replica, api::Verb& verb) {
         remove->key.hash = replica.machine.hash_of(remove->key.name);
     } else if (auto* touch = std::get_if<api::TouchCall>(&verb)) {
         touch->key.hash = replica.machine.hash_of(touch->key.name);
+    } else if (auto* fork = std::get_if<api::ForkCall>(&verb)) {
+        fork->key.hash = replica.machine.hash_of(fork->key.name);
+    } else if (auto* hold = std::get_if<api::HoldCall>(&verb)) {
+        hold->key.hash = replica.machine.hash_of(hold->key.name);
+    } else if (auto* release = std::get_if<api::ReleaseCall>(&verb)) {
+        release->key.hash = replica.machine.hash_of(release->key.name);
     }
 }
 

@@ -126,7 +126,7 @@ std::vector<api::NodeView> Shard::named_nodes() const {
 void Shard::serve_stream_view(Replica& replica, base::ShardId from, api::CallId id,
                               const api::InspectCall& what, bool confirmed) {
     const stream::Stream* stream = replica.machine.find(what.key.name, what.key.hash);
-    if (stream == nullptr || replica.machine.is_dead(*stream)) {
+    if (stream == nullptr || stream->gone() || replica.machine.is_dead(*stream)) {
         reply(from, id, api::Refused{api::Refusal::stream_not_found});
         return;
     }

@@ -167,16 +167,23 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
 
 void Shard::serve_stream(Replica& replica, base::ShardId from, api::CallId id,
                          const api::Verb& verb, const api::StreamKey& key, bool touched) {
+    const auto* read = std::get_if<api::ReadCall>(&verb);
+    if (read != nullptr && read->use == api::ReadCall::Use::inherit) [[unlikely]] {
+        serve_inherit(replica, from, id, *read);
+        return;
+    }
     stream::Stream* stream = replica.machine.find(key.name, key.hash);
-    if (stream == nullptr || replica.machine.is_dead(*stream)) {
-        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+    if (stream == nullptr || stream->gone() || replica.machine.is_dead(*stream)) {
+        reply(from, id,
+              api::Refused{stream != nullptr && stream->held() ? api::Refusal::stream_deleted
+                                                               : api::Refusal::stream_not_found});
         return;
     }
     const stream::Expiry* expiry = stream->expiry();
     if (expiry != nullptr && must_wait(replica, *stream, from, id, verb, touched)) {
         return;
     }
-    if (const auto* read = std::get_if<api::ReadCall>(&verb)) {
+    if (read != nullptr) {
         serve_read(replica, *stream, from, id, *read);
         return;
     }
@@ -199,7 +206,12 @@ void Shard::serve_stream(Replica& replica, base::ShardId from, api::CallId id,
 
 void Shard::serve_read(const Replica& replica, const stream::Stream& stream, base::ShardId from,
                        api::CallId id, const api::ReadCall& read) {
-    stream::plan_read(stream, read.from_now ? stream.tail() : read.offset, read.bytes_max, plan_);
+    const std::uint64_t offset = read.from_now ? stream.tail() : read.offset;
+    if (offset < stream.own_from()) [[unlikely]] {
+        gather(replica, stream, from, id, read);
+        return;
+    }
+    stream::plan_read(stream, offset, read.bytes_max, plan_);
     api::ReadReply out;
     out.incarnation = stream.incarnation(replica.id());
     out.json = stream.json();
@@ -208,6 +220,10 @@ void Shard::serve_read(const Replica& replica, const stream::Stream& stream, bas
     out.from = plan_.from;
     out.next = plan_.next;
     out.content_type = stream.content_type_slice();
+    if (read.use == api::ReadCall::Use::measure) [[unlikely]] {
+        reply(from, id, std::move(out));
+        return;
+    }
     if (plan_.disk_bytes == 0) {
         out.pieces.reserve(plan_.pieces.size());
         for (stream::ReadPiece& piece : plan_.pieces) {
@@ -335,7 +351,8 @@ void Shard::list_streams(const ParkedListing& list) {
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;
              stream = stream->next()) {
             std::string_view name = stream->name();
-            if (stream->bucket() != list.bucket || replica->machine.is_dead(*stream)) {
+            if (stream->bucket() != list.bucket || stream->gone() ||
+                replica->machine.is_dead(*stream)) {
                 continue;
             }
             name.remove_prefix(list.bucket.size() + 1);

@@ -14,10 +14,8 @@ namespace ursula::shard {
 
 namespace limits = base::limits;
 
-namespace {
-
-void fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body,
-                  bool creating) {
+void Shard::fill_payload(stream::Command& command, std::string_view content_type, base::Bytes body,
+                         bool creating) {
     command.has_body = !body.empty();
     if (body.empty()) {
         return;
@@ -40,8 +38,6 @@ void fill_payload(stream::Command& command, std::string_view content_type, base:
     }
     command.payload = {json.elements, json.count, true};
 }
-
-}  // namespace
 
 void Shard::take(const api::Call& call) {
     if (!has_peers() || !pass_on(call)) {
@@ -83,7 +79,29 @@ void Shard::take_here(const api::Call& call, Early early) {
     } else if (const auto* head = std::get_if<api::HeadCall>(&call.verb)) {
         take_read(call, head->key);
     } else if (const auto* read = std::get_if<api::ReadCall>(&call.verb)) {
-        take_read(call, read->key);
+        if (read->use == api::ReadCall::Use::inherit) {
+            take_inherit(call, *read);
+        } else {
+            take_read(call, read->key);
+        }
+    } else if (const auto* fork = std::get_if<api::ForkCall>(&call.verb)) {
+        take_fork(call, *fork, early);
+    } else if (const auto* hold = std::get_if<api::HoldCall>(&call.verb)) {
+        stream::ForkPart& part = own_forks_.emplace_back();
+        part.link = hold->id;
+        part.source = {hold->key.group, hold->created, hold->ordinal};
+        part.point = hold->point;
+        stream::Command command;
+        command.kind = stream::CommandKind::hold_stream;
+        command.fork = &part;
+        take_write(call, hold->key, std::move(command), false, early);
+    } else if (const auto* release = std::get_if<api::ReleaseCall>(&call.verb)) {
+        stream::ForkPart& part = own_forks_.emplace_back();
+        part.link = release->id;
+        stream::Command command;
+        command.kind = stream::CommandKind::release_hold;
+        command.fork = &part;
+        take_write(call, release->key, std::move(command), false, Early::never);
     } else if (const auto* watch = std::get_if<api::WatchCall>(&call.verb)) {
         take_read(call, watch->key);
     } else if (const auto* gone = std::get_if<api::UnwatchCall>(&call.verb)) {
@@ -156,7 +174,8 @@ bool Shard::plainly_acceptable(const Replica& replica, const stream::Command& co
         return false;
     }
     const stream::Stream* stream = replica.machine.find(command.name, command.name_hash);
-    return stream != nullptr && !stream->closed() && stream->content_type() == command.content_type;
+    return stream != nullptr && !stream->closed() && !stream->gone() &&
+           stream->content_type() == command.content_type;
 }
 
 // A duplicate touches its stream, and what the log has behind its deadline finds it gone.

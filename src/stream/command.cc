@@ -21,6 +21,12 @@ constexpr std::uint8_t flag_life = 64;
 constexpr std::uint8_t flag_expires_at = 128;  // only with flag life: create_stream with an instant
 constexpr std::size_t life_bytes = 12;         // without its text
 
+// Of the byte of the verdict: a fork part.
+constexpr std::uint8_t verdict_fork = 128;
+constexpr std::size_t fork_bytes = 2 * 16 + 12 + 4 + 3 * 8;  // without the source's name
+constexpr std::uint8_t asked_content_type = 1;
+constexpr std::uint8_t asked_offset = 2;
+
 constexpr std::uint8_t json_comma = ',';
 
 // Of the life part; most commands have none.
@@ -29,6 +35,65 @@ std::size_t life_size(const Command& command) {
                    command.kind == CommandKind::touch_stream ||
                    command.expiry.kind != api::Expiry::Kind::none
                ? life_bytes + command.expiry.text.size()
+               : 0;
+}
+
+std::size_t fork_size(const Command& command) {
+    return command.fork == nullptr ? 0 : fork_bytes + command.fork->source_name.size();
+}
+
+void put_incarnation(base::WireWriter& out, const base::Incarnation& incarnation) {
+    out.put(incarnation.index.value);
+    out.put(incarnation.ordinal);
+    out.put(incarnation.group.value);
+}
+
+base::Incarnation read_incarnation(base::WireReader& in) {
+    base::Incarnation incarnation;
+    incarnation.index.value = in.get<std::uint64_t>();
+    incarnation.ordinal = in.get<std::uint32_t>();
+    incarnation.group.value = in.get<std::uint32_t>();
+    return incarnation;
+}
+
+// Returns what is behind it.
+std::byte* put_fork(const ForkPart& fork, std::byte* part) {
+    base::WireWriter out(base::MutableBytes(part, fork_bytes + fork.source_name.size()));
+    put_incarnation(out, fork.link);
+    put_incarnation(out, fork.source);
+    out.put(fork.point);
+    out.put(fork.depth);
+    out.put(static_cast<std::uint8_t>((fork.asked.has_content_type ? asked_content_type : 0) |
+                                      (fork.asked.has_offset ? asked_offset : 0)));
+    out.put(static_cast<std::uint8_t>(fork.asked.expires));
+    out.put(static_cast<std::uint16_t>(fork.source_name.size()));
+    out.put(fork.asked.offset);
+    out.put(fork.asked.sub_offset);
+    out.put(fork.asked.expires_ms);
+    out.put_text(fork.source_name);
+    return part + out.used();
+}
+
+// The part's size, 0 when `bytes` does not begin with one.
+std::size_t read_fork(base::Bytes bytes, ForkPart& fork) {
+    base::WireReader in(bytes);
+    fork.link = read_incarnation(in);
+    fork.source = read_incarnation(in);
+    fork.point = in.get<std::uint64_t>();
+    fork.depth = in.get<std::uint32_t>();
+    const auto asked = in.get<std::uint8_t>();
+    const auto expires = in.get<std::uint8_t>();
+    const auto name_size = in.get<std::uint16_t>();
+    fork.asked.has_content_type = (asked & asked_content_type) != 0;
+    fork.asked.has_offset = (asked & asked_offset) != 0;
+    fork.asked.expires = static_cast<api::Expiry::Kind>(expires);
+    fork.asked.offset = in.get<std::uint64_t>();
+    fork.asked.sub_offset = in.get<std::uint64_t>();
+    fork.asked.expires_ms = in.get<std::int64_t>();
+    fork.source_name = in.get_text(name_size);
+    return in.ok() && expires <= static_cast<std::uint8_t>(api::Expiry::Kind::at) &&
+                   asked <= (asked_content_type | asked_offset)
+               ? bytes.size() - in.left()
                : 0;
 }
 
@@ -80,7 +145,7 @@ std::size_t encoded_size(const Command& command) {
         size += 16 + command.producer.id.size();
     }
     size += command.round != 0 ? 8 : 0;
-    return size + life_size(command);
+    return size + life_size(command) + fork_size(command);
 }
 
 std::size_t encode(const Command& command, base::MutableBytes out) {
@@ -135,6 +200,11 @@ std::size_t encode(const Command& command, base::MutableBytes out) {
         base::store(at + 22, static_cast<std::uint16_t>(life));
         part = put_life(command, part);
     }
+    if (command.fork != nullptr) [[unlikely]] {
+        base::store(at + 2, static_cast<std::uint8_t>(static_cast<unsigned>(command.verdict) |
+                                                      verdict_fork));
+        part = put_fork(*command.fork, part);
+    }
     base::copy_bytes(part, command.payload.bytes);
     if (stored > command.payload.bytes.size()) {
         part[command.payload.bytes.size()] = std::byte{json_comma};
@@ -179,10 +249,14 @@ bool EntryReader::next(Command& command) {
     const std::byte* at = body_.data() + used_;
     const auto kind = base::load<std::uint8_t>(at);
     const auto flags = base::load<std::uint8_t>(at + 1);
-    const auto verdict = base::load<std::uint8_t>(at + 2);
+    const bool forks = base::load<std::uint8_t>(at + 2) >= verdict_fork;
+    const auto verdict =
+        static_cast<std::uint8_t>(base::load<std::uint8_t>(at + 2) & (verdict_fork - 1));
     if (kind < static_cast<std::uint8_t>(CommandKind::create_stream) ||
-        (kind > static_cast<std::uint8_t>(CommandKind::touch_stream) &&
+        (kind > static_cast<std::uint8_t>(CommandKind::forget_fork) &&
          kind != static_cast<std::uint8_t>(CommandKind::subscription)) ||
+        (kind >= static_cast<std::uint8_t>(CommandKind::begin_fork) &&
+         kind <= static_cast<std::uint8_t>(CommandKind::forget_fork) && !forks) ||
         verdict > static_cast<std::uint8_t>(Verdict::json_too_deep)) {
         return false;
     }
@@ -194,8 +268,21 @@ bool EntryReader::next(Command& command) {
     const std::size_t stored_size = base::load<std::uint32_t>(at + 8);
     const std::size_t seq_size = base::load<std::uint16_t>(at + 20);
     const std::size_t life = base::load<std::uint16_t>(at + 22);
-    const std::size_t parts = (producer ? 16 : 0) + (round ? 8 : 0) + name_size + type_size +
-                              id_size + seq_size + life + stored_size;
+    std::size_t parts =
+        (producer ? 16 : 0) + (round ? 8 : 0) + name_size + type_size + id_size + seq_size + life;
+    command.fork = nullptr;
+    std::size_t fork = 0;
+    if (forks) [[unlikely]] {
+        if (body_.size() - used_ - command_head_bytes < parts) {
+            return false;
+        }
+        fork = read_fork(body_.subspan(used_ + command_head_bytes + parts), fork_);
+        if (fork == 0) {
+            return false;
+        }
+        command.fork = &fork_;
+    }
+    parts += fork + stored_size;
     if (body_.size() - used_ - command_head_bytes < parts ||
         ((flags >= flag_life || life != 0) && !is_life(flags, life))) {
         return false;
@@ -236,6 +323,7 @@ bool EntryReader::next(Command& command) {
         read_life(command, flags, {part, life});
         part += life;
     }
+    part += fork;
     command.payload.bytes = {};
     command.payload.elements = base::load<std::uint32_t>(at + 12);
     command.payload.json = (flags & flag_json) != 0;

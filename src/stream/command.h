@@ -15,7 +15,7 @@
 //   each command: head, 32 bytes, then its variable parts in this order
 //     0  u8   kind
 //     1  u8   flags (command.cc)
-//     2  u8   JSON verdict (Verdict)
+//     2  u8   JSON verdict (Verdict); bit 7: a fork part
 //     3  u8   size of the producer id minus 1 when flag producer, else 0
 //     4  u16  size of name
 //     6  u16  size of content type
@@ -32,6 +32,10 @@
 //             then name, content type, producer id, Stream-Seq
 //             then i64 ms, u32 ordinal, text (only with flag life): the expiry of create_stream
 //             and 0; or the last touch (expire_stream) and the stream's ordinal in its entry
+//             then the fork part: u64 and u32 index and ordinal of the intent, u32 its group, u64
+//             and u32 index and ordinal of the source's create, u32 its group, u64 point, u32
+//             depth, u8 what was asked (1 content type, 2 offset), u8 expiry's kind asked, u16 size
+//             of the source's name, u64 offset, u64 sub-offset, i64 expiry's ms asked, that name
 //             then payload
 // Kinds and flags that a version does not know are refused, so what is new needs no new version.
 #pragma once
@@ -59,7 +63,24 @@ enum class CommandKind : std::uint8_t {
     forget_producers = 10,  // drop the least recently used until `number` remain
     expire_stream = 11,     // remove it if its last touch is still `ms` and its time has come
     touch_stream = 12,      // its window begins anew
+    // Of forks (stream/forks.h): the first, and the last two, in the fork's group.
+    begin_fork = 13,    // an intent, unless there is a stream of that name
+    hold_stream = 14,   // the source stays for this intent's fork
+    release_hold = 15,  // no more, or never
+    abandon_fork = 16,  // asking -> releasing: no create takes the intent any more
+    forget_fork = 17,   // its hold is released
     subscription = 22,      // stream/subscriptions.h; the payload says what
+};
+
+// Of a create_stream that makes a fork, and of the commands around it. Fields that a kind does not
+// use are left at their defaults.
+struct ForkPart {
+    base::Incarnation link;    // the intent, which names the hold
+    base::Incarnation source;  // the life of the source; begin_fork: only its group
+    std::string_view source_name;
+    std::uint64_t point = 0;  // hold_stream: may be api::fork_at_tail
+    std::uint32_t depth = 0;
+    api::ForkAsk asked;  // begin_fork, create_stream
 };
 
 // What the leader found in the body. Refused by apply only where the precedence of the protocol
@@ -95,7 +116,8 @@ struct Command {
     base::Bytes stored;
     std::uint32_t stored_at = 0;
     std::uint32_t stored_crc = 0;
-    std::uint32_t ordinal = 0;  // expire_stream, touch_stream: with `number` the stream's life
+    std::uint32_t ordinal = 0;       // expire_stream, touch_stream: with `number` the stream's life
+    const ForkPart* fork = nullptr;  // decoded: valid until the reader's next command
 
     // Bytes the stream grows by when the command commits; the same before encoding and after
     // decoding.
@@ -141,6 +163,7 @@ class EntryReader {
     std::size_t used_ = 0;
     std::uint32_t left_ = 0;
     EntryHeader header_;
+    ForkPart fork_;
     bool ok_ = true;
 };
 

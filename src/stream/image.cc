@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/verify.h"
+#include "stream/image_forks.h"
 
 namespace ursula::stream {
 
@@ -30,7 +31,7 @@ base::WireWriter new_item(std::vector<std::byte>& out, std::size_t size, ItemKin
 void put_stream(const Stream& stream, std::vector<std::byte>& out,
                 const base::Incarnation& incarnation) {
     const StreamExtra* extra = stream.extra();
-    const ClosingProducer* closer = extra == nullptr ? nullptr : extra->closer.get();
+    const ClosingProducer* closer = extra == nullptr ? nullptr : extra->closer();
     const std::string_view seq =
         extra == nullptr ? std::string_view() : std::string_view(extra->stream_seq);
     const std::string_view closer_id =
@@ -38,7 +39,10 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
     const Expiry* expiry = stream.expiry();
     const unsigned flags = (stream.closed() ? flag_stream_closed : 0u) |
                            (closer != nullptr ? flag_stream_closer : 0u) |
-                           (expiry != nullptr ? flag_stream_expiry : 0u);
+                           (expiry != nullptr ? flag_stream_expiry : 0u) |
+                           (stream.gone() ? flag_stream_gone : 0u) |
+                           (stream.origin() != nullptr ? flag_stream_origin : 0u) |
+                           (stream.held() ? flag_stream_holds : 0u);
     const std::size_t size = item_head_bytes + stream_item_bytes + stream.name().size() +
                              stream.content_type().size() + seq.size() + closer_id.size();
     base::WireWriter item = new_item(out, size, ItemKind::stream, static_cast<std::uint8_t>(flags));
@@ -71,6 +75,7 @@ void put_stream(const Stream& stream, std::vector<std::byte>& out,
         own.put(expiry->touched_ms);
         own.put_text(expiry->text);
     }
+    put_fork_items(*extra, out);
     // One allocation for many: ids are much alike in size.
     if (const ProducerState* oldest = extra->producers.oldest(); oldest != nullptr) {
         out.reserve(out.size() +
@@ -133,6 +138,7 @@ void Machine::put_head(std::vector<std::byte>& out) const {
         item.put(range.last);
         item.finish();
     }
+    put_fork_links(links_, late_holds_, out);
     if (subscriptions_ != nullptr) {
         std::vector<std::byte> state;
         subscriptions_->write(state);
@@ -386,6 +392,11 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
     if (expiry_due_ != (kind == ItemKind::expiry)) {
         return base::fail("an image's expiry of a stream is missing or out of place");
     }
+    const bool origin_now = origin_due_ && !expiry_due_;
+    if (origin_now != (kind == ItemKind::origin) ||
+        (holds_due_ && !origin_due_ && !expiry_due_) != (kind == ItemKind::holds)) {
+        return base::fail("an image's forks of a stream are missing or out of place");
+    }
     switch (kind) {
         case ItemKind::head:
             return head(body);
@@ -405,6 +416,14 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
             return expiry(flags, body);
         case ItemKind::producer:
             return producer(body);
+        case ItemKind::link:
+            return link(flags, body);
+        case ItemKind::late_hold:
+            return late_hold(body);
+        case ItemKind::origin:
+            return origin(body);
+        case ItemKind::holds:
+            return holds(body);
         case ItemKind::end:
         case ItemKind::places:
         case ItemKind::pieces:
@@ -553,11 +572,18 @@ base::Result<void> ImageReader::stream(std::uint8_t flags, base::Bytes body) {
         machine_.extra_of(stream).stream_seq = seq;
     }
     if (closed_by_producer) {
-        machine_.extra_of(stream).closer = std::make_unique<ClosingProducer>(
+        machine_.extra_of(stream).rare_part().closer = std::make_unique<ClosingProducer>(
             ClosingProducer{std::string(closer), closer_epoch, closer_seq});
     }
     producers_left_ = producers;
     expiry_due_ = (flags & flag_stream_expiry) != 0;
+    origin_due_ = (flags & flag_stream_origin) != 0;
+    holds_due_ = (flags & flag_stream_holds) != 0;
+    holds_left_ = 0;
+    stream->gone_ = (flags & flag_stream_gone) != 0;
+    if (stream->gone_ && !holds_due_) {
+        return base::fail("an image has a stream that nothing keeps");
+    }
     return {};
 }
 
@@ -602,7 +628,7 @@ base::Result<void> ImageReader::end(base::Bytes body) {
     const auto hash = in.get<std::uint64_t>();
     if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
         sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_ ||
-        !subscriptions_.empty()) {
+        origin_due_ || holds_due_ || !subscriptions_.empty()) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {
@@ -691,6 +717,9 @@ base::Result<void> LocationReader::places(base::Bytes body) {
     }
     current_ = cursor_;
     cursor_ = cursor_->next();
+    if (at_ < current_->own_from()) {
+        return base::fail("a location image has bytes of a fork that are its source's");
+    }
     ++streams_;
     return {};
 }

@@ -102,6 +102,11 @@ class ImageReader {
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
     base::Result<void> expiry(std::uint8_t flags, base::Bytes body);
     base::Result<void> producer(base::Bytes body);
+    // image_forks.cc
+    base::Result<void> link(std::uint8_t flags, base::Bytes body);
+    base::Result<void> late_hold(base::Bytes body);
+    base::Result<void> origin(base::Bytes body);
+    base::Result<void> holds(base::Bytes body);
     base::Result<void> end(base::Bytes body);
 
     Machine& machine_;
@@ -114,7 +119,10 @@ class ImageReader {
     std::uint64_t sealed_left_ = 0;
     std::uint64_t streams_left_ = 0;
     std::vector<std::byte> subscriptions_;  // what came of them so far
-    bool expiry_due_ = false;               // of the stream that came last
+    bool expiry_due_ = false;  // of the stream that came last
+    bool origin_due_ = false;  // likewise
+    bool holds_due_ = false;
+    std::uint32_t holds_left_ = 0;  // as the last item of them said; 0 before the first
     std::uint32_t producers_left_ = 0;
 };
 

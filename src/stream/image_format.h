@@ -19,6 +19,10 @@
 //   seal_round (at most one) u64
 //   bucket    (by name) u64 id, name; flag 1: closing
 //   sealed    (ascending) u64 first id, u64 last id
+//   link      (of forks, ascending) u64 index and u32 ordinal of the intent, u32 the source's
+//   group,
+//             the source's name; flag 1: releasing
+//   late_hold (by time) i64 time ms, u64 index, u32 ordinal, u32 group of the intent
 //   subscriptions (none, or as many as it takes) u32 bytes in all, then the next of them: the state
 //             of stream/subscriptions.h, which its write() makes
 //   stream    (by creation) u64 created index, u32 created ordinal, u32 producers, u64 bucket id,
@@ -26,8 +30,16 @@
 //             u64 first record, u64 next record, u16 name size, u16 content type size, u16
 //             Stream-Seq size, u16 closer's id size, u64 closer's epoch, u64 closer's seq, name,
 //             content type, Stream-Seq, closer's id; flag 1: closed, flag 2: closed by a producer,
-//             flag 4: an expiry follows
+//             flag 4: an expiry follows, flag 8: gone, flag 16: an origin follows, flag 32: holds
+//             do
 //   expiry    i64 window ms, or instant ms (flag 1), i64 last touch ms, an instant's text
+//   origin    u64 index and u32 ordinal of the intent, u64 and u32 index and ordinal of the
+//   source's
+//             create, u32 the source's group, u64 point, u32 depth, u8 what was asked (1 content
+//             type, 2 offset), u8 kind of the expiry asked, u64 offset, u64 sub-offset, i64 ms of
+//             the expiry, the source's name
+//   holds     (ascending, as many items as it takes) u32 how many follow in further items, per hold
+//             u64 index, u32 ordinal, u32 group
 //   producer  (after its stream, least recently used first) u64 epoch, u64 seq, id
 //   end       u64 state hash: h = 0, then per item so far h = siphash({h, salt}, item)
 // Items of a location image, in this order:
@@ -67,6 +79,10 @@ enum class ItemKind : std::uint8_t {
     membership = 9,
     seal_round = 10,
     expiry = 11,
+    link = 12,
+    late_hold = 13,
+    origin = 14,
+    holds = 15,
     subscriptions = 21,
 };
 
@@ -80,7 +96,12 @@ constexpr std::uint8_t flag_bucket_closing = 1;
 constexpr std::uint8_t flag_stream_closed = 1;
 constexpr std::uint8_t flag_stream_closer = 2;
 constexpr std::uint8_t flag_stream_expiry = 4;
+constexpr std::uint8_t flag_stream_gone = 8;
+constexpr std::uint8_t flag_stream_origin = 16;
+constexpr std::uint8_t flag_stream_holds = 32;
 constexpr std::uint8_t flag_expiry_at = 1;
+constexpr std::uint8_t flag_link_releasing = 1;
+constexpr std::size_t holds_per_item = 2048;
 
 inline std::uint64_t chain_hash(std::uint64_t hash, base::Bytes item) {
     constexpr std::uint64_t salt = 0x7572'7375'6c61'696du;

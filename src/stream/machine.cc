@@ -47,6 +47,9 @@ bool same_expiry(const Expiry* has, const api::Expiry& given) {
                           : has->kind == given.kind && has->ms == given.ms;
 }
 
+// Of a hold in its tree.
+constexpr std::size_t hold_bytes = sizeof(base::Incarnation) + 4 * sizeof(void*);
+
 // The stream's side of an answer, as it is before the command.
 void describe(Outcome& outcome, Stream* stream, base::GroupId group) {
     outcome.stream = stream;
@@ -91,6 +94,9 @@ void Machine::swap(Machine& other) {
     std::swap(next_bucket_id_, other.next_bucket_id_);
     sealed_.swap(other.sealed_);
     std::swap(seal_round_, other.seal_round_);
+    links_.swap(other.links_);
+    late_holds_.swap(other.late_holds_);
+    links_changed_ = true;
     std::swap(membership_index_, other.membership_index_);
     membership_.swap(other.membership_);
     subscriptions_.swap(other.subscriptions_);
@@ -156,6 +162,15 @@ Outcome Machine::judge(const Command& command, Found& found) const {
         case CommandKind::seal_bucket:
         case CommandKind::unseal_bucket:
             return judge_bucket(command);
+        case CommandKind::begin_fork:
+            return judge_begin_fork(command, found);
+        case CommandKind::hold_stream:
+            return judge_hold(command, found);
+        case CommandKind::release_hold:
+            return judge_release(command, found);
+        case CommandKind::abandon_fork:
+        case CommandKind::forget_fork:
+            return judge_link(command);
         case CommandKind::subscription: {
             Outcome outcome;
             outcome.did = Did::subscribed;
@@ -169,16 +184,25 @@ Outcome Machine::judge(const Command& command, Found& found) const {
 inline void Machine::find(const Command& command, Found& found, Outcome& outcome) const {
     found.name_hash = command.name_hash != 0 ? command.name_hash : hash_of(command.name);
     found.stream = find(command.name, found.name_hash);
-    if (found.stream != nullptr && found.stream->expires_) [[unlikely]] {
+    if (found.stream != nullptr && (found.stream->expires_ || found.stream->gone_)) [[unlikely]] {
         look_at_life(found, outcome);
     }
 }
 
-// A dead one is as absent as one that never was, but for what is left of it.
+void Machine::find_named(const Command& command, Found& found, Outcome& outcome) const {
+    find(command, found, outcome);
+}
+
+// A dead one is as absent as one that never was, but for what is left of it, and for its forks.
 void Machine::look_at_life(Found& found, Outcome& outcome) const {
+    if (found.stream->gone_) {
+        found.gone = std::exchange(found.stream, nullptr);
+        return;
+    }
     found.expires = true;
     if (is_dead(*found.stream)) {
         found.dead = std::exchange(found.stream, nullptr);
+        found.gone = found.dead->held() ? found.dead : nullptr;
         outcome.watch = found.dead->watch;
         outcome.changed = true;
     }
@@ -201,7 +225,8 @@ Outcome Machine::judge_named(const Command& command, Found& found) const {
         return outcome;
     }
     if (!is_it || found.stream == nullptr) {
-        refuse(outcome, Refusal::stream_not_found);
+        refuse(outcome, found.gone != nullptr && !of_a_life ? Refusal::stream_deleted
+                                                            : Refusal::stream_not_found);
         return outcome;
     }
     describe(outcome, stream, group_);
@@ -221,17 +246,27 @@ Outcome Machine::judge_named(const Command& command, Found& found) const {
 
 Outcome Machine::judge_create(const Command& command, Found& found) const {
     Outcome outcome;
+    if (command.fork != nullptr && !takes_link(command)) {
+        refuse(outcome, Refusal::fork_abandoned);
+        return outcome;
+    }
     find(command, found, outcome);
     if (found.stream != nullptr) {
         describe(outcome, found.stream, group_);
         outcome.closed = found.stream->closed();
-        if (api::same_media_type(found.stream->content_type(), command.content_type) &&
-            found.stream->closed() == command.close &&
-            same_expiry(found.stream->expiry(), command.expiry)) {
+        if (command.fork != nullptr || found.stream->forked_
+                ? is_same_fork(*found.stream, command)
+                : api::same_media_type(found.stream->content_type(), command.content_type) &&
+                      found.stream->closed() == command.close &&
+                      same_expiry(found.stream->expiry(), command.expiry)) {
             outcome.did = Did::existed;
         } else {
             refuse(outcome, Refusal::stream_exists_with_other_config);
         }
+        return outcome;
+    }
+    if (found.gone != nullptr) {
+        refuse(outcome, Refusal::stream_held);
         return outcome;
     }
     if (is_sealed(command.number)) {
@@ -247,7 +282,8 @@ Outcome Machine::judge_create(const Command& command, Found& found) const {
     outcome.did = Did::created;
     outcome.changed = true;
     outcome.closed = command.close;
-    outcome.to = why == Refusal::none ? command.stored_size() : 0;
+    outcome.from = command.fork == nullptr ? 0 : command.fork->point;
+    outcome.to = outcome.from + (why == Refusal::none ? command.stored_size() : 0);
     outcome.tail = outcome.to;
     return outcome;
 }
@@ -258,7 +294,8 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
     Outcome outcome;
     find(command, found, outcome);
     if (found.stream == nullptr) {
-        refuse(outcome, Refusal::stream_not_found);
+        refuse(outcome,
+               found.gone != nullptr ? Refusal::stream_deleted : Refusal::stream_not_found);
         return outcome;
     }
     const Stream& stream = *found.stream;
@@ -276,7 +313,7 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
                              !api::same_media_type(stream.content_type(), command.content_type))) {
         outcome.closed = true;
         const ClosingProducer* closer =
-            stream.extra() == nullptr ? nullptr : stream.extra()->closer.get();
+            stream.extra() == nullptr ? nullptr : stream.extra()->closer();
         if (command.producer.present) {
             if (closer != nullptr && closer->epoch == command.producer.epoch &&
                 closer->seq == command.producer.seq && closer->id == command.producer.id) {
@@ -431,6 +468,9 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
     VERIFY(id == applied_);
     Found found;
     Outcome outcome = judge(command, found);
+    if (command.fork != nullptr && command.kind == CommandKind::create_stream) [[unlikely]] {
+        take_link(command, outcome);
+    }
     if (found.expires && !settle_life(found, outcome)) [[unlikely]] {
         return outcome;
     }
@@ -446,7 +486,14 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
             create(command, found, ordinal, outcome);
             break;
         case Did::removed:
-            remove(found.stream);
+            remove_or_retire(found.stream);
+            break;
+        case Did::fork_begun:
+        case Did::held:
+        case Did::released:
+        case Did::abandoned:
+        case Did::fork_forgotten:
+            apply_fork(command, found, ordinal, outcome);
             break;
         case Did::forgotten:
             before_change(found.stream, false);
@@ -500,7 +547,7 @@ void Machine::append(const Command& command, const Found& found, const Outcome& 
     if (command.close) {
         stream->closed_ = true;
         if (command.producer.present) {
-            extra_of(stream).closer = std::make_unique<ClosingProducer>(ClosingProducer{
+            extra_of(stream).rare_part().closer = std::make_unique<ClosingProducer>(ClosingProducer{
                 std::string(command.producer.id), command.producer.epoch, command.producer.seq});
         }
     }
@@ -516,7 +563,14 @@ void Machine::create(const Command& command, const Found& found, std::uint32_t o
            stream->previous_->incarnation(group_) < stream->incarnation(group_));
     stream->closed_ = command.close;
     stream->tail_ = outcome.to;
-    if (outcome.to > 0 && stream->json()) {
+    if (command.fork != nullptr) [[unlikely]] {
+        const ForkPart& fork = *command.fork;
+        extra_of(stream).rare_part().origin =
+            std::make_unique<ForkOrigin>(ForkOrigin{fork.link, fork.source, fork.point, fork.depth,
+                                                    fork.asked, std::string(fork.source_name)});
+        stream->forked_ = true;
+    }
+    if (outcome.grew() && stream->json()) {
         stream->records_ = command.payload.elements;
     }
     if (command.expiry.kind != api::Expiry::Kind::none) {
@@ -544,6 +598,9 @@ void Machine::remove(Stream* stream) {
     // itself.
     stream->locations.take_from(local_.segments);
     stream->hot.clear(local_.hot);
+    if (const ForkOrigin* origin = stream->origin()) {
+        release_link(*origin);
+    }
     before_change(stream, true);
     free_stream(stream);
 }
@@ -704,8 +761,8 @@ void Machine::set_expiry(Stream* stream, const api::Expiry& expiry, std::int64_t
 // What a command does to a stream that goes by itself, whatever else it does. False: that was all.
 bool Machine::settle_life(const Found& found, Outcome& outcome) {
     if (found.dead != nullptr) {
-        remove(found.dead);
-        return outcome.did == Did::created;
+        remove_or_retire(found.dead);
+        return outcome.did == Did::created || outcome.did == Did::fork_begun;
     }
     if (outcome.did != Did::appended && outcome.did != Did::duplicate &&
         outcome.did != Did::touched &&
@@ -759,6 +816,11 @@ std::size_t Machine::memory_bytes() const {
         if (const StreamExtra* extra = stream->extra(); extra != nullptr) {
             bytes += sizeof(StreamExtra) + extra->producers.memory_bytes();
             bytes += extra->expiry != nullptr ? sizeof(Expiry) + sizeof(Due) : 0;
+            bytes += extra->rare != nullptr ? sizeof(StreamRare) : 0;
+            if (const ForkOrigin* origin = extra->origin()) {
+                bytes += sizeof(ForkOrigin) + origin->source_name.capacity();
+            }
+            bytes += extra->holds() != nullptr ? extra->holds()->size() * hold_bytes : 0;
         }
     }
     return bytes;

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "api/refusal.h"
@@ -56,6 +57,11 @@ enum class Did : std::uint8_t {
     sealed,           // empty: the group holds no stream of the bucket id
     unsealed,
     forgotten,   // stream
+    fork_begun,  // incarnation: the intent
+    held,        // stream: the source; fork_point
+    released,    // now or before
+    abandoned,   // now or before
+    fork_forgotten,
     subscribed,  // Machine::subscriptions() has the answer
 };
 
@@ -77,6 +83,7 @@ struct Outcome {
     std::uint64_t producer_epoch = 0;
     std::uint64_t producer_seq = 0;  // the highest accepted
     std::uint64_t bucket_id = 0;
+    std::uint64_t fork_point = 0;
 
     bool grew() const { return to > from; }
 };
@@ -147,6 +154,11 @@ class Machine {
     // The newest that sealed or unsealed anything here (api::SealBucketCall).
     std::uint64_t seal_round() const { return seal_round_; }
 
+    // Intents without a fork, and those whose fork is gone (stream/forks.h).
+    const ForkLinks& links() const { return links_; }
+    // Whether there are new ones to be looked after since it was asked last.
+    bool take_links_changed() { return std::exchange(links_changed_, false); }
+    const LateHolds& late_holds() const { return late_holds_; }
     // Null while no command about one was applied.
     const Subscriptions* subscriptions() const { return subscriptions_.get(); }
     bool take_subscriptions_changed() {
@@ -195,7 +207,8 @@ class Machine {
     struct Found {
         Stream* stream = nullptr;
         Stream* dead = nullptr;  // of that name, to be removed first
-        bool expires = false;    // either of them does
+        Stream* gone = nullptr;  // of that name, kept for its forks; it may be `dead` as well
+        bool expires = false;    // `stream` or `dead` does
         ProducerState* producer = nullptr;
         std::uint64_t name_hash = 0;
         std::uint64_t producer_hash = 0;
@@ -203,12 +216,26 @@ class Machine {
 
     Outcome judge(const Command& command, Found& found) const;
     void find(const Command& command, Found& found, Outcome& outcome) const;
+    void find_named(const Command& command, Found& found, Outcome& outcome) const;  // not inline
     void look_at_life(Found& found, Outcome& outcome) const;
     Outcome judge_named(const Command& command, Found& found) const;
     Outcome judge_create(const Command& command, Found& found) const;
     Outcome judge_append(const Command& command, Found& found) const;
     bool judge_producer(const Command& command, Found& found, Outcome& outcome) const;
     Outcome judge_bucket(const Command& command) const;
+    // forks.cc
+    Outcome judge_begin_fork(const Command& command, Found& found) const;
+    Outcome judge_hold(const Command& command, Found& found) const;
+    Outcome judge_release(const Command& command, Found& found) const;
+    Outcome judge_link(const Command& command) const;
+    bool takes_link(const Command& command) const;
+    bool is_same_fork(const Stream& stream, const Command& command) const;
+    void apply_fork(const Command& command, const Found& found, std::uint32_t ordinal,
+                    Outcome& outcome);
+    void take_link(const Command& command, const Outcome& outcome);
+    void remove_or_retire(Stream* stream);
+    void retire(Stream* stream);
+    void release_link(const ForkOrigin& origin);
 
     void subscribe(const Command& command, std::uint32_t ordinal);
     void create(const Command& command, const Found& found, std::uint32_t ordinal,
@@ -250,6 +277,9 @@ class Machine {
     std::vector<Sealed> sealed_;  // sorted, disjoint, not adjacent
     std::uint64_t seal_round_ = 0;
 
+    ForkLinks links_;
+    LateHolds late_holds_;
+    bool links_changed_ = false;  // local
     std::unique_ptr<Subscriptions> subscriptions_;
 
     ImageWriter* image_ = nullptr;  // the image being taken, or null

@@ -61,4 +61,33 @@ void plan_read(const Stream& stream, std::uint64_t offset, std::uint64_t bytes_m
     plan.closed = plan.up_to_date && stream.closed();
 }
 
+void clamp_plan(ReadPlan& plan, std::uint64_t end) {
+    if (end == UINT64_MAX) {
+        return;
+    }
+    plan.up_to_date = false;
+    plan.closed = false;
+    if (plan.next <= end) {
+        return;
+    }
+    VERIFY(plan.from <= end);
+    plan.next = end;
+    std::uint64_t left = end - plan.from;
+    std::size_t kept = 0;
+    plan.memory_bytes = 0;
+    plan.disk_bytes = 0;
+    for (; kept < plan.pieces.size() && left > 0; ++kept) {
+        ReadPiece& piece = plan.pieces[kept];
+        const std::uint64_t size = std::min(left, piece.size());
+        left -= size;
+        if (piece.memory.empty()) {
+            plan.disk_bytes += piece.disk.size;
+        } else {
+            piece.memory = piece.memory.sub(0, size);
+            plan.memory_bytes += size;
+        }
+    }
+    plan.pieces.resize(kept);
+}
+
 }  // namespace ursula::stream

@@ -35,4 +35,8 @@ struct ReadPlan {
 // nothing at the tail. Reuses plan's storage.
 void plan_read(const Stream& stream, std::uint64_t offset, std::uint64_t bytes_max, ReadPlan& plan);
 
+// Leaves out what is at or beyond `end`, which is not before plan.from: the plan of a fork that was
+// made there. Its last piece on disk stays whole, so the pieces may hold more than [from, next).
+void clamp_plan(ReadPlan& plan, std::uint64_t end);
+
 }  // namespace ursula::stream

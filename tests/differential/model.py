@@ -109,6 +109,7 @@ class Stream:
         self.source = None
         self.anchor = None
         self.forks = 0
+        self.was_forked = False
         self.soft_deleted = False
 
     @property
@@ -290,7 +291,7 @@ class Model:
         self.chunk_bytes = chunk_bytes
         self.streams = {}
         self.buckets = set()
-        self.dying = []  # sources that went while forks lived on
+        self.purged = []  # what goes when its forks have let it go, which may take a moment (2.16)
         self.tags = {}   # what was learned: (life, from, to, ...) -> tag
         self.last_tag = {}
 
@@ -366,6 +367,8 @@ class Model:
             return
         while stream is not None:
             del self.streams[stream.name]
+            if stream.was_forked:
+                self.purged.append(stream.name)
             source, stream = stream.source, None
             if source is not None:
                 source.forks -= 1
@@ -489,8 +492,8 @@ class Model:
 
     def put(self, request, name):
         self.check_coding(request)
-        fork = self.fork_of(request)
         ttl, at = self.expiry_of(request)
+        fork = self.fork_of(request)
         media = request.get("content-type") or ""
         given_media = is_media_type(media)
         if not given_media:
@@ -529,11 +532,13 @@ class Model:
         return reply
 
     def put_again(self, there, config):
-        """Compared is what was asked for, not what became of it (digest 1.2); an offset only when
-        it is given."""
+        """Compared is what was asked for (digest 1.2); an offset only when it is given. A fork may
+        also be named by what it inherited."""
         media, ttl, at, closed, fork = config
         has_media, has_ttl, has_at, has_closed, has_fork = there.config
-        same = (ttl, at) == (has_ttl, has_at) and closed == there.closed
+        own = (None if there.ttl is None else int(there.ttl), there.expires_ms)
+        same = closed == there.closed and (
+            (ttl, at) == (has_ttl, has_at) or (has_fork is not None and (ttl, at) == own))
         if fork is None or has_fork is None:
             same = same and fork == has_fork and media == has_media
         else:
@@ -559,6 +564,7 @@ class Model:
             raise Problem(404, "fork_source_not_found")
         if source.soft_deleted:
             raise Problem(409, "fork_source_deleted")
+        source.was_forked = True
         if media is not None and media_of(media) != media_of(source.type):
             raise Problem(409, "fork_type_mismatch")
         point = source.tail if anchor is None else anchor

@@ -298,7 +298,7 @@ class Others(Base):
 
 class Strictness(unittest.TestCase):
     def test_events(self):
-        events, comments = parse_events(b": hb\nid: 5\nevent: data\ndata:a\ndata: b\n\n")
+        events, comments = parse_events(b": hb\nid: 5\nevent: data\ndata:a\ndata:  b\n\n")
         self.assertEqual((events[0].kind, events[0].id, events[0].data, comments),
                          ("data", "5", b"a\n b", 1))
         for wrong in (b"data:x\n\n", b"event:data\ndata:x\n\n", b"event: data\ndata:x\n",

@@ -2,7 +2,7 @@
 """Random operations against the real server and the reference model of model.py: every status,
 header and byte must be the model's. A failure is shrunk and printed as curl commands.
 
-usage: run.py [--quick] [--seed N] [--ops N] [--part NAME]... [--forks]
+usage: run.py [--quick] [--seed N] [--ops N] [--part NAME]...
 
 Parts: `memory` (the server with the moved clock, $URSULA_CLOCKED), `shards` (the product,
 $URSULA_BIN, two shards), `durable` (moved clock, kill -9 and restarts), `follower` (the product,
@@ -31,7 +31,7 @@ for folder in ("tests/support", "tests/cluster", "tests/differential"):
 
 import wire  # noqa: E402
 from cluster import Cluster  # noqa: E402
-from driver import Differs, Driver, curl_lines, real_time_ms  # noqa: E402
+from driver import Differs, Disturbed, Driver, curl_lines, real_time_ms  # noqa: E402
 from generate import Generator  # noqa: E402
 from model import CHUNK_BYTES, Model  # noqa: E402
 from shrink import shrink  # noqa: E402
@@ -47,6 +47,7 @@ OPERATIONS = 100_000
 QUICK_OPERATIONS = 12_000
 PLANTED_OPERATIONS = 20_000   # each bug is found within so many
 GROUPS = 4
+DISTURBED_MAX = 4             # lives of a cluster that lost a leader before one that did not
 SMALL_CHUNK = 65_536          # of reads, where it is not the default
 # What must be found, and by which part.
 PLANTED = [
@@ -66,11 +67,11 @@ def clocked_binary():
 class Life:
     """A fresh server and a fresh model of it. `part` says which; use it in a `with`."""
 
-    def __init__(self, part, environment=None, forks=False):
+    def __init__(self, part, environment=None):
         self.part = part
         self.timed = part in ("memory", "durable")
         self.kills = part == "durable"
-        self.forks = forks
+        self.forks = False
         self.environment = environment or {}
         self.work = None
 
@@ -105,9 +106,20 @@ class Life:
         self.model = Model(f"{place.host}:{place.port}", now_ms, timed=self.timed,
                            chunk_bytes=SMALL_CHUNK if self.timed else CHUNK_BYTES)
         self.driver = Driver(place if self.cluster else self.server, self.model)
+        self.driver.may_be_disturbed = self.cluster is not None
+        self.forks = self.has_forks()
         if self.timed:
             self.driver.set_clock()
             self.driver.barrier = self.scratch_appends()
+
+    def has_forks(self):
+        """Whether this version makes them."""
+        connection = self.driver.connect()
+        connection.send(b"PUT /v1/stream/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"
+                        b"Stream-Forked-From: /v1/stream/missing\r\n\r\n")
+        status = connection.read_response("PUT").status
+        connection.close()
+        return status != 501
 
     def scratch_appends(self):
         """One append to each group."""
@@ -136,14 +148,15 @@ class Life:
 
     def generator(self, seed):
         return Generator(random.Random(seed), self.model, "w", timed=self.timed, kills=self.kills,
-                         forks=self.forks, alone=self.part != "shards")
+                         forks=self.forks, alone=self.part != "shards",
+                         loops=self.part == "shards")
 
     def companion(self, seed, count):
         """Another client with other streams, at the same time: neither may notice."""
         model = Model(self.model.host, real_time_ms(), timed=False)
         driver = Driver(self.server, model)
         generator = Generator(random.Random(seed), model, "c", timed=False, forks=self.forks,
-                              alone=False)
+                              alone=False, loops=True)
         for _ in range(count):
             model.now_ms = real_time_ms()
             driver.run(generator.next())
@@ -171,10 +184,10 @@ def random_operations(generator, count, kept):
         yield operation
 
 
-def run_life(part, seed, count, environment=None, forks=False):
+def run_life(part, seed, count, environment=None):
     """(what went wrong or None, the operations)."""
     kept = []
-    with Life(part, environment, forks) as life:
+    with Life(part, environment) as life:
         operations = random_operations(life.generator(seed), count, kept)
         if part != "shards":
             return life.run(operations), kept
@@ -184,16 +197,16 @@ def run_life(part, seed, count, environment=None, forks=False):
             try:
                 companion.result()
             except (Differs, wire.Broken, OSError) as its_error:
-                error = error or its_error
+                error = error or Differs(f"the other client: {its_error}")
         return error, kept
 
 
-def reduced(part, operations, environment=None, forks=False):
+def reduced(part, operations, environment=None):
     """A short sequence that goes wrong, and what does."""
     last = []
 
     def fails(candidate):
-        with Life(part, environment, forks) as life:
+        with Life(part, environment) as life:
             error = life.run(candidate)
         if error is not None:
             last[:] = [error]
@@ -201,26 +214,35 @@ def reduced(part, operations, environment=None, forks=False):
 
     wire.TIMEOUT = 2.0
     try:
-        return shrink(operations, fails, SHRINK_S), last[0] if last else "not seen again"
+        return shrink(operations, fails, SHRINK_S), last[0] if last else None
     finally:
         wire.TIMEOUT = 20.0
 
 
 def work_on(job):
-    """One process's work: ('life', part, seed, count, forks), or ('planted', bug, part, seed)."""
+    """One process's work: ('life', part, seed, count), or ('planted', bug, part, seed)."""
     sys.setrecursionlimit(5000)
     begin = time.monotonic()
     try:
         if job[0] == "planted":
             return search_planted(*job[1:])
-        _, part, seed, count, forks = job
-        error, operations = run_life(part, seed, count, forks=forks)
+        _, part, seed, count = job
+        for _ in range(DISTURBED_MAX):
+            try:
+                error, operations = run_life(part, seed, count)
+                break
+            except Disturbed as disturbed:
+                error, operations = disturbed, []
+                seed += 1000
         if error is None:
             return True, part, count, time.monotonic() - begin, ""
         lines = [f"{part}, seed {seed}, operation {len(operations)}: {error}"]
         if part != "follower":
-            short, seen = reduced(part, operations, forks=forks)
-            lines += [f"shrunk to {len(short)}: {seen}", *curl_lines(short)[-SHOWN:]]
+            short, seen = reduced(part, operations)
+            if seen is None:
+                lines += ["not seen again; the last ones:", *curl_lines(operations[-20:])]
+            else:
+                lines += [f"shrunk to {len(short)}: {seen}", *curl_lines(short)[-SHOWN:]]
         else:
             lines += ["the last ones:", *curl_lines(operations[-20:])]
         return False, part, len(operations), time.monotonic() - begin, "\n".join(lines)
@@ -268,12 +290,12 @@ def check_model():
     return result.testsRun
 
 
-def jobs_of(parts, seed, total, forks):
+def jobs_of(parts, seed, total):
     jobs = []
     for part, share in SHARES.items():
         count = total * share // 100
         while part in parts and count > 0:
-            jobs.append(("life", part, seed + len(jobs), min(LIFE, count), forks))
+            jobs.append(("life", part, seed + len(jobs), min(LIFE, count)))
             count -= LIFE
     if "planted" in parts:
         jobs += [("planted", bug, part, seed) for bug, part in PLANTED]
@@ -287,7 +309,6 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ops", type=int)
     parser.add_argument("--part", action="append", choices=known)
-    parser.add_argument("--forks", action="store_true")
     options = parser.parse_args()
     parts = options.part or known
     total = options.ops or (QUICK_OPERATIONS if options.quick else OPERATIONS)
@@ -304,7 +325,7 @@ def main():
     begin = time.monotonic()
     with multiprocessing.Pool(2, maxtasksperchild=8) as pool:
         for good, what, count, seconds, text in pool.imap_unordered(
-                work_on, jobs_of(parts, options.seed, total, options.forks)):
+                work_on, jobs_of(parts, options.seed, total)):
             passed += good
             failed += not good
             if what in SHARES:

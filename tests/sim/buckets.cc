@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "shard/call_wire.h"
 #include "sim/cluster.h"
 
 namespace ursula::sim {
@@ -105,10 +106,10 @@ void Cluster::answer_about_bucket(const Client& client, const api::Answer& answe
 // A step of a bucket's removal, from the node's shard of group 0 to its shard of another group.
 void Cluster::route_internal(Node& node, const api::Call& call) {
     api::Call own = call;
-    auto& seal = std::get<api::SealBucketCall>(own.verb);
-    Part& part = part_of(node, seal.group.value);
-    part.kept.emplace_back(seal.bucket);
-    seal.bucket = part.kept.back();
+    Part& part = part_of(node, shard::group_of_internal(own.verb).value);
+    shard::keep_internal(own.verb, [&part](std::string_view text) {
+        return std::string_view(part.kept.emplace_back(text));
+    });
     part.calls.push_back(own);
 }
 

@@ -104,6 +104,10 @@ void Cluster::ask(Client& client) {
         ask_about_expiring(client);
         return;
     }
+    if (swarm_.forks && !proof_ && !client.producing && random_.chance(1, 3)) {
+        ask_about_forks(client);
+        return;
+    }
     client.stream = client.producing ? client.produced_stream : streams_[at];
     if (client.producing) {
         ask_to_produce(client);
@@ -217,6 +221,11 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         done(client);
         return;
     }
+    if (client.verb == Verb::forking) {
+        answer_about_fork(client, answer);
+        done(client);
+        return;
+    }
     if (refused != nullptr) {
         client.leaders[group] = refused->why == api::Refusal::not_leader
                                     ? static_cast<std::size_t>(refused->numbers[0])
@@ -243,6 +252,7 @@ void Cluster::answer(Client& client, const api::Answer& answer) {
         case Verb::fleeting:
         case Verb::bucket:
         case Verb::expiring:
+        case Verb::forking:
             break;
         case Verb::create:
             if (std::holds_alternative<api::CreateReply>(answer)) {

@@ -262,8 +262,9 @@ void Cluster::turn(Node& node, std::size_t at) {
     for (const api::Reply& reply : replies_) {
         report_.hash = report_.hash * 31 + reply.id.value * 16 + reply.answer.index();
         if (shard::Shard::is_internal(reply.id)) {
-            node.parts.front().shard->on_internal_reply(reply);
-            plan(node, node.parts.front());
+            Part& asked = node.parts[reply.to.value];
+            asked.shard->on_internal_reply(reply);
+            plan(node, asked);
             continue;
         }
         const auto op =

@@ -63,6 +63,7 @@ struct ClusterFigures {
     std::uint64_t entries_lost = 0;   // times that a leader could not read what a follower lacked
     std::uint64_t frames = 0;
     std::uint64_t frames_lost = 0;
+    std::uint64_t forks = 0;     // acknowledged
     std::uint64_t expired = 0;   // clients were told that a stream with a ttl is not there
     std::int64_t healed_ms = 0;  // from the end of the faults until all agree
 };
@@ -123,7 +124,8 @@ class Cluster final : public FrameWitness {
         std::vector<Seen> seen;  // by group
     };
     // fleeting: anything done to a stream that also gets removed.
-    // bucket: of buckets and the streams in them. expiring: of streams with a ttl.
+    // bucket: of buckets and the streams in them. expiring: of streams with a ttl. forking: of
+    // streams with forks, and of these.
     enum class Verb : std::uint8_t {
         none,
         create,
@@ -133,7 +135,8 @@ class Cluster final : public FrameWitness {
         list,
         fleeting,
         bucket,
-        expiring
+        expiring,
+        forking
     };
     struct Client {
         base::Instant at;  // when it asks next, or gives up
@@ -155,6 +158,8 @@ class Cluster final : public FrameWitness {
         std::string bucket;
         std::size_t bucket_stream = SIZE_MAX;  // in bucket_streams_
         std::size_t expiring = 0;              // in expiring_
+        std::size_t fork_stream = 0;           // in fork_streams_
+        std::size_t fork_source = SIZE_MAX;    // of a fork that is asked for
         base::Instant kept_since{};            // as it was when it asked
         base::Instant asked_at{};
     };
@@ -167,6 +172,11 @@ class Cluster final : public FrameWitness {
         base::Instant gone_since{};
     };
     // Each name is created once.
+    struct ForkStream {
+        std::string name;
+        bool acknowledged = false;
+        bool removing = false;  // somebody asked for that
+    };
     struct BucketStream {
         std::string name;
         bool acknowledged = false;
@@ -315,6 +325,14 @@ class Cluster final : public FrameWitness {
     void answer_expiring(const Client& client, const api::Answer& answer);
     void check_expired();
 
+    // forking.cc
+    void ask_about_forks(Client& client);
+    void ask_to_read_fork(Client& client, Node& node, std::size_t stream);
+    void answer_about_fork(const Client& client, const api::Answer& answer);
+    void check_fork_read(const Client& client, const api::ReadReply& read);
+    bool releases_forks() const;
+    void check_forks();
+
     // oracles.cc
     void check(Node& node, std::size_t part);
     void check_group(Node& node, const shard::Shard& shard, std::uint32_t group);
@@ -345,6 +363,8 @@ class Cluster final : public FrameWitness {
     std::map<std::string, std::uint64_t> bucket_ids_;  // as somebody was told last
     std::set<std::uint64_t> known_buckets_;            // all of them
     std::vector<BucketStream> bucket_streams_;
+    std::vector<ForkStream> fork_streams_;
+    std::map<base::Incarnation, std::string> fork_bytes_;  // the same on every node
     std::vector<Expiring> expiring_ = std::vector<Expiring>(3);
     std::vector<bool> unproven_;  // by stream: after healing it took no append yet
     std::string read_content_;    // of the last read, for read_all

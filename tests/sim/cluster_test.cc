@@ -56,6 +56,7 @@ struct Sum {
         all.sources += one.sources;
         all.entries_lost += one.entries_lost;
         all.expired += one.expired;
+        all.forks += one.forks;
         all.frames += one.frames;
         all.frames_lost += one.frames_lost;
         if (one.healed_ms > all.healed_ms) {
@@ -76,9 +77,9 @@ struct Sum {
         fmt::print(
             "{} snapshots, {} installed from another node, {} fetches given up, {} bytes fetched, "
             "{} bytes found here, {} streams gone meanwhile, {} asked for at another node, "
-            "{} reads of rotten entries, {} times one with a ttl was gone\n",
+            "{} reads of rotten entries, {} times one with a ttl was gone, {} forks\n",
             all.snapshots, all.installed, all.given_up, all.fetched_bytes, all.kept_bytes, all.gone,
-            all.sources, all.entries_lost, all.expired);
+            all.sources, all.entries_lost, all.expired, all.forks);
     }
 };
 
@@ -164,6 +165,7 @@ TEST_CASE("a cluster keeps what it acknowledged, agrees, and comes back") {
         CHECK(sum.all.lost_nodes > 0);
         CHECK(sum.all.changes > sum.seeds);
         CHECK(sum.all.expired > sum.seeds);
+        CHECK(sum.all.forks > sum.seeds);
     }
     if (sum.seeds >= 1000) {
         CHECK(sum.all.entries_lost > 0);

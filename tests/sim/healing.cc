@@ -35,6 +35,7 @@ void Cluster::heal() {
         op.at = base::Instant::never();  // a rotten bit that is read below is nobody's work now
     }
     check_buckets();
+    check_forks();
     if (!failed()) {
         read_all();
         check_expired();
@@ -85,6 +86,7 @@ std::string Cluster::why_not_healed() const {
         }
     }
     text += removes_buckets() ? " a bucket is being removed;" : "";
+    text += releases_forks() ? " a fork's link is being released;" : "";
     for (const Operator& op : operators_) {
         if (op.node != nullptr) {
             text += fmt::format(" an operator asks for n{} in g{}, step {} of {};", op.node->number,
@@ -124,7 +126,7 @@ bool Cluster::agreed() const {
                     [](const Operator& op) { return op.node != nullptr; })) {
         return false;
     }
-    if (removes_buckets()) {
+    if (removes_buckets() || releases_forks()) {
         return false;
     }
     for (std::uint32_t group = 0; group < groups_; ++group) {
@@ -236,6 +238,16 @@ void Cluster::read_all() {
         }
         for (int i = 0; i < 4 && swarm_.snapshots && node.up && !failed(); ++i) {
             ask_to_read_fleeting(reader, node, fmt::format("v1/f{}", i));
+            reader.at = base::Instant::never();
+            const base::Instant end = now_ + base::seconds(5);
+            while (!failed() && reader.verb != Verb::none && step(end)) {
+            }
+            reader.at = base::Instant::never();
+        }
+        const std::size_t newest = std::min<std::size_t>(fork_streams_.size(), 12);
+        for (std::size_t i = 0; i < newest && node.up && !node.lost && node.member && !failed();
+             ++i) {
+            ask_to_read_fork(reader, node, fork_streams_.size() - 1 - i);
             reader.at = base::Instant::never();
             const base::Instant end = now_ + base::seconds(5);
             while (!failed() && reader.verb != Verb::none && step(end)) {

@@ -76,7 +76,10 @@ class Shrinker {
         better = try_life(smaller) || better;
         smaller = shrunk_.swarm;
         smaller.expiring = false;
-        return (shrunk_.swarm.expiring && try_life(smaller)) || better;
+        better = (shrunk_.swarm.expiring && try_life(smaller)) || better;
+        smaller = shrunk_.swarm;
+        smaller.forks = false;
+        return (shrunk_.swarm.forks && try_life(smaller)) || better;
     }
 
     bool fewer_nodes() {

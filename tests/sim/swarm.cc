@@ -160,6 +160,7 @@ Swarm draw_swarm(std::uint64_t seed) {
     swarm.buckets = random.chance(1, 3);
     swarm.expiring = random.chance(1, 3);
     swarm.json = random.chance(1, 3);
+    swarm.forks = random.chance(1, 3);
     return swarm;
 }
 
@@ -186,6 +187,7 @@ std::string to_text(const Swarm& swarm) {
     tell("tiny", swarm.tiny ? 1 : 0, drawn.tiny ? 1 : 0);
     tell("snapshots", swarm.snapshots ? 1 : 0, drawn.snapshots ? 1 : 0);
     tell("buckets", swarm.buckets ? 1 : 0, drawn.buckets ? 1 : 0);
+    tell("forks", swarm.forks ? 1 : 0, drawn.forks ? 1 : 0);
     tell("expiring", swarm.expiring ? 1 : 0, drawn.expiring ? 1 : 0);
     tell("json", swarm.json ? 1 : 0, drawn.json ? 1 : 0);
     tell("loss", swarm.net.loss_permille, drawn.net.loss_permille);
@@ -269,6 +271,8 @@ bool parse_swarm(std::string_view text, Swarm& swarm) {
             swarm.snapshots = number != 0;
         } else if (key == "buckets") {
             swarm.buckets = number != 0;
+        } else if (key == "forks") {
+            swarm.forks = number != 0;
         } else if (key == "expiring") {
             swarm.expiring = number != 0;
         } else if (key == "json") {

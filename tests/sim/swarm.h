@@ -56,6 +56,7 @@ struct Swarm {
     bool buckets = false;            // some clients make and remove buckets
     bool expiring = false;           // some have streams with a ttl
     bool json = false;               // every other stream is of JSON
+    bool forks = false;              // some fork streams
     bool snapshots = false;          // logs are short: snapshots are taken and followers need them
     std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;

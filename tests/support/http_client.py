@@ -171,6 +171,6 @@ def sse_events(pieces):
                 if field == "event":
                     name = value.strip()
                 elif field == "data":
-                    data.append(value)
+                    data.append(value.removeprefix(" "))
             if data:
                 yield name, "\n".join(data)

@@ -41,7 +41,7 @@ inline std::optional<std::vector<SseEvent>> read_sse(std::string_view text) {
         begun = true;
         if (line.substr(0, 5) == "data:") {
             event.data += event.lines++ == 0 ? "" : "\n";
-            event.data += line.substr(5);
+            event.data += line.substr(line.substr(5, 1) == " " ? 6 : 5);
         } else if (line.substr(0, 7) == "event: " && event.kind.empty() && event.lines == 0) {
             event.kind = line.substr(7);
         } else if (line.substr(0, 4) == "id: " && event.id.empty() && event.kind.empty()) {

@@ -45,6 +45,12 @@ struct KeyOf {
         name = call.name;
         body = base::as_text(call.body);
     }
+    void operator()(const api::ForkCall& call) {
+        name = call.key.name;
+        body = base::as_text(call.body);
+    }
+    void operator()(const api::HoldCall& call) { name = call.key.name; }
+    void operator()(const api::ReleaseCall& call) { name = call.key.name; }
 };
 
 // Size of the whole response at the front of `text`; 0: more is to come.

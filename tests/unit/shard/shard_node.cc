@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/placement.h"
+#include "shard/call_wire.h"
 #include "tests/support/count_allocations.h"
 
 namespace ursula::shard::test {
@@ -271,27 +272,9 @@ void Node::turn() {
 
 void Node::route_internal(const api::Call& call) {
     api::Call own = call;
-    auto* seal = std::get_if<api::SealBucketCall>(&own.verb);
-    auto* asked = std::get_if<api::SubscriptionCall>(&own.verb);
-    auto* append = std::get_if<api::AppendCall>(&own.verb);
-    const base::GroupId group = seal != nullptr    ? seal->group
-                                : asked != nullptr ? asked->group
-                                                   : append->key.group;
-    const std::uint32_t to = api::shard_of(group, options_.shards).value;
+    const std::uint32_t to = api::shard_of(group_of_internal(own.verb), options_.shards).value;
     Node& target = peers_.empty() ? *this : *peers_[to];
-    const auto keep = [&target](base::Bytes bytes) {
-        return target.keep_bytes(base::as_text(bytes));
-    };
-    if (seal != nullptr) {
-        seal->bucket = target.keep(seal->bucket);
-    } else if (asked != nullptr) {
-        asked->name = target.keep(asked->name);
-        asked->body = keep(asked->body);
-    } else {
-        append->key.name = target.keep(append->key.name);
-        append->producer.id = target.keep(append->producer.id);
-        append->body = keep(append->body);
-    }
+    keep_internal(own.verb, [&target](std::string_view text) { return target.keep(text); });
     target.calls_.push_back(own);
 }
 
