@@ -342,9 +342,9 @@ bool Shard::ready() const {
 }
 
 base::Instant Shard::deadline() const {
-    base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline(),
-                                 links_deadline(), own_deadline(), forks_deadline(),
-                                 subscribing_->deadline()});
+    base::Instant at =
+        std::min({raft_deadline_, wal_->deadline(), removals_deadline(), links_deadline(),
+                  own_deadline(), forks_deadline(), subscribing_->deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }

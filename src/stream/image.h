@@ -119,8 +119,8 @@ class ImageReader {
     std::uint64_t sealed_left_ = 0;
     std::uint64_t streams_left_ = 0;
     std::vector<std::byte> subscriptions_;  // what came of them so far
-    bool expiry_due_ = false;  // of the stream that came last
-    bool origin_due_ = false;  // likewise
+    bool expiry_due_ = false;               // of the stream that came last
+    bool origin_due_ = false;               // likewise
     bool holds_due_ = false;
     std::uint32_t holds_left_ = 0;  // as the last item of them said; 0 before the first
     std::uint32_t producers_left_ = 0;
