@@ -270,6 +270,9 @@ constexpr std::size_t tails_per_core_max = 50'000;
 // tail_post_bytes_max count, and one is always let through; the others wait for room. A few events
 // of body_bytes_default in base64.
 constexpr std::size_t tail_private_bytes_max = 64 * mib;
+// Per loop and turn: payload encoded for single readers. Who is beyond it is looked at again with
+// the next tick of the timers, so that a crowd of them does not hold up everybody else: some 20 ms.
+constexpr std::size_t tail_turn_bytes_max = 32 * mib;
 
 // --- cores ---
 constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores

@@ -45,6 +45,7 @@ struct EdgeOptions {
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
+    std::uint64_t tail_turn_bytes_max = base::limits::tail_turn_bytes_max;
     // For "Prefer: redirect": of all other members, of one node the newest first, or empty as long
     // as one is not known. Follows the groups' memberships between turns.
     std::vector<ClientUrl> client_urls;

@@ -126,6 +126,7 @@ class Front {
     void take_admin(Exchange& exchange, api::Answer& answer);
     void answer_admin(Exchange& exchange, const admin::Response& response);
     void start_subscription(Exchange& exchange, const net::Request& request, const Route& route);
+    void put_subscription(Exchange& exchange);
     void start_subscription_post(Exchange& exchange, const net::Request& request,
                                  std::string_view action);
     void start_keys(Exchange& exchange, const net::Request& request);
@@ -134,7 +135,8 @@ class Front {
     void send_subscription(Exchange& exchange, int status, const std::string& body,
                            std::string_view headers);
     void refuse_subscription(Exchange& exchange, int status, std::string_view code,
-                             std::string_view message, std::string_view headers = {});
+                             std::string_view message, std::string_view headers = {},
+                             const api::SubscriptionAnswer* answer = nullptr);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
     void answer_options(Exchange& exchange, const net::Request& request, std::string_view allow);
     void refuse_method(Exchange& exchange, std::string_view allow);

@@ -1,5 +1,6 @@
-// /v1/stream/__ds/...: subscriptions and the keys of their webhooks. Each request is one to three
-// calls, one after the other: a PUT makes sure of a signing key, puts, then reads what it made.
+// /v1/stream/__ds/... and /{bucket}/__ds/...: subscriptions and the keys of their webhooks. Each
+// request is one to three calls, one after the other: a PUT makes sure of a signing key, puts, then
+// reads what it made.
 #include <utility>
 
 #include "api/content_type.h"
@@ -64,9 +65,10 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
     exchange.subscription = std::make_unique<SubscriptionAsk>();
     SubscriptionAsk& ask = *exchange.subscription;
     ask.id = id;
-    ask.name = "v1/" + ask.id;
+    const std::string bucket(route.bucket);
+    ask.name = (bucket.empty() ? "v1" : bucket) + "/" + ask.id;
     ask.base_url = (options_.public_url.empty() ? "http://" + exchange.host : options_.public_url) +
-                   "/v1/stream/__ds";
+                   (bucket.empty() ? "/v1/stream" : "/" + bucket) + "/__ds";
     const std::string_view action = next();
     const auto wrong_method = [&](std::string_view allow) {
         refuse_subscription(exchange, 405, "METHOD_NOT_ALLOWED", "not with this method",
@@ -90,8 +92,8 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
             ask.op = SubscriptionOp::put;
             ask.body = api::pack(put);
             ask.is_webhook = put.config.type == api::SubscriptionType::webhook;
-            ask_subscription(exchange,
-                             ask.is_webhook ? SubscriptionOp::ensure_key : SubscriptionOp::put);
+            ask.bucket = bucket;
+            put_subscription(exchange);
         } else {
             wrong_method("GET, HEAD, PUT, DELETE, OPTIONS");
         }
@@ -120,6 +122,17 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
         return;
     }
     start_subscription_post(exchange, request, action);
+}
+
+// Its bucket, then a key, then itself.
+void Front::put_subscription(Exchange& exchange) {
+    SubscriptionAsk& ask = *exchange.subscription;
+    if (!ask.bucket.empty()) {
+        call(exchange, api::shard_of(api::bucket_group, options_.shards),
+             api::ResolveBucketCall{arena_.keep(ask.bucket)});
+        return;
+    }
+    ask_subscription(exchange, ask.is_webhook ? SubscriptionOp::ensure_key : SubscriptionOp::put);
 }
 
 void Front::start_subscription_post(Exchange& exchange, const net::Request& request,
@@ -185,8 +198,16 @@ void Front::take_subscription(Exchange& exchange, const api::Answer& given) {
     SubscriptionAsk& ask = *exchange.subscription;
     if (const auto* refused = std::get_if<api::Refused>(&given)) {
         const Problem problem = problem_of(*refused, responder_.place(exchange));
-        refuse_subscription(exchange, problem.status, "UNAVAILABLE", problem.title,
-                            problem.retry_after ? "Retry-After: 1\r\n" : "");
+        refuse_subscription(exchange, problem.status,
+                            problem.status == 404   ? "BUCKET_NOT_FOUND"
+                            : problem.status == 409 ? "BUCKET_BEING_REMOVED"
+                                                    : "UNAVAILABLE",
+                            problem.title, problem.retry_after ? "Retry-After: 1\r\n" : "");
+        return;
+    }
+    if (std::holds_alternative<api::BucketReply>(given)) {
+        ask.bucket.clear();
+        put_subscription(exchange);
         return;
     }
     api::SubscriptionAnswer answer;
@@ -200,8 +221,7 @@ void Front::take_subscription(Exchange& exchange, const api::Answer& given) {
         answer.error == api::SubscriptionError::not_found && ask.step == SubscriptionOp::remove;
     if (answer.error != api::SubscriptionError::none && !absent) {
         const SubscriptionRefusal refusal = refusal_of(answer.error);
-        send_subscription(exchange, refusal.status,
-                          error_json(refusal.code, refusal.message, &answer), json_type);
+        refuse_subscription(exchange, refusal.status, refusal.code, refusal.message, {}, &answer);
         return;
     }
     switch (ask.step) {
@@ -270,10 +290,13 @@ void Front::send_subscription(Exchange& exchange, int status, const std::string&
 }
 
 void Front::refuse_subscription(Exchange& exchange, int status, std::string_view code,
-                                std::string_view message, std::string_view headers) {
+                                std::string_view message, std::string_view headers,
+                                const api::SubscriptionAnswer* answer) {
     exchange.asked = Asked::subscription;
-    send_subscription(exchange, status, error_json(code, message),
-                      std::string(json_type) + std::string(headers));
+    const std::string id = responder_.name_refusal(exchange, {status, code, {}, {}, false});
+    send_subscription(
+        exchange, status, error_json(code, message, answer),
+        std::string(json_type) + "X-Request-Id: " + id + "\r\n" + std::string(headers));
 }
 
 }  // namespace ursula::http

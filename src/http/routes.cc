@@ -155,6 +155,12 @@ Route find_route(char* decoded, std::size_t size) {
         route.kind = RouteKind::bucket;
         return route;
     }
+    const std::string_view behind = path.substr(first.size() + 1);
+    if (first_segment(behind) == control_segment && segments > 2) {
+        route.kind = RouteKind::subscriptions;
+        route.stream_name = behind.substr(control_segment.size());
+        return route;
+    }
     if (segments > 3) {
         return refuse(NameTrouble::too_many_segments);
     }

@@ -13,7 +13,7 @@ enum class RouteKind : std::uint8_t {
     health,
     metrics,
     admin,  // "/admin/...", decided by the admin plane: `stream_name` is what follows "/admin"
-    subscriptions,  // "/v1/stream/__ds/...": `stream_name` is what follows "__ds"
+    subscriptions,  // "/v1/stream/__ds/...", "/{bucket}/__ds/...": `stream_name` follows "__ds"
     bucket,         // "/{bucket}"
     stream,         // "/{bucket}/{stream}", "/{bucket}/{affinity}/{stream}", "/v1/stream/{path}"
     refused,        // `why` says it

@@ -24,6 +24,7 @@ struct SubscriptionAsk {
     std::vector<std::byte> body;                          // of the call
     api::SubscriptionOp op = api::SubscriptionOp::get;    // asked for
     api::SubscriptionOp step = api::SubscriptionOp::get;  // being answered
+    std::string bucket;  // still to be found; empty: none, or it is there
     bool is_webhook = false;
     bool created = false;
     bool releases = false;

@@ -67,7 +67,7 @@ struct CallFields {
 };
 
 bool has_more(CallKind kind) {
-    return kind >= CallKind::fork;
+    return kind >= CallKind::fork && kind <= CallKind::release;
 }
 
 CallFields fields_of(const api::Verb& verb) {
@@ -504,6 +504,9 @@ bool acceptable(const AnswerFields& fields) {
         if (fields.numbers[i] != 0) {
             return false;
         }
+    }
+    if (fields.kind == AnswerKind::hold && fields.numbers[2] > UINT32_MAX) {
+        return false;
     }
     return fields.code <= shape.code_max &&
            (fields.kind != AnswerKind::refused || fields.code != 0) &&

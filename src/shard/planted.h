@@ -36,10 +36,10 @@ enum class Planted : std::uint8_t {
     touch_forgotten,   // reads do not touch
     touch_not_waited,  // they never wait until their touch is committed
     // Of forks:
-    release_unabandoned,   // holds go although a create may still take the intent
-    created_unheld,        // a fork is created although nobody said that its source is held
-    forgotten_unreleased,  // links are forgotten before the holds are known to be gone
-    inherited_unapplied,   // a replica of a source answers with what it has by that name
+    release_unabandoned,  // holds go although a create may still take the intent
+    created_unheld,       // a fork is created although nobody said that its source is held
+    intent_forgotten,     // one that nobody is at work on is forgotten, its hold with it
+    inherited_unapplied,  // a replica of a source answers with what it has by that name
     // Of fetched snapshots:
     install_without_restart,  // the log is not told that it begins anew
     live_not_told,            // nor which segments the snapshot names

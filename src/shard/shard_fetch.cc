@@ -672,7 +672,7 @@ void Shard::move_watches(Replica& replica, stream::Machine& machine) {
         }
         old->watch = 0;
         stream::Stream* found = machine.find(old->name(), hash);
-        if (found != nullptr &&
+        if (found != nullptr && !found->gone() &&
             found->incarnation(replica.id()) == old->incarnation(replica.id())) {
             found->watch = number;
             list.stream = found;

@@ -42,6 +42,14 @@ bool is_definite(api::Refusal why) {
            why == api::Refusal::forks_too_many;
 }
 
+LinkWork::Step first_step_of(const stream::ForkLink& link) {
+    if (planted(Planted::intent_forgotten) && !link.releasing) {
+        return LinkWork::Step::forget;
+    }
+    return link.releasing || planted(Planted::release_unabandoned) ? LinkWork::Step::release
+                                                                   : LinkWork::Step::abandon;
+}
+
 }  // namespace
 
 void Shard::take_fork(const api::Call& call, const api::ForkCall& fork, Early early) {
@@ -389,10 +397,7 @@ void Shard::look_at_links(Replica& replica) {
         const bool busy =
             at != replica.links_at_work.end() && (!link.releasing || at->second.releasing);
         if (!busy) {
-            begin.emplace_back(id, link.releasing ? LinkWork::Step::release
-                                   : planted(Planted::release_unabandoned)
-                                       ? LinkWork::Step::release
-                                       : LinkWork::Step::abandon);
+            begin.emplace_back(id, first_step_of(link));
         }
     }
     for (const auto& one : begin) {
@@ -446,9 +451,6 @@ void Shard::drive_link(LinkWork&& work) {
     const auto at = replica.links_at_work.find(work.id);
     const bool ours = replica.group.is_leader() && at != replica.links_at_work.end() &&
                       at->second.term == replica.group.term();
-    if (planted(Planted::forgotten_unreleased) && work.step == LinkWork::Step::release) {
-        work.failed = false;
-    }
     if (work.failed || !ours) {
         if (ours) {
             replica.links_at_work.erase(at);

@@ -102,10 +102,6 @@ void Shard::serve_inherit(const Replica& replica, base::ShardId from, api::CallI
         return;
     }
     plan_level(*stream, read.offset, read.end, read.bytes_max, read.more);
-    if (disk_.keeps_data() && lies_nowhere(plan_)) {
-        reply(from, id, api::Refused{api::Refusal::stream_not_found});
-        return;
-    }
     api::ReadReply out;
     out.incarnation = life;
     send_plan(std::move(out), from, id);
@@ -113,6 +109,10 @@ void Shard::serve_inherit(const Replica& replica, base::ShardId from, api::CallI
 
 // plan_ as the rest of this answer.
 void Shard::send_plan(api::ReadReply&& out, base::ShardId from, api::CallId id) {
+    if (disk_.keeps_data() && lies_nowhere(plan_)) {
+        reply(from, id, api::Refused{api::Refusal::stream_not_found});
+        return;
+    }
     out.closed = plan_.closed;
     out.up_to_date = plan_.up_to_date;
     out.from = out.pieces.empty() ? plan_.from : out.from;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "api/placement.h"
+#include "api/stream_group.h"
 #include "base/limits.h"
 
 namespace ursula::shard {
@@ -61,9 +61,7 @@ void append_json(std::string& out, std::string_view text) {
 // What no later attempt would do any better.
 bool is_final(api::Refusal why) {
     return why == api::Refusal::stream_not_found || why == api::Refusal::stream_closed ||
-           why == api::Refusal::content_type_mismatch ||
-           why == api::Refusal::producer_epoch_stale || why == api::Refusal::memory_full ||
-           why == api::Refusal::disk_full;
+           why == api::Refusal::content_type_mismatch || why == api::Refusal::producer_epoch_stale;
 }
 
 }  // namespace
@@ -276,6 +274,15 @@ void Shard::Subscribing::take(const api::Call& call, const api::SubscriptionCall
         shard_.submit(replica, command, ticket);
         return;
     }
+    const stream::Subscriptions* all = replica.machine.subscriptions();
+    // Alone, with nothing on its way, this node knows what is not there: nobody fills the log so.
+    if (asked.op != SubscriptionOp::put && !shard_.has_peers() && replica.entries.empty() &&
+        replica.queued.empty() && (all == nullptr || all->find(asked.name) == nullptr)) {
+        api::SubscriptionAnswer answer;
+        answer.error = SubscriptionError::not_found;
+        shard_.reply(call.from, call.id, answer_with(answer));
+        return;
+    }
     const std::uint64_t number = shard_.next_internal_++;
     Operation& operation = operations_[number];
     operation.call = call.id;
@@ -287,7 +294,6 @@ void Shard::Subscribing::take(const api::Call& call, const api::SubscriptionCall
     operation.body = std::move(body);
     operation.since = shard_.now_.mono;
     wake_at(operation.since + base::milliseconds(limits::subscription_wait_ms));
-    const stream::Subscriptions* all = replica.machine.subscriptions();
     const stream::Subscription* found = all == nullptr ? nullptr : all->find(operation.name);
     if (found != nullptr && needs_pull(*found, operation)) {
         begin_pull(number, operation, found->id);
@@ -751,7 +757,7 @@ void Shard::Subscribing::announce(Replica& replica, Led& own, const std::string&
     task.body.assign(bytes.begin(), bytes.end());
     api::AppendCall append;
     append.key = {task.stream, replica.machine.hash_of(task.stream),
-                  api::group_of(task.stream, shard_.options_.groups)};
+                  api::group_of_stream(task.stream, shard_.options_.groups)};
     append.content_type = "application/json";
     append.has_content_type = true;
     append.producer = {true, task.producer, subscription.generation, 0};

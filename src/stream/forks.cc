@@ -115,11 +115,11 @@ Outcome Machine::judge_hold(const Command& command, Found& found) const {
     outcome.tail = stream.tail();
     outcome.from = outcome.to = outcome.tail;
     outcome.fork_point = at_tail ? stream.tail() : fork.point;
-    if (!stream.held() || stream.extra()->holds->count(fork.link) == 0) {
+    if (!stream.held() || stream.extra()->holds()->count(fork.link) == 0) {
         if (stream.origin() != nullptr && stream.origin()->depth >= limits::fork_depth_max) {
             return refuse(Refusal::fork_too_deep);
         }
-        if (stream.held() && stream.extra()->holds->size() >= limits::forks_per_stream_max) {
+        if (stream.held() && stream.extra()->holds()->size() >= limits::forks_per_stream_max) {
             return refuse(Refusal::forks_too_many);
         }
         outcome.changed = true;
@@ -134,7 +134,7 @@ Outcome Machine::judge_release(const Command& command, Found& found) const {
     const base::Incarnation& id = command.fork->link;
     found.name_hash = command.name_hash != 0 ? command.name_hash : hash_of(command.name);
     Stream* stream = find(command.name, found.name_hash);
-    if (stream != nullptr && stream->held() && stream->extra()->holds->count(id) != 0) {
+    if (stream != nullptr && stream->held() && stream->extra()->holds()->count(id) != 0) {
         found.stream = stream;
     }
     outcome.did = Did::released;
@@ -186,17 +186,17 @@ void Machine::apply_fork(const Command& command, const Found& found, std::uint32
         links_changed_ = true;
     } else if (outcome.did == Did::held) {
         before_change(found.stream, false);
-        StreamExtra& extra = extra_of(found.stream);
-        if (extra.holds == nullptr) {
-            extra.holds = std::make_unique<Holds>();
+        StreamRare& rare = extra_of(found.stream).rare_part();
+        if (rare.holds == nullptr) {
+            rare.holds = std::make_unique<Holds>();
         }
-        extra.holds->insert(fork.link);
+        rare.holds->insert(fork.link);
     } else if (outcome.did == Did::released && found.stream != nullptr) {
         before_change(found.stream, false);
-        StreamExtra& extra = extra_of(found.stream);
-        extra.holds->erase(fork.link);
-        if (extra.holds->empty()) {
-            extra.holds.reset();
+        StreamRare& rare = extra_of(found.stream).rare_part();
+        rare.holds->erase(fork.link);
+        if (rare.holds->empty()) {
+            rare.holds.reset();
             if (found.stream->gone_) {
                 remove(found.stream);
             }
@@ -236,7 +236,7 @@ void Machine::retire(Stream* stream) {
         stream->expires_ = false;
     }
     extra.stream_seq.clear();
-    extra.closer.reset();
+    extra.rare_part().closer.reset();
     extra.producers.forget(0);
     stream->watch = 0;
     stream->gone_ = true;

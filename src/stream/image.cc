@@ -31,7 +31,7 @@ base::WireWriter new_item(std::vector<std::byte>& out, std::size_t size, ItemKin
 void put_stream(const Stream& stream, std::vector<std::byte>& out,
                 const base::Incarnation& incarnation) {
     const StreamExtra* extra = stream.extra();
-    const ClosingProducer* closer = extra == nullptr ? nullptr : extra->closer.get();
+    const ClosingProducer* closer = extra == nullptr ? nullptr : extra->closer();
     const std::string_view seq =
         extra == nullptr ? std::string_view() : std::string_view(extra->stream_seq);
     const std::string_view closer_id =
@@ -572,7 +572,7 @@ base::Result<void> ImageReader::stream(std::uint8_t flags, base::Bytes body) {
         machine_.extra_of(stream).stream_seq = seq;
     }
     if (closed_by_producer) {
-        machine_.extra_of(stream).closer = std::make_unique<ClosingProducer>(
+        machine_.extra_of(stream).rare_part().closer = std::make_unique<ClosingProducer>(
             ClosingProducer{std::string(closer), closer_epoch, closer_seq});
     }
     producers_left_ = producers;

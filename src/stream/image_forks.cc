@@ -51,7 +51,7 @@ void put_fork_links(const ForkLinks& links, const LateHolds& late, std::vector<s
 }
 
 void put_fork_items(const StreamExtra& extra, std::vector<std::byte>& out) {
-    if (const ForkOrigin* origin = extra.origin.get()) {
+    if (const ForkOrigin* origin = extra.origin()) {
         ItemWriter item(out, ItemKind::origin);
         item.put(origin->link.index.value);
         item.put(origin->link.ordinal);
@@ -68,11 +68,12 @@ void put_fork_items(const StreamExtra& extra, std::vector<std::byte>& out) {
         item.put_text(origin->source_name);
         item.finish();
     }
-    if (extra.holds == nullptr) {
+    const Holds* holds = extra.holds();
+    if (holds == nullptr) {
         return;
     }
-    std::size_t left = extra.holds->size();
-    auto hold = extra.holds->begin();
+    std::size_t left = holds->size();
+    auto hold = holds->begin();
     while (left > 0) {
         const std::size_t count = std::min(left, holds_per_item);
         left -= count;
@@ -141,7 +142,7 @@ base::Result<void> ImageReader::origin(base::Bytes body) {
         asked > (asked_content_type | asked_offset)) {
         return base::fail("an image has a fork's impossible origin");
     }
-    machine_.extra_of(stream).origin = std::move(origin);
+    machine_.extra_of(stream).rare_part().origin = std::move(origin);
     stream->forked_ = true;
     origin_due_ = false;
     return {};
@@ -150,21 +151,21 @@ base::Result<void> ImageReader::origin(base::Bytes body) {
 base::Result<void> ImageReader::holds(base::Bytes body) {
     base::WireReader in(body);
     const auto left = in.get<std::uint32_t>();
-    StreamExtra& extra = machine_.extra_of(machine_.last_);
-    const bool first = extra.holds == nullptr;
+    StreamRare& rare = machine_.extra_of(machine_.last_).rare_part();
+    const bool first = rare.holds == nullptr;
     if (first) {
-        extra.holds = std::make_unique<Holds>();
+        rare.holds = std::make_unique<Holds>();
     }
-    const std::size_t before = extra.holds->size();
+    const std::size_t before = rare.holds->size();
     while (in.ok() && in.left() > 0) {
         const base::Incarnation id = take_incarnation(in);
-        if (!extra.holds->empty() && id <= *extra.holds->rbegin()) {
+        if (!rare.holds->empty() && id <= *rare.holds->rbegin()) {
             return base::fail("an image has a hold out of place");
         }
-        extra.holds->insert(extra.holds->end(), id);
+        rare.holds->insert(rare.holds->end(), id);
     }
-    const std::size_t here = extra.holds->size() - before;
-    if (!in.ok() || here == 0 || extra.holds->size() > limits::forks_per_stream_max ||
+    const std::size_t here = rare.holds->size() - before;
+    if (!in.ok() || here == 0 || rare.holds->size() > limits::forks_per_stream_max ||
         (!first && holds_left_ != here + left)) {
         return base::fail("an image has holds out of place");
     }

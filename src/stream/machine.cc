@@ -313,7 +313,7 @@ Outcome Machine::judge_append(const Command& command, Found& found) const {
                              !api::same_media_type(stream.content_type(), command.content_type))) {
         outcome.closed = true;
         const ClosingProducer* closer =
-            stream.extra() == nullptr ? nullptr : stream.extra()->closer.get();
+            stream.extra() == nullptr ? nullptr : stream.extra()->closer();
         if (command.producer.present) {
             if (closer != nullptr && closer->epoch == command.producer.epoch &&
                 closer->seq == command.producer.seq && closer->id == command.producer.id) {
@@ -547,7 +547,7 @@ void Machine::append(const Command& command, const Found& found, const Outcome& 
     if (command.close) {
         stream->closed_ = true;
         if (command.producer.present) {
-            extra_of(stream).closer = std::make_unique<ClosingProducer>(ClosingProducer{
+            extra_of(stream).rare_part().closer = std::make_unique<ClosingProducer>(ClosingProducer{
                 std::string(command.producer.id), command.producer.epoch, command.producer.seq});
         }
     }
@@ -565,7 +565,7 @@ void Machine::create(const Command& command, const Found& found, std::uint32_t o
     stream->tail_ = outcome.to;
     if (command.fork != nullptr) [[unlikely]] {
         const ForkPart& fork = *command.fork;
-        extra_of(stream).origin =
+        extra_of(stream).rare_part().origin =
             std::make_unique<ForkOrigin>(ForkOrigin{fork.link, fork.source, fork.point, fork.depth,
                                                     fork.asked, std::string(fork.source_name)});
         stream->forked_ = true;
@@ -816,10 +816,11 @@ std::size_t Machine::memory_bytes() const {
         if (const StreamExtra* extra = stream->extra(); extra != nullptr) {
             bytes += sizeof(StreamExtra) + extra->producers.memory_bytes();
             bytes += extra->expiry != nullptr ? sizeof(Expiry) + sizeof(Due) : 0;
-            if (extra->origin != nullptr) {
-                bytes += sizeof(ForkOrigin) + extra->origin->source_name.capacity();
+            bytes += extra->rare != nullptr ? sizeof(StreamRare) : 0;
+            if (const ForkOrigin* origin = extra->origin()) {
+                bytes += sizeof(ForkOrigin) + origin->source_name.capacity();
             }
-            bytes += extra->holds != nullptr ? extra->holds->size() * hold_bytes : 0;
+            bytes += extra->holds() != nullptr ? extra->holds()->size() * hold_bytes : 0;
         }
     }
     return bytes;

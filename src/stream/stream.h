@@ -65,14 +65,29 @@ struct Expiry {
     base::Instant touched_here{0};  // when this replica applied a touch; 0: not since its start
 };
 
+// And of these but few: a pointer more here is memory of every stream with a producer.
+struct StreamRare {
+    std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
+    std::unique_ptr<ForkOrigin> origin;       // null: it is no fork
+    std::unique_ptr<Holds> holds;             // never empty; null: it has no fork
+};
+
 // Replicated state that most streams do not have.
 struct StreamExtra {
     std::string stream_seq;  // the last one accepted; empty: none yet
     Producers producers;
-    std::unique_ptr<ClosingProducer> closer;  // null: open, or closed without a producer
-    std::unique_ptr<Expiry> expiry;           // null: stays for ever
-    std::unique_ptr<ForkOrigin> origin;       // null: it is no fork
-    std::unique_ptr<Holds> holds;             // never empty; null: it has no fork
+    std::unique_ptr<StreamRare> rare;
+    std::unique_ptr<Expiry> expiry;  // null: stays for ever
+
+    const ClosingProducer* closer() const { return rare ? rare->closer.get() : nullptr; }
+    const ForkOrigin* origin() const { return rare ? rare->origin.get() : nullptr; }
+    const Holds* holds() const { return rare ? rare->holds.get() : nullptr; }
+    StreamRare& rare_part() {
+        if (rare == nullptr) {
+            rare = std::make_unique<StreamRare>();
+        }
+        return *rare;
+    }
 };
 
 // Owned by the machine, at one address from create to remove. Its readers use the accessors; only
@@ -92,9 +107,9 @@ class Stream {
     // Removed or expired, and kept for its forks alone: no client finds it.
     bool gone() const { return gone_; }
     // Null for most. Its own bytes begin at own_from().
-    const ForkOrigin* origin() const { return forked_ ? extra_->origin.get() : nullptr; }
-    std::uint64_t own_from() const { return forked_ ? extra_->origin->point : 0; }
-    bool held() const { return extra_ != nullptr && extra_->holds != nullptr; }
+    const ForkOrigin* origin() const { return forked_ ? extra_->origin() : nullptr; }
+    std::uint64_t own_from() const { return forked_ ? extra_->origin()->point : 0; }
+    bool held() const { return extra_ != nullptr && extra_->holds() != nullptr; }
     bool json() const { return content_type_->json; }
     std::uint64_t records_first() const { return 0; }  // retention does not exist yet
     // Elements ever stored, a fork's own ones; 0 unless JSON.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "api/placement.h"
+#include "api/stream_group.h"
 #include "base/limits.h"
 #include "base/verify.h"
 #include "stream/machine.h"
@@ -39,7 +39,7 @@ std::string scope_of(std::string_view name) {
 }
 
 std::uint32_t group_of_path(std::string_view name, const std::string& path, std::uint32_t groups) {
-    return api::group_of(scope_of(name) + path, groups).value;
+    return api::group_of_stream(scope_of(name) + path, groups).value;
 }
 
 void end_wake(Subscription& subscription) {

@@ -389,6 +389,30 @@ def check_links(work):
                (200, "-1", "7"))
 
 
+def check_streams_of_a_bucket(work):
+    """/{bucket}/__ds/... is the same for the streams of one bucket."""
+    with Server(data_dir=os.path.join(work, "d")) as server, Receiver(lambda _: DONE) as receiver:
+        client = Client(server)
+        client.base = server.url + "/shop/"
+        said = client.put("s", webhook(receiver, "**"), 404)
+        expect("no bucket", said["error"]["code"], "BUCKET_NOT_FOUND")
+        expect("PUT bucket", ask("PUT", server.url + "/shop")[0], 201)
+        made = client.put("s", webhook(receiver, "**"))
+        expect("jwks_url", made["webhook"]["signing"]["jwks_url"], client.base + "__ds/jwks.json")
+        client.create("orders", b"data")
+        client.create("north/orders", b"data")
+        expect("elsewhere", ask("PUT", server.url + "/v1/stream/orders", b"x", TEXT)[0], 201)
+        wait_for("both", lambda: {path: link[1][-1] for path, link in client.links("s").items()} ==
+                 {"orders": "4", "north/orders": "4"})
+        got = receiver.received[0]
+        verify_signature(got.body, got.headers["Webhook-Signature"], client.keys())
+        expect("callback_url", got.json["callback_url"],
+               client.base + "__ds/subscriptions/s/callback")
+        client.put("e", {"type": "pull-wake", "streams": ["north/orders"], "wake_stream": "wake"})
+        client.append("north/orders")
+        expect("claim", client.claim("e")[0], 200)
+
+
 def check_requests_that_are_refused(work):
     del work
     with Server() as server, Receiver() as receiver:

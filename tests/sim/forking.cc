@@ -212,7 +212,7 @@ void Cluster::check_forks() {
                     fail(fmt::format("n{} keeps {} for nobody", node.number, s->name()));
                 }
                 if (s->held()) {
-                    for (const base::Incarnation& id : *s->extra()->holds) {
+                    for (const base::Incarnation& id : *s->extra()->holds()) {
                         holds.emplace(id, s->name());
                     }
                 }

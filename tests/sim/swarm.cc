@@ -159,8 +159,8 @@ Swarm draw_swarm(std::uint64_t seed) {
     }
     swarm.buckets = random.chance(1, 3);
     swarm.expiring = random.chance(1, 3);
-    swarm.forks = random.chance(1, 3);
     swarm.json = random.chance(1, 3);
+    swarm.forks = random.chance(1, 3);
     return swarm;
 }
 

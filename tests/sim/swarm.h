@@ -55,8 +55,8 @@ struct Swarm {
     bool tiny = false;               // limits of the log are as small as they can be
     bool buckets = false;            // some clients make and remove buckets
     bool expiring = false;           // some have streams with a ttl
-    bool forks = false;              // some fork streams
     bool json = false;               // every other stream is of JSON
+    bool forks = false;              // some fork streams
     bool snapshots = false;          // logs are short: snapshots are taken and followers need them
     std::uint32_t faults = 0;        // bit per Fault
     NetFaults net;

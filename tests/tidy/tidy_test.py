@@ -94,7 +94,7 @@ CPP = (".h", ".cc")
 TEXT = (".h", ".cc", ".c", ".py", ".md", ".mjs", ".json", ".txt", ".toml", ".jsonl", ".yml")
 SCRIPTS = {
     "tools/run", "tools/test", "tools/install-deps", "tools/measure", "tools/measure-cluster",
-    "tools/measure-failover", "tools/planted-sweep", ".ci/run",
+    "tools/measure-failover", "tools/measure-webhooks", "tools/planted-sweep", ".ci/run",
 }
 SKIPPED_FOLDERS = re.compile(r"^(build.*|\.git|\.cache|node_modules|__pycache__|data)$")
 

@@ -194,10 +194,41 @@ TEST_CASE("an instant is kept as it is written") {
     CHECK(repeated(at + at) == "Stream-Expires-At");
 }
 
-TEST_CASE("headers of what is not built are named") {
-    for (const std::string name :
-         {"Stream-Forked-From", "Stream-Fork-Offset", "Stream-Fork-Sub-Offset"}) {
-        CHECK(unbuilt_header(Parsed(name + ": 1\r\n").headers()) == name);
+TEST_CASE(
+    "a fork's headers: a path, an offset of ours, a plain number, and none without a source") {
+    const auto fork = [](const std::string& headers, ForkHeaders& out) {
+        Problem problem;
+        return read_fork(Parsed(headers).headers(), out, problem) ? std::string()
+                                                                  : std::string(problem.code);
+    };
+    const std::string from = "Stream-Forked-From: /v1/stream/a\r\n";
+    const std::string token = "0000000000000000_0000000000000012";
+    ForkHeaders read;
+    CHECK(fork("Content-Type: a/b\r\n", read).empty());
+    CHECK(read.from.empty());
+    CHECK(fork(from + "Stream-Fork-Offset: " + token + "\r\nStream-Fork-Sub-Offset: 3\r\n", read)
+              .empty());
+    CHECK(read.has_offset);
+    CHECK(read.offset == 12);
+    CHECK(read.sub_offset == 3);
+    const auto code = [&](const std::string& headers) {
+        ForkHeaders out;
+        return fork(headers, out);
+    };
+    CHECK(code("Stream-Fork-Offset: " + token + "\r\n") == "fork_without_source");
+    CHECK(code("Stream-Fork-Sub-Offset: 0\r\n") == "fork_without_source");
+    for (const std::string path : {"a", "http://h/v1/stream/a", "/v1/stream/a?x", "/a#b"}) {
+        CHECK(code("Stream-Forked-From: " + path + "\r\n") == "forked_from");
     }
-    CHECK(unbuilt_header(Parsed("Content-Type: a/b\r\n").headers()).empty());
+    CHECK(code("Stream-Forked-From:\r\n") == "forked_from");
+    for (const std::string offset : {"-1", "now", "12", "0_12"}) {
+        CHECK(code(from + "Stream-Fork-Offset: " + offset + "\r\n") == "fork_offset");
+    }
+    CHECK(code(from + "Stream-Fork-Offset: 9999999999999999_9999999999999999\r\n").empty());
+    for (const std::string number : {"-1", "abc", "1.5", "05", "+1", "9007199254740992"}) {
+        CHECK(code(from + "Stream-Fork-Sub-Offset: " + number + "\r\n") == "fork_sub_offset");
+    }
+    CHECK(code(from + "Stream-Fork-Sub-Offset:\r\n") == "fork_sub_offset");
+    CHECK(code(from + "Stream-Fork-Sub-Offset: 0\r\n").empty());
+    CHECK(repeated(from + from) == "Stream-Forked-From");
 }

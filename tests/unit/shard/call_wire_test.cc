@@ -21,8 +21,33 @@ const base::GroupId group{7};
 using Step = api::ChangeMemberCall::Step;
 using Kind = api::Expiry::Kind;
 
+api::ForkCall full_fork() {
+    api::ForkCall fork;
+    fork.key = {"bucket/fork", 0, group};
+    fork.source = "v1/the/source";
+    fork.source_group = base::GroupId(61);
+    fork.has_content_type = true;
+    fork.has_offset = true;
+    fork.closed = true;
+    fork.offset = UINT64_MAX;
+    fork.sub_offset = 1ull << 50;
+    fork.bucket_id = 4;
+    fork.content_type = "text/plain";
+    fork.body = base::as_bytes("body");
+    fork.expiry = {Kind::ttl, 60'000, {}};
+    return fork;
+}
+
+api::ForkCall plain_fork() {
+    api::ForkCall fork;
+    fork.key = {"v1/f", 0, group};
+    fork.source = "v1/s";
+    return fork;
+}
+
 std::vector<api::Verb> all_calls() {
     const api::StreamKey key{"bucket/stream", 0, group};
+    const base::Incarnation id{base::GroupId(63), base::LogIndex(1ull << 55), 17};
     const api::Producer producer{true, "p", 3, 9};
     return {
         api::CreateCall{key, "application/json", true, 5, base::as_bytes("[1]"), {}},
@@ -44,6 +69,11 @@ std::vector<api::Verb> all_calls() {
         api::CreateCall{key, "text/plain", true, 1, {}, {Kind::ttl, 0, {}}},
         api::CreateCall{key, "a/b", false, 0, {}, {Kind::at, -1, "1969-12-31T23:59:59.999Z"}},
         api::TouchCall{key, base::LogIndex(1ull << 60), UINT32_MAX},
+        full_fork(),
+        plain_fork(),
+        api::HoldCall{key, id, base::LogIndex(1ull << 54), UINT32_MAX, api::fork_at_tail},
+        api::HoldCall{key, {}, {}, 0, 0},
+        api::ReleaseCall{key, id},
     };
 }
 
@@ -63,7 +93,10 @@ std::vector<api::Answer> all_answers() {
             api::SealReply{},
             api::ChangeMemberReply{true, base::LogIndex(51)},
             api::ChangeMemberReply{},
-            api::TouchReply{}};
+            api::TouchReply{},
+            api::HoldReply{71, 1023, Kind::at, -5,
+                           base::Slice::copy_of(base::as_bytes("1970-01-01T00:00:00Z"))},
+            api::HoldReply{}};
 }
 
 base::GroupId group_of(const api::Verb& verb) {
@@ -137,6 +170,47 @@ TEST_CASE("calls and answers are read as they were written") {
     const auto& created = std::get<api::CreateReply>(answer);
     CHECK((created.created && created.closed && created.tail == 21));
     CHECK(base::as_text(created.content_type.bytes()) == "text/plain");
+}
+
+TEST_CASE("a fork, its hold and its release are read with all they say") {
+    api::Verb read;
+    std::vector<std::byte> bytes = written(full_fork());
+    REQUIRE(read_call(bytes, group, read));
+    const auto& fork = std::get<api::ForkCall>(read);
+    CHECK(fork.key.name == "bucket/fork");
+    CHECK(fork.source == "v1/the/source");
+    CHECK(fork.source_group == base::GroupId(61));
+    CHECK((fork.has_content_type && fork.has_offset && fork.closed));
+    CHECK(fork.offset == UINT64_MAX);
+    CHECK(fork.sub_offset == 1ull << 50);
+    CHECK(fork.bucket_id == 4);
+    CHECK(fork.content_type == "text/plain");
+    CHECK(base::as_text(fork.body) == "body");
+    CHECK(fork.expiry.ms == 60'000);
+    const base::Incarnation id{base::GroupId(63), base::LogIndex(1ull << 55), 17};
+    bytes = written(api::HoldCall{{"v1/s", 0, group}, id, base::LogIndex(9), 8, 7});
+    REQUIRE(read_call(bytes, group, read));
+    const auto& hold = std::get<api::HoldCall>(read);
+    CHECK(hold.id == id);
+    CHECK(hold.created == base::LogIndex(9));
+    CHECK(hold.ordinal == 8);
+    CHECK(hold.point == 7);
+    bytes = written(api::ReleaseCall{{"v1/s", 0, group}, id});
+    REQUIRE(read_call(bytes, group, read));
+    CHECK(std::get<api::ReleaseCall>(read).id == id);
+    api::Answer answer;
+    REQUIRE(read_answer(written_answer(api::HoldReply{5, 6, Kind::ttl, 7000, {}}), answer));
+    const auto& held = std::get<api::HoldReply>(answer);
+    CHECK((held.point == 5 && held.depth == 6 && held.expires_ms == 7000));
+    api::ForkCall bad = plain_fork();
+    bad.source = "none";
+    CHECK_FALSE(accepts(bad));
+    bad = plain_fork();
+    bad.content_type = "text/plain";
+    CHECK_FALSE(accepts(bad));
+    bad = plain_fork();
+    bad.offset = 1;
+    CHECK_FALSE(accepts(bad));
 }
 
 TEST_CASE("an expiry that no front would let through is refused") {

@@ -142,12 +142,63 @@ TEST_CASE("calls on streams") {
     }
     {
         Passed passed;
-        const auto& got = passed.call(
-            api::ReadCall{.key = key, .from_now = true, .offset = 9, .bytes_max = 1'000'000});
+        const auto& got = passed.call(api::ReadCall{.key = key,
+                                                    .from_now = true,
+                                                    .offset = 9,
+                                                    .bytes_max = 1'000'000,
+                                                    .use = api::ReadCall::Use::inherit,
+                                                    .more = true,
+                                                    .ordinal = 3,
+                                                    .created = base::LogIndex(4),
+                                                    .end = 77});
         check_key(got.key);
         CHECK(got.from_now);
         CHECK(got.offset == 9);
         CHECK(got.bytes_max == 1'000'000);
+        CHECK(got.use == api::ReadCall::Use::inherit);
+        CHECK(got.more);
+        CHECK(got.ordinal == 3);
+        CHECK(got.created == base::LogIndex(4));
+        CHECK(got.end == 77);
+    }
+    {
+        Passed passed;
+        const auto& got = passed.call(api::ForkCall{.key = key,
+                                                    .source = "v1/source",
+                                                    .source_group = base::GroupId(6),
+                                                    .has_content_type = true,
+                                                    .has_offset = true,
+                                                    .closed = true,
+                                                    .offset = 10,
+                                                    .sub_offset = 11,
+                                                    .bucket_id = 12,
+                                                    .content_type = "t/u",
+                                                    .body = base::as_bytes("body"),
+                                                    .expiry = {api::Expiry::Kind::ttl, 1000, {}}});
+        check_key(got.key);
+        CHECK(got.source == "v1/source");
+        CHECK(got.source_group == base::GroupId(6));
+        CHECK((got.has_content_type && got.has_offset && got.closed));
+        CHECK((got.offset == 10 && got.sub_offset == 11 && got.bucket_id == 12));
+        CHECK(got.content_type == "t/u");
+        CHECK(base::as_text(got.body) == "body");
+        CHECK(got.expiry.ms == 1000);
+    }
+    {
+        Passed passed;
+        const base::Incarnation id{base::GroupId(3), base::LogIndex(5), 7};
+        const auto& got = passed.call(api::HoldCall{
+            .key = key, .id = id, .created = base::LogIndex(8), .ordinal = 9, .point = 10});
+        check_key(got.key);
+        CHECK(got.id == id);
+        CHECK((got.created == base::LogIndex(8) && got.ordinal == 9 && got.point == 10));
+    }
+    {
+        Passed passed;
+        const base::Incarnation id{base::GroupId(3), base::LogIndex(5), 7};
+        const auto& got = passed.call(api::ReleaseCall{.key = key, .id = id});
+        check_key(got.key);
+        CHECK(got.id == id);
     }
     {
         Passed passed;
@@ -290,6 +341,29 @@ TEST_CASE("answers") {
         CHECK(got.expires == api::Expiry::Kind::ttl);
         CHECK(got.ttl_ms == 3'600'000);
         CHECK(text(got.expires_at) == "then");
+    }
+    {
+        Passed passed;
+        const auto& got = passed.reply(api::HoldReply{.point = 1,
+                                                      .depth = 2,
+                                                      .expires = api::Expiry::Kind::at,
+                                                      .expires_ms = 3,
+                                                      .expires_at = slice("then")});
+        CHECK((got.point == 1 && got.depth == 2 && got.expires_ms == 3));
+        CHECK(got.expires == api::Expiry::Kind::at);
+        CHECK(text(got.expires_at) == "then");
+    }
+    {
+        Passed passed;
+        CHECK(passed.reply(api::ForkBegunReply{.link = incarnation}).link == incarnation);
+    }
+    {
+        Passed passed;
+        const auto& got =
+            passed.reply(api::OriginReply{.name = slice("v1/s"), .life = incarnation, .point = 6});
+        CHECK(text(got.name) == "v1/s");
+        CHECK(got.life == incarnation);
+        CHECK(got.point == 6);
     }
     {
         Passed passed;

@@ -168,7 +168,7 @@ class Shards {
             for (const stream::Stream* s = machine(group).first(); s != nullptr; s = s->next()) {
                 CHECK((!s->gone() || s->held()));
                 if (s->held()) {
-                    for (const base::Incarnation& id : *s->extra()->holds) {
+                    for (const base::Incarnation& id : *s->extra()->holds()) {
                         CHECK(holds.emplace(id, s->name()).second);
                     }
                 }
@@ -478,7 +478,7 @@ TEST_CASE("a hundred forks of one source at a time, all let go") {
     for (const auto& call : calls) {
         CHECK(node.wait<CreateReply>(*call.first, call.second).created);
     }
-    CHECK(node.find(source)->extra()->holds->size() == 100);
+    CHECK(node.find(source)->extra()->holds()->size() == 100);
     node.check_whole();
     node.remove(source);
     for (std::uint64_t i = 0; i < 100; ++i) {
@@ -502,7 +502,7 @@ TEST_CASE("two PUTs of one fork at a time: one makes it, the other finds it") {
     CHECK(created == 1);
     node.settle();
     node.check_whole();
-    CHECK(node.find(source)->extra()->holds->size() == 1);
+    CHECK(node.find(source)->extra()->holds()->size() == 1);
 }
 
 TEST_CASE("a chain of a thousand is made, read and let go without recursion") {
