@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -222,6 +223,11 @@ def reduced(part, operations, environment=None):
         wire.TIMEOUT = 20.0
 
 
+def end_by_signals():
+    """A process that is told to end takes its servers along."""
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+
+
 def work_on(job):
     """One process's work: ('life', part, seed, count), or ('planted', bug, part, seed)."""
     sys.setrecursionlimit(5000)
@@ -335,7 +341,7 @@ def main():
                 print(f"FAILED {name}: {error}")
     done = {}
     begin = time.monotonic()
-    with multiprocessing.Pool(2, maxtasksperchild=8) as pool:
+    with multiprocessing.Pool(2, end_by_signals, maxtasksperchild=8) as pool:
         for good, what, count, seconds, text in pool.imap_unordered(
                 work_on, jobs_of(parts, options.seed, total)):
             passed += good
