@@ -128,7 +128,7 @@ constexpr bool at_reload = true;
                                                                                        __VA_ARGS__ \
     }
 
-const std::array<Key, 25> keys = {{
+const std::array<Key, 27> keys = {{
     URSULA_KEY(server, listen, at_start, addresses(c.server.listen),
                "where clients connect, ADDR:PORT or a list; port 0 picks a free one"),
     URSULA_KEY(server, admin_listen, at_start, admin_listen(c.server.admin_listen),
@@ -161,6 +161,10 @@ const std::array<Key, 25> keys = {{
     URSULA_KEY(server, max_connections, at_start,
                integer(c.server.max_connections, 0, connections_max),
                "0: from the limit on open files"),
+    URSULA_KEY(server, public_url, at_start, public_url(c.server.public_url),
+               "what clients call this server, https://...; default: what their Host says"),
+    URSULA_KEY(webhooks, allow_loopback_http, at_start, switched(c.webhooks),
+               "let webhooks go to this machine; default: while only it can connect here"),
     URSULA_KEY(storage, path, at_start, path(c.storage.path),
                "data directory; left out: everything in memory, nothing kept"),
     URSULA_KEY(storage, hot_bytes, at_start, size(c.storage.hot_bytes, hot_min, hot_max),

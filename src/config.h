@@ -70,6 +70,7 @@ struct Config {
         std::uint64_t max_body = base::limits::body_bytes_default;
         std::uint64_t read_chunk = base::limits::read_chunk_bytes_default;
         std::uint32_t max_connections = 0;  // 0: from the file limit
+        std::string public_url;             // without a slash at its end; empty: by the Host
         bool operator==(const Server&) const = default;
     };
     struct Storage {
@@ -99,7 +100,13 @@ struct Config {
         bool groups_given = false;
         bool operator==(const Cluster&) const = default;
     };
+    struct Webhooks {
+        bool allow_loopback_http = true;
+        bool given = false;  // else it is so while every client listener is loopback
+        bool operator==(const Webhooks&) const = default;
+    };
     Server server;
+    Webhooks webhooks;
     Storage storage;
     Cluster cluster;
 

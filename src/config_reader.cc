@@ -423,6 +423,29 @@ void ConfigReader::origins(std::vector<std::string>& field) const {
     }
 }
 
+void ConfigReader::public_url(std::string& field) const {
+    const std::string example = "write it as \"https://streams.example.com\"";
+    if (!is_text(value)) {
+        return wrong_type("text", example);
+    }
+    std::string text = value.text;
+    while (text.ends_with('/')) {
+        text.pop_back();
+    }
+    if (!text.empty() && !base::is_client_url(text)) {
+        return refuse(key + " = " + in_quotes(value.text) + " is no http:// or https:// URL",
+                      example);
+    }
+    field = std::move(text);
+}
+
+void ConfigReader::switched(Config::Webhooks& field) const {
+    Config::Webhooks read = field;
+    read.given = true;
+    boolean(read.allow_loopback_http);
+    field = read;
+}
+
 void ConfigReader::cluster_name(std::string& field) const {
     const std::string usual = "write it with a-z, A-Z, 0-9, _, - and ., such as \"prod\"";
     if (!is_text(value)) {

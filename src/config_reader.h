@@ -29,6 +29,8 @@ struct ConfigReader {
     void reserve(Reserve& field) const;
     void addresses(std::vector<ListenAddress>& field) const;
     void admin_listen(AdminListen& field) const;
+    void switched(Config::Webhooks& field) const;
+    void public_url(std::string& field) const;
     void origins(std::vector<std::string>& field) const;
     void cluster_name(std::string& field) const;
     void cluster_listen(std::vector<ListenAddress>& field) const;  // one address

@@ -720,6 +720,11 @@ void Loop::publish() {
     metrics.turns.set(ring_->counters().enters);
     metrics.doorbells.set(doorbells_);
     metrics.foreign_calls.set(edge.foreign_calls);
+    if (options_.webhooks != nullptr) {
+        metrics.webhook_deliveries.set(options_.webhooks->deliveries.value());
+        metrics.webhook_failures.set(options_.webhooks->failures.value());
+        metrics.webhook_refused_connections.set(options_.webhooks->refused.value());
+    }
 }
 
 // Under a flood of connections a line per log_pause, with how many there were.
@@ -787,6 +792,10 @@ void Loop::log_events() {
             case shard::ShardEvent::Kind::member_is_stranger:
                 stranger_log_due_ = std::min(stranger_log_due_, now_.mono + stranger_log_pause);
                 stranger_text_ = event.text;
+                break;
+            case shard::ShardEvent::Kind::wake_not_announced:
+                base::log(base::Event::wake_not_announced,
+                          {{"shard", self_}, {"what", event.text}});
                 break;
             case shard::ShardEvent::Kind::member_unheard:
                 base::log(base::Event::member_unheard, {{"shard", self_}, {"what", event.text}});

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "config.h"
+#include "hooks/sender.h"
 #include "http/front.h"
 #include "io/uring_disk.h"
 #include "net/buffers.h"
@@ -73,7 +74,8 @@ struct LoopOptions {
     std::vector<int> listeners;
     int admin_listener = -1;  // of one loop; -1: none here
     const admin::ClusterView* cluster = nullptr;
-    int directory = -1;  // the shard's; -1: in memory
+    const hooks::SenderCounters* webhooks = nullptr;  // of one loop, which publishes them
+    int directory = -1;                               // the shard's; -1: in memory
     io::DiskProfile disk_profile;
     std::uint64_t stop_after = 0;  // requests of the whole node; 0: until told
     base::WallTime started_at;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "cluster_tls.h"
 #include "forming.h"
+#include "hooks/sender.h"
 #include "io/data_dir.h"
 #include "loop.h"
 #include "net/listener.h"
@@ -188,6 +190,7 @@ struct Listening {
     std::vector<std::vector<int>> by_shard;
     std::string url;  // of the first address
     std::string others;
+    std::vector<ListenAddress> addresses;  // with their real ports
 };
 
 // A server that was just killed keeps its port until the kernel has taken its ring apart.
@@ -215,6 +218,7 @@ base::Result<Listening> open_all(const Config& config, std::uint32_t shards) {
         }
         ListenAddress real = address;
         real.port = opened->port;
+        listening.addresses.push_back(real);
         (listening.url.empty() ? listening.url : listening.others) +=
             (listening.url.empty() ? "http://" : " http://") + real.text();
     }
@@ -233,6 +237,28 @@ ClusterPlan plan_of(const Config& config, std::uint32_t groups) {
         }
     }
     return plan;
+}
+
+// Where webhooks may go: never to this node itself.
+net::WebhookRules webhook_rules(const Config& config, const Listening& listening) {
+    net::WebhookRules rules;
+    rules.allow_loopback =
+        config.webhooks.given
+            ? config.webhooks.allow_loopback_http
+            : std::all_of(listening.addresses.begin(), listening.addresses.end(),
+                          [](const ListenAddress& one) { return one.loopback(); });
+    for (const ListenAddress& address : listening.addresses) {
+        rules.add_own(address.host, address.port);
+    }
+    for (const ListenAddress& address : config.cluster.listen) {
+        rules.add_own(address.host, address.port);
+    }
+    if (config.server.admin_listen.kind == AdminListen::Kind::tcp) {
+        rules.add_own(config.server.admin_listen.address.host,
+                      config.server.admin_listen.address.port);
+    }
+    rules.find_local();
+    return rules;
 }
 
 // A node that was taken in later and hears of no leader: its operator's command may have ended
@@ -490,6 +516,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.random_seed = random_number();
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
+    edge.public_url = config.server.public_url;
     edge.max_body = config.server.max_body;
     edge.connections = &neighbours.connections;
     edge.bodies_in_flight_bytes_max = std::max<std::uint64_t>(
@@ -608,6 +635,13 @@ int run_node(const CommandLine& line) {
     Neighbours neighbours(layout->shards, config.storage.hot_bytes, connections);
     neighbours.config = &config;
     const base::HashKey key{random_number(), random_number()};
+    hooks::SenderOptions sending;
+    sending.rules = webhook_rules(config, *listening);
+    sending.user_agent = std::string("ursula/") + URSULA_VERSION;
+    sending.doorbells = neighbours.foreign_doorbells.get();
+    sending.shards = layout->shards;
+    sending.duration = &neighbours.metrics[0].webhook_duration;
+    hooks::Sender sender(sending);
     std::vector<std::unique_ptr<Loop>> loops;
     for (std::uint32_t i = 0; i < layout->shards; ++i) {
         LoopOptions options = options_of(config, *layout, base::ShardId(i), neighbours, key);
@@ -615,6 +649,9 @@ int run_node(const CommandLine& line) {
         options.listeners = listening->by_shard[i];
         options.admin_listener = i == 0 ? admin->socket() : -1;
         options.cluster = &cluster;
+        options.shard_options.webhooks = &sender.of_shard(i);
+        options.webhooks = i == 0 ? &sender.counters() : nullptr;
+        options.edge.webhooks = &sending.rules;
         options.disk_profile = profile;
         options.tls = tls.files;
         if (i == 0 && config.clustered()) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "admin/render.h"
+#include "api/placement.h"
 #include "base/limits.h"
 
 namespace ursula::admin {
@@ -22,7 +23,7 @@ Response json(int status, std::string body) {
 Response no_such_path() {
     return problem(404, "no_such_route", "No such path of the admin plane",
                    "there are /admin/v1/status, health, members, groups, groups/{g}, "
-                   "cluster/visit, cluster/admit and "
+                   "webhooks/rotate-key, cluster/visit, cluster/admit and "
                    "streams/{bucket}/{stream}");
 }
 
@@ -109,6 +110,10 @@ std::optional<Response> Task::begin(const Request& request, const NodeFacts& fac
     constexpr std::string_view groups = "/v1/groups/";
     if (request.path == "/v1/cluster/visit" || request.path == "/v1/cluster/admit") {
         if (auto response = begin_visit(request, request.path.ends_with("admit"))) {
+            return response;
+        }
+    } else if (request.path == "/v1/webhooks/rotate-key") {
+        if (auto response = begin_rotation(request)) {
             return response;
         }
     } else if (request.path.starts_with(groups)) {
@@ -210,6 +215,17 @@ std::optional<Response> Task::begin_visit(const Request& request, bool admits) {
     return std::nullopt;
 }
 
+std::optional<Response> Task::begin_rotation(const Request& request) {
+    if (auto refused = refuse_change(request, "{}")) {
+        return refused;
+    }
+    kind_ = Kind::rotate_key;
+    api::SubscriptionCall call;
+    call.op = api::SubscriptionOp::rotate_key;
+    ask_ = {false, api::bucket_group, call};
+    return std::nullopt;
+}
+
 std::optional<Response> Task::begin_change(const Request& request) {
     constexpr std::string_view body = "{\"step\": \"remove\", \"node\": NODE}";
     if (auto refused = refuse_change(request, body)) {
@@ -254,6 +270,10 @@ bool Task::take(api::Answer& answer) {
         transfer_ = *transfer;
     } else if (const auto* changed = std::get_if<api::ChangeMemberReply>(&answer)) {
         changed_ = *changed;
+    } else if (const auto* rotated = std::get_if<api::SubscriptionReply>(&answer)) {
+        if (!api::unpack(rotated->body.bytes(), keys_)) {
+            refused_.why = api::Refusal::outcome_unknown;
+        }
     }
     return --waiting_ == 0;
 }
@@ -291,6 +311,14 @@ Response Task::finish(const NodeFacts& facts) {
             return transfer_response(ask_.group, to_, transfer_);
         case Kind::change:
             return json(200, render_member_change(ask_.group, change_, changed_));
+        case Kind::rotate_key: {
+            nlohmann::ordered_json keys = nlohmann::ordered_json::array();
+            for (const api::SigningKey& key : keys_.keys) {
+                keys.push_back({{"kid", key.kid}, {"signs", key.retired_ms == 0}});
+            }
+            const nlohmann::ordered_json body = {{"schema", 1}, {"signing_keys", keys}};
+            return json(200, body.dump() + "\n");
+        }
     }
     return no_such_path();
 }

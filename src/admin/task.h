@@ -10,6 +10,7 @@
 //   POST /admin/v1/groups/{g}/transfer     {"to": N}: begins to hand its leadership over; 202
 //   POST /admin/v1/groups/{g}/members      one step of a change (admin/members.h), through the
 //                                          group's leader; 200 when it is committed
+//   POST /admin/v1/webhooks/rotate-key     {}: webhooks are signed with a new key from here on
 //   POST /admin/v1/cluster/visit, admit    (admin/visit.h) asks a node, and takes it in
 //
 // Every answer is JSON with "schema": 1, which grows by keys only.
@@ -73,13 +74,15 @@ class Task {
         group,
         stream,
         transfer,
-        change
+        change,
+        rotate_key
     };
 
     std::optional<Response> begin_group(const Request& request, std::string_view rest);
     std::optional<Response> begin_transfer(const Request& request);
     std::optional<Response> begin_change(const Request& request);
     std::optional<Response> begin_visit(const Request& request, bool admits);
+    std::optional<Response> begin_rotation(const Request& request);
     void ask_every_shard();
 
     Kind kind_ = Kind::status;
@@ -93,6 +96,7 @@ class Task {
     api::InspectReply found_;  // merged, groups in the order of their ids
     api::TransferReply transfer_;
     api::ChangeMemberReply changed_;
+    api::SubscriptionAnswer keys_;
 };
 
 }  // namespace ursula::admin

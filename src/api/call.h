@@ -7,6 +7,7 @@
 #include <string_view>
 #include <variant>
 
+#include "api/subscription.h"
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/time.h"
@@ -226,11 +227,20 @@ struct TransferCall {
     base::NodeId to;
 };
 
+// An operation on a subscription (api/subscription.h), or between the groups that have to do with
+// it. For a read of all groups of a shard `group` is any one of them.
+struct SubscriptionCall {
+    base::GroupId group;
+    std::string_view name;  // "v1/orders"; empty: of none
+    SubscriptionOp op = SubscriptionOp::get;
+    base::Bytes body;  // packed, as the operation has it
+};
+
 using Verb =
     std::variant<CreateCall, AppendCall, RemoveCall, HeadCall, ReadCall, WatchCall, UnwatchCall,
                  CreateBucketCall, RemoveBucketCall, ResolveBucketCall, ListBucketsCall,
                  ListStreamsCall, SealBucketCall, InspectCall, TransferCall, ChangeMemberCall,
-                 TouchCall, ForkCall, HoldCall, ReleaseCall>;
+                 TouchCall, ForkCall, HoldCall, ReleaseCall, SubscriptionCall>;
 
 struct Call {
     CallId id;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/ids.h"
@@ -19,6 +20,11 @@ inline base::GroupId group_of(std::string_view routing_name, std::uint32_t group
 
 inline base::ShardId shard_of(base::GroupId group, std::uint32_t shards) {
     return base::ShardId(group.value % shards);
+}
+
+// Where a subscription lives: by its name ("v1/orders"), which no stream's can be mistaken for.
+inline base::GroupId group_of_subscription(std::string_view name, std::uint32_t groups) {
+    return group_of("__ds/" + std::string(name), groups);
 }
 
 // Buckets and other facts of the whole node live here (DESIGN "Between groups").

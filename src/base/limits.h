@@ -270,6 +270,9 @@ constexpr std::size_t tails_per_core_max = 50'000;
 // tail_post_bytes_max count, and one is always let through; the others wait for room. A few events
 // of body_bytes_default in base64.
 constexpr std::size_t tail_private_bytes_max = 64 * mib;
+// Per loop and turn: payload encoded for single readers. Who is beyond it is looked at again with
+// the next tick of the timers, so that a crowd of them does not hold up everybody else: some 20 ms.
+constexpr std::size_t tail_turn_bytes_max = 32 * mib;
 
 // --- cores ---
 constexpr std::size_t mailbox_bytes = 1 * mib;  // one direction of one pair of cores
@@ -279,6 +282,43 @@ constexpr std::size_t mail_calls_per_turn_max = 4096;  // from one other core
 // Posts waiting for one other core's mailbox; beyond it a stream's later post joins its earlier
 // one.
 constexpr std::size_t unsent_posts_max = 1024;
+
+// --- subscriptions ---
+constexpr std::size_t subscription_body_bytes_max = 1 * mib;  // of a request; 413 above
+constexpr std::size_t subscription_id_bytes_max = 256;
+constexpr std::size_t subscription_text_bytes_max = 1024;  // pattern, description, worker
+constexpr std::size_t webhook_url_bytes_max = 2048;
+constexpr std::size_t subscription_streams_per_call_max = 1000;  // in one request, acks too
+// Their images are made in one turn: these bound it.
+constexpr std::size_t subscriptions_per_group_max = 1024;
+constexpr std::size_t subscription_links_max = 10'000;  // of one
+constexpr std::uint32_t lease_ttl_ms_min = 1'000;
+constexpr std::uint32_t lease_ttl_ms_max = 600'000;
+constexpr std::uint32_t lease_ttl_ms_default = 30'000;
+constexpr std::int64_t webhook_retry_ms_min = 1'000;
+constexpr std::int64_t webhook_retry_ms_max = 60'000;
+constexpr std::int64_t subscription_token_ms = 3'600'000;  // a bearer token is good for so long
+// A delivery shows so many streams, those with something pending first.
+constexpr std::size_t webhook_streams_max = 1000;
+// Marks told in one call between groups, and answered by one shard.
+constexpr std::size_t marks_per_call_max = 1000;
+// Receivers trust a signature for five minutes, caches keep the keys for as long: a retired key is
+// published for longer than both.
+constexpr std::int64_t signing_key_kept_ms = 3'600'000;
+constexpr std::size_t signing_keys_max = 8;
+constexpr std::int64_t signing_key_cached_ms = 10'000;  // by a shard that delivers
+// A step between groups that was refused is tried again after this long.
+constexpr std::int64_t subscription_retry_ms = 100;
+// A request whose steps take longer has an unknown outcome.
+constexpr std::int64_t subscription_wait_ms = 10'000;
+// Operations of clients that wait for other groups, per shard; 503 above.
+constexpr std::size_t subscription_operations_max = 4096;
+// One attempt, from the first look-up to the last byte of the answer.
+constexpr std::int64_t webhook_timeout_ms = 30'000;
+constexpr std::int64_t webhook_connect_timeout_ms = 5'000;
+constexpr std::size_t webhook_answer_bytes_max = 64 * kib;  // more of an answer is an error
+constexpr std::size_t webhooks_in_flight_max = 1024;        // of a node; others wait
+constexpr std::size_t webhooks_per_host_max = 32;
 
 static_assert(header_field_bytes_max <= header_bytes_max);
 static_assert(wal_piece_bytes_max <= wal_batch_bytes_max);

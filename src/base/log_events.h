@@ -59,6 +59,8 @@ enum class Level : std::uint8_t { debug, info, warning, error };
           "This node's storage is not that of the member of its id; remove it and add it again.")  \
     EVENT(member_unheard, "member.unheard", warning,                                               \
           "A node speaks with other storage than the member of its id; that is not counted.")      \
+    EVENT(wake_not_announced, "subscription.wake_stream", warning,                                 \
+          "A pull-wake subscription's wake stream is missing, closed or not JSON; claims work.")   \
     EVENT(turn_slow, "turn.slow", warning,                                                         \
           "One turn of a core took long enough for clients to notice.")                            \
     EVENT(connections_limit, "connections.limit", warning,                                         \

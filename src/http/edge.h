@@ -17,6 +17,10 @@ struct NodeFacts;
 struct Visit;
 }  // namespace ursula::admin
 
+namespace ursula::net {
+struct WebhookRules;
+}
+
 namespace ursula::http {
 
 // Where clients reach another node.
@@ -33,12 +37,15 @@ struct EdgeOptions {
     std::uint64_t random_seed = 0;  // cursors, lifetimes, request ids
     std::vector<std::string> cors_origins = {"*"};
     bool auto_create_buckets = false;
+    std::string public_url;  // without a slash at its end; empty: by the Host of each request
+    const net::WebhookRules* webhooks = nullptr;  // null: no subscriptions with webhooks
     std::uint64_t max_body = 0;
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
     const base::Capacity* connections = nullptr;   // of the node; null: no bound
     std::uint64_t read_chunk_bytes = 0;
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
+    std::uint64_t tail_turn_bytes_max = base::limits::tail_turn_bytes_max;
     // For "Prefer: redirect": of all other members, of one node the newest first, or empty as long
     // as one is not known. Follows the groups' memberships between turns.
     std::vector<ClientUrl> client_urls;

@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include "admin/task.h"
+#include "http/subscription_json.h"
 
 namespace ursula::http {
 
@@ -48,6 +49,7 @@ void Exchanges::give(Exchange& exchange) {
     exchange.create.reset();
     exchange.listing.reset();
     exchange.admin.reset();
+    exchange.subscription.reset();
     exchange.tail = nullptr;
     exchange.next = free_;
     free_ = exchange.index;

@@ -21,6 +21,7 @@ class Task;
 namespace ursula::http {
 
 class Tail;
+struct SubscriptionAsk;
 
 enum class Asked : std::uint8_t {
     nothing,  // answered at once
@@ -36,6 +37,7 @@ enum class Asked : std::uint8_t {
     list_buckets,
     list_streams,
     admin,
+    subscription,
 };
 
 // A create outside the built-in namespace waits for its bucket's id, so it owns what the call will
@@ -104,6 +106,7 @@ struct Exchange {
     std::unique_ptr<WaitingCreate> create;
     std::unique_ptr<Listing> listing;
     std::unique_ptr<admin::Task> admin;
+    std::unique_ptr<SubscriptionAsk> subscription;
     Tail* tail = nullptr;  // owned by the TailHub
 
     api::CallId call_id() const {

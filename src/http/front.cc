@@ -8,6 +8,7 @@
 #include "api/placement.h"
 #include "base/limits.h"
 #include "http/header_values.h"
+#include "http/subscription_json.h"
 #include "net/uri.h"
 
 namespace ursula::http {
@@ -31,6 +32,7 @@ std::string_view allowed_methods(RouteKind kind) {
         case RouteKind::metrics:
             return "GET, HEAD, OPTIONS";
         case RouteKind::stream:
+        case RouteKind::subscriptions:  // each of its paths has its own
         case RouteKind::admin:
         case RouteKind::refused:
             break;
@@ -569,6 +571,10 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
         answer_options(exchange, request, allow);
         return;
     }
+    if (!readable && names_subscriptions(request.path)) {
+        refuse_subscription(exchange, 400, "INVALID_REQUEST", "the path cannot be decoded");
+        return;
+    }
     if (!readable) {
         responder_.problem(
             exchange,
@@ -591,6 +597,9 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
             return;
         case RouteKind::bucket:
             start_bucket(exchange, request, route);
+            return;
+        case RouteKind::subscriptions:
+            start_subscription(exchange, request, route);
             return;
         case RouteKind::admin:
             start_admin(exchange, request, route);
@@ -700,6 +709,10 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
             take_admin(exchange, answer);
             return;
         }
+        if (exchange.asked == Asked::subscription) {
+            take_subscription(exchange, answer);
+            return;
+        }
         if (exchange.create != nullptr && !exchange.create->making_bucket &&
             options_.auto_create_buckets && refused->why == api::Refusal::bucket_not_found) {
             exchange.create->making_bucket = true;
@@ -771,6 +784,9 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
             return;
         case Asked::admin:
             take_admin(exchange, answer);
+            return;
+        case Asked::subscription:
+            take_subscription(exchange, answer);
             return;
         case Asked::nothing:
         case Asked::tail:

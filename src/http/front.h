@@ -106,7 +106,7 @@ class Front {
     void unlink_ended(base::Now now);
 
     // The verbs: front_append.cc, front_create.cc, front_read.cc, front_node.cc,
-    // front_admin.cc.
+    // front_admin.cc, front_subscriptions.cc.
     void start(Peer& peer, const net::Request& request, base::Now now);
     void start_stream(Exchange& exchange, const net::Request& request, const Route& route,
                       const api::StreamKey& key, base::Now now);
@@ -125,6 +125,18 @@ class Front {
     bool find_admin_stream(std::string_view path, api::StreamKey& key);
     void take_admin(Exchange& exchange, api::Answer& answer);
     void answer_admin(Exchange& exchange, const admin::Response& response);
+    void start_subscription(Exchange& exchange, const net::Request& request, const Route& route);
+    void put_subscription(Exchange& exchange);
+    void start_subscription_post(Exchange& exchange, const net::Request& request,
+                                 std::string_view action);
+    void start_keys(Exchange& exchange, const net::Request& request);
+    void ask_subscription(Exchange& exchange, api::SubscriptionOp op);
+    void take_subscription(Exchange& exchange, const api::Answer& answer);
+    void send_subscription(Exchange& exchange, int status, const std::string& body,
+                           std::string_view headers);
+    void refuse_subscription(Exchange& exchange, int status, std::string_view code,
+                             std::string_view message, std::string_view headers = {},
+                             const api::SubscriptionAnswer* answer = nullptr);
     void start_page(Exchange& exchange, const net::Request& request, const Route& route);
     void answer_options(Exchange& exchange, const net::Request& request, std::string_view allow);
     void refuse_method(Exchange& exchange, std::string_view allow);

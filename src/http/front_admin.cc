@@ -38,8 +38,9 @@ bool Front::find_admin_stream(std::string_view path, api::StreamKey& key) {
 // The admin plane listens from the first turn on, and serves data as well; data only once the node
 // is ready, as clients have it: what was acknowledged before that might be missing unnoticed.
 bool Front::refuse_early_data(Exchange& exchange, const Route& route) {
-    const bool is_data = route.kind == RouteKind::stream || route.kind == RouteKind::bucket ||
-                         route.kind == RouteKind::root;
+    const bool is_data = route.kind == RouteKind::stream ||
+                         route.kind == RouteKind::subscriptions ||
+                         route.kind == RouteKind::bucket || route.kind == RouteKind::root;
     if (!is_data || pages_.admin_facts().health.recovered) {
         return false;
     }

@@ -56,6 +56,7 @@ void Front::start_page(Exchange& exchange, const net::Request& request, const Ro
             text = pages_.metrics();
             break;
         case RouteKind::admin:
+        case RouteKind::subscriptions:
         case RouteKind::bucket:
         case RouteKind::stream:
         case RouteKind::refused:

@@ -65,6 +65,12 @@ class Responder {
     // What a preflight is told. `wanted`: its Access-Control-Request-Headers, allowed as they are
     // beside ours.
     std::string preflight_headers(std::string_view wanted) const;
+    // Of a refusal whose body is not a problem's: logs it, and returns the request id to send.
+    std::string name_refusal(const Exchange& exchange, const Problem& problem) {
+        std::string id = next_request_id();
+        log_refusal(exchange, problem, id);
+        return id;
+    }
     // Set by the front: is this exchange the first of its connection?
     void set_first(Exchange& exchange, bool first) { exchange.held_aside = !first; }
 

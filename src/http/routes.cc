@@ -71,6 +71,12 @@ Route built_in_stream(char* decoded, std::size_t size, std::size_t prefix) {
     std::memcpy(decoded + prefix - 3, "v1/", 3);
     const std::string_view name(decoded + prefix - 3, size - prefix + 3);
     const std::string_view rest = name.substr(3);
+    if (first_segment(rest) == control_segment) {
+        Route route;
+        route.kind = RouteKind::subscriptions;
+        route.stream_name = rest.substr(control_segment.size());
+        return route;
+    }
     const std::size_t segments = count_segments(rest);
     if (segments == 0) {
         return refuse(NameTrouble::empty_segment);
@@ -147,6 +153,12 @@ Route find_route(char* decoded, std::size_t size) {
     route.bucket = first;
     if (segments == 1) {
         route.kind = RouteKind::bucket;
+        return route;
+    }
+    const std::string_view behind = path.substr(first.size() + 1);
+    if (first_segment(behind) == control_segment && segments > 2) {
+        route.kind = RouteKind::subscriptions;
+        route.stream_name = behind.substr(control_segment.size());
         return route;
     }
     if (segments > 3) {

@@ -12,10 +12,11 @@ enum class RouteKind : std::uint8_t {
     readyz,
     health,
     metrics,
-    admin,    // "/admin/...", decided by the admin plane: `stream_name` is what follows "/admin"
-    bucket,   // "/{bucket}"
-    stream,   // "/{bucket}/{stream}", "/{bucket}/{affinity}/{stream}", "/v1/stream/{path}"
-    refused,  // `why` says it
+    admin,  // "/admin/...", decided by the admin plane: `stream_name` is what follows "/admin"
+    subscriptions,  // "/v1/stream/__ds/...", "/{bucket}/__ds/...": `stream_name` follows "__ds"
+    bucket,         // "/{bucket}"
+    stream,         // "/{bucket}/{stream}", "/{bucket}/{affinity}/{stream}", "/v1/stream/{path}"
+    refused,        // `why` says it
 };
 
 enum class NameTrouble : std::uint8_t {

@@ -134,6 +134,12 @@ void TailHub::pause(Tail& tail) {
     responder_.transport().report_drained(id, room_of(id) > 0 ? 0 : limits::output_bytes_max / 2);
 }
 
+// It reads on at the next tick; set_wake keeps to that.
+void TailHub::hold(Tail& tail) {
+    tail.state_ = Tail::State::held;
+    wheel_.schedule(tail.wake_, base::Instant{});
+}
+
 bool TailHub::must_drain(const Tail& tail) {
     const net::ConnectionId id = exchange_of(tail).connection;
     return responder_.transport().output_pending(id) >= limits::output_bytes_max ||
@@ -213,8 +219,7 @@ void TailHub::read_on(Tail& tail) {
     call.verb = read;
     if (!calls_.send(tail.watch_->shard, call)) {
         ++counters_.mailbox_full;
-        tail.state_ = Tail::State::held;
-        wheel_.schedule(tail.wake_, base::Instant{});  // at the next tick; set_wake keeps to it
+        hold(tail);
     }
 }
 
@@ -484,6 +489,10 @@ bool TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Sl
     control.cursor = cursor_for(tail, now.wall);
     control.up_to_date = up_to_date || planted(Planted::control_always_new);
     control.closed = closed;
+    if (!granted && encoded_bytes_ >= options_.tail_turn_bytes_max) {
+        hold(tail);
+        return false;
+    }
     std::size_t counted = 0;
     if (stored > net::sse_payload_bytes_below(limits::tail_post_bytes_max)) {
         counted = net::sse_data_bytes(tail.encoding_, pieces_, control);
@@ -498,6 +507,7 @@ bool TailHub::send_data(Tail& tail, std::uint64_t next, std::span<const base::Sl
         take_room(exchange_of(tail).connection, counted);
     }
     ++counters_.sse_events;
+    encoded_bytes_ += stored;
     send_frame(tail, net::encode_sse_data(tail.encoding_, pieces_, control), now);
     if (counts) {
         responder_.transport().report_drained(exchange_of(tail).connection, 0);
@@ -691,6 +701,7 @@ void TailHub::end_all(base::Now now) {
 }
 
 void TailHub::finish_turn() {
+    encoded_bytes_ = 0;
     grant_room();
     release_watches();
 }

@@ -119,6 +119,7 @@ class TailHub {
     void read_on(Tail& tail);
     bool must_drain(const Tail& tail);
     void pause(Tail& tail);
+    void hold(Tail& tail);
     std::uint64_t& room_of(net::ConnectionId id);
     bool fits(std::uint64_t bytes) const;
     void take_room(net::ConnectionId id, std::uint64_t bytes);
@@ -132,7 +133,8 @@ class TailHub {
     api::StreamKey key_of(const Watch& watch);
     void join(Tail& tail, base::Now now);
     void deliver(Tail& tail, const api::Post& post, base::Now now);
-    // False: there is no room for that event; the reader is roomless and will read it again.
+    // False: not now, there is no room for that event or this turn has done enough; the reader will
+    // read it again.
     [[nodiscard]] bool send_data(Tail& tail, std::uint64_t next,
                                  std::span<const base::Slice> pieces, bool up_to_date, bool closed,
                                  bool granted, base::Now now);
@@ -172,7 +174,8 @@ class TailHub {
     // from the encoding to the last byte sent, whether its reader is still there or not; or kept
     // free for it. Their sum is counters_.sse_private_bytes.
     std::vector<std::uint64_t> rooms_;
-    Tail* roomless_first_ = nullptr;  // in the order they came
+    std::uint64_t encoded_bytes_ = 0;  // this turn, for single readers
+    Tail* roomless_first_ = nullptr;   // in the order they came
     Tail* roomless_last_ = nullptr;
     net::SseFrame heartbeat_;
     std::vector<net::Timer*> expired_;

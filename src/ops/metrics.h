@@ -95,7 +95,17 @@ namespace ursula::ops {
     SERIES(doorbells, "")                                                                     \
     FAMILY("counter", "ursula_foreign_calls_total",                                           \
            "Calls that arrived on one core and belonged to another.")                         \
-    SERIES(foreign_calls, "")
+    SERIES(foreign_calls, "")                                                                 \
+    HISTOGRAM(webhook_duration, "ursula_webhook_duration_seconds",                            \
+              "From a delivery being due to the end of its receiver's answer.")               \
+    FAMILY("counter", "ursula_webhook_deliveries_total", "Webhook requests that ended.")      \
+    SERIES(webhook_deliveries, "")                                                            \
+    FAMILY("counter", "ursula_webhook_failures_total",                                        \
+           "Webhook requests that no 2xx answered; they are tried again.")                    \
+    SERIES(webhook_failures, "")                                                              \
+    FAMILY("counter", "ursula_webhook_refused_connections_total",                             \
+           "Webhook requests that would have gone to an address that is not allowed.")        \
+    SERIES(webhook_refused_connections, "")
 
 enum class HttpMethod : std::uint8_t { get, head, post, put, del, options, other };
 constexpr std::array<std::string_view, 7> http_method_names = {"GET",    "HEAD",    "POST", "PUT",

@@ -16,7 +16,7 @@
 
 #include "api/placement.h"
 #include "base/limits.h"
-#include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -169,7 +169,7 @@ void Shard::finish_removal(Removal& removal, const api::Answer& answer) {
 }
 
 void Shard::on_internal_reply(const api::Reply& reply) {
-    if (take_own_answer(reply) || take_fork_answer(reply)) {
+    if (take_own_answer(reply) || take_fork_answer(reply) || subscribing_->take_answer(reply)) {
         return;
     }
     const auto found = std::find_if(removals_.begin(), removals_.end(), [&](const auto& removal) {

@@ -22,7 +22,8 @@ enum class CallKind : std::uint8_t {
     touch,
     fork,
     hold,
-    release
+    release,
+    subscription = 18
 };
 enum class AnswerKind : std::uint8_t {
     refused = 1,
@@ -33,8 +34,18 @@ enum class AnswerKind : std::uint8_t {
     seal,
     change_member,
     touch,
-    hold
+    hold,
+    subscription = 18
 };
+constexpr bool is_call(std::uint8_t kind) {
+    return kind <= static_cast<std::uint8_t>(CallKind::release) ||
+           kind == static_cast<std::uint8_t>(CallKind::subscription);
+}
+constexpr bool is_answer(std::uint8_t kind) {
+    return kind <= static_cast<std::uint8_t>(AnswerKind::hold) ||
+           kind == static_cast<std::uint8_t>(AnswerKind::subscription);
+}
+
 // Where a ChangeMemberCall's step is in `seq`, above its shards.
 constexpr unsigned step_bit = 32;
 // Of a fork's third number, and of a hold's seq.
@@ -56,7 +67,7 @@ struct CallFields {
 };
 
 bool has_more(CallKind kind) {
-    return kind >= CallKind::fork;
+    return kind >= CallKind::fork && kind <= CallKind::release;
 }
 
 CallFields fields_of(const api::Verb& verb) {
@@ -136,6 +147,11 @@ CallFields fields_of(const api::Verb& verb) {
         fields.number = release->id.index.value;
         fields.producer.seq = release->id.ordinal;
         fields.more[1] = release->id.group.value;
+    } else if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        fields.kind = CallKind::subscription;
+        fields.name = asked->name;
+        fields.number = static_cast<std::uint64_t>(asked->op);
+        fields.body = asked->body;
     } else {
         VERIFY(false);
     }
@@ -175,6 +191,15 @@ bool acceptable_change(const CallFields& fields) {
            fields.name.size() <= limits::member_address_bytes_max &&
            fields.content_type.size() <= limits::member_url_bytes_max &&
            fields.stream_seq.empty() && fields.body.empty();
+}
+
+// Reads are answered where they are asked, and some of what they tell leaves no node.
+bool acceptable_subscription(const CallFields& fields) {
+    return !fields.close && !fields.has_content_type && fields.content_type.empty() &&
+           !fields.producer.present && fields.producer.id.empty() && fields.producer.epoch == 0 &&
+           fields.producer.seq == 0 && fields.stream_seq.empty() &&
+           fields.name.size() <= limits::stream_name_bytes_max && fields.number > 0 &&
+           fields.number <= static_cast<std::uint64_t>(api::SubscriptionOp::take_marks);
 }
 
 // And its Stream-Seq; what other kinds have in their place.
@@ -223,6 +248,9 @@ bool acceptable(const CallFields& fields) {
     }
     if (has_more(fields.kind)) {
         return fields.kind == CallKind::fork ? acceptable_fork(fields) : acceptable_hold(fields);
+    }
+    if (fields.kind == CallKind::subscription) {
+        return acceptable_subscription(fields);
     }
     const bool stream = fields.kind == CallKind::create || fields.kind == CallKind::append ||
                         fields.kind == CallKind::remove || fields.kind == CallKind::touch;
@@ -305,6 +333,10 @@ void fill(const CallFields& fields, base::GroupId group, api::Verb& verb) {
             verb = api::SealBucketCall{group, fields.name, fields.number, fields.close,
                                        fields.producer.seq};
             return;
+        case CallKind::subscription:
+            verb = api::SubscriptionCall{
+                group, fields.name, static_cast<api::SubscriptionOp>(fields.number), fields.body};
+            return;
         case CallKind::change_member: {
             const auto step =
                 static_cast<api::ChangeMemberCall::Step>(fields.producer.seq >> step_bit);
@@ -374,6 +406,9 @@ AnswerFields fields_of(const api::Answer& answer) {
         fields.numbers[1] = static_cast<std::uint64_t>(hold->expires_ms);
         fields.numbers[2] = hold->depth;
         fields.content_type = hold->expires_at.bytes();
+    } else if (const auto* subscription = std::get_if<api::SubscriptionReply>(&answer)) {
+        fields.kind = AnswerKind::subscription;
+        fields.content_type = subscription->body.bytes();
     } else {
         VERIFY(false);
     }
@@ -429,6 +464,8 @@ api::Answer answer_of(const AnswerFields& fields) {
             hold.expires_at = base::Slice::copy_of(fields.content_type);
             return hold;
         }
+        case AnswerKind::subscription:
+            return api::SubscriptionReply{base::Slice::copy_of(fields.content_type)};
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }
@@ -452,6 +489,11 @@ constexpr AnswerShape answer_shapes[] = {
 };
 
 bool acceptable(const AnswerFields& fields) {
+    if (fields.kind == AnswerKind::subscription) {
+        return !fields.flags[0] && !fields.flags[1] && !fields.flags[2] && fields.code == 0 &&
+               fields.numbers[0] == 0 && fields.numbers[1] == 0 && fields.numbers[2] == 0 &&
+               fields.numbers[3] == 0;
+    }
     const AnswerShape& shape = answer_shapes[static_cast<std::size_t>(fields.kind) - 1];
     for (std::size_t i = 0; i < 3; ++i) {
         if (fields.flags[i] && !shape.flags[i]) {
@@ -509,6 +551,9 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
     if (const auto* release = std::get_if<api::ReleaseCall>(&verb)) {
         return &release->key.group;
     }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        return api::is_read(asked->op) ? nullptr : &asked->group;
+    }
     const bool bucket = std::holds_alternative<api::CreateBucketCall>(verb) ||
                         std::holds_alternative<api::RemoveBucketCall>(verb);
     return bucket ? &api::bucket_group : nullptr;
@@ -517,6 +562,9 @@ const base::GroupId* group_to_write(const api::Verb& verb) {
 base::GroupId group_of_internal(const api::Verb& verb) {
     if (const base::GroupId* group = group_to_write(verb)) {
         return *group;
+    }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        return asked->group;
     }
     return std::get<api::ReadCall>(verb).key.group;
 }
@@ -557,8 +605,8 @@ bool read_call(base::Bytes bytes, base::GroupId group, api::Verb& verb) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     const auto zero = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(CallKind::release) || flags > 7 || zero != 0) {
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_call(kind) || flags > 7 ||
+        zero != 0) {
         return false;
     }
     fields.kind = static_cast<CallKind>(kind);
@@ -613,8 +661,7 @@ bool read_answer(base::Bytes bytes, api::Answer& answer) {
     const auto kind = in.get<std::uint8_t>();
     const auto flags = in.get<std::uint8_t>();
     fields.code = in.get<std::uint8_t>();
-    if (!in.ok() || version != call_wire_version || kind == 0 ||
-        kind > static_cast<std::uint8_t>(AnswerKind::hold) || flags > 7) {
+    if (!in.ok() || version != call_wire_version || kind == 0 || !is_answer(kind) || flags > 7) {
         return false;
     }
     fields.kind = static_cast<AnswerKind>(kind);

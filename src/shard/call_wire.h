@@ -7,6 +7,7 @@
 //     kind             1     1   1 create, 2 append, 3 remove, 4 create bucket, 5 remove bucket,
 //                                6 seal bucket, 7 change of the members, 8 touch,
 //                                9 fork, 10 hold, 11 release
+//                                18 operation on a subscription
 //     flags            2     1   1 close / closed / seal, 2 has a content type, 4 has a producer
 //     zero             3     1
 //     name             4     2   size, of the stream's or the bucket's; 7: of the address
@@ -14,7 +15,8 @@
 //     producer id      8     2   size
 //     Stream-Seq      10     2   size; 1: of the instant's text
 //     body            12     4   size
-//     number          16     8   bucket id; 7: incarnation; 8: index of the creating entry
+//     number          16     8   bucket id; 7: incarnation; 8: index of the creating entry;
+//                                18: api::SubscriptionOp, whose body is the call's
 //     epoch, seq      24    16   of the producer; 7: node, step << 32 | shards;
 //                                1: ms and kind of the expiry (api::Expiry); 8: 0, ordinal
 //     only 9 to 11    40    24   three numbers
@@ -28,10 +30,10 @@
 //   answer           at  size
 //     version          0     1
 //     kind             1     1   1 refused, 2 create, 3 append, 4 remove, 5 bucket, 6 seal,
-//                                7 change, 8 touch, 9 hold
+//                                7 change, 8 touch, 9 hold, 18 of a subscription
 //     flags            2     1   1 closed, 2 created, producer or changed, 4 empty
 //     code             3     1   api::Refusal, or api::AppendReply::Kind
-//     content type     4     4   size
+//     content type     4     4   size; 18: of the packed answer, which is in its place
 //     numbers          8    32   refused: tail, numbers, producer epoch; create: tail;
 //                                append: tail, epoch, seq; bucket: id; change: index;
 //                                hold: point, expiry's ms, depth (and its kind as code)
@@ -68,6 +70,14 @@ void keep_internal(api::Verb& verb, const Keep& keep) {
         hold->key.name = keep(hold->key.name);
     } else if (auto* release = std::get_if<api::ReleaseCall>(&verb)) {
         release->key.name = keep(release->key.name);
+    } else if (auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        asked->name = keep(asked->name);
+        asked->body = base::as_bytes(keep(base::as_text(asked->body)));
+    } else if (auto* append = std::get_if<api::AppendCall>(&verb)) {
+        append->key.name = keep(append->key.name);
+        append->content_type = keep(append->content_type);
+        append->producer.id = keep(append->producer.id);
+        append->body = base::as_bytes(keep(base::as_text(append->body)));
     }
 }
 

@@ -364,6 +364,15 @@ void fields(Io& io, T& message) {
     io.number(to);
 }
 
+template <class Io, Like<api::SubscriptionCall> T>
+void fields(Io& io, T& message) {
+    auto& [group, name, op, body] = message;
+    io.number(group);
+    io.text(name);
+    io.number(op);
+    io.body(body);
+}
+
 // Messages without a member.
 template <class Io, class T>
 requires std::is_empty_v<T>
@@ -529,6 +538,20 @@ void fields(Io& io, T& message) {
     io.number(kind);
     io.number(leader);
     io.number(term);
+}
+
+// As bulk: it may be long.
+template <class Io, Like<api::SubscriptionReply> T>
+void fields(Io& io, T& message) {
+    auto& [body] = message;
+    std::vector<Slice> pieces;
+    if constexpr (std::is_const_v<T>) {
+        pieces.push_back(body);
+    }
+    io.pieces(pieces);
+    if constexpr (!std::is_const_v<T>) {
+        body = pieces.empty() ? Slice() : pieces.front();
+    }
 }
 
 // --- envelopes: who, which alternative, its fields ---

@@ -41,6 +41,7 @@ struct ParkedListing {
     std::uint32_t count_max = 0;
     std::size_t waiting = 0;  // groups that did not confirm yet
     bool answered = false;
+    bool marks = false;  // of the subscription that `prefix` names, instead of streams
 };
 
 // A linearizable read that its group has not confirmed yet; owns what its call only showed.

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "shard/planted.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -21,6 +22,7 @@ Shard::Shard(const ShardOptions& options, storage::Disk& disk)
         replicas_.push_back(std::make_unique<Replica>(base::GroupId(group), options.node,
                                                       options.table_key, local_));
     }
+    subscribing_ = std::make_unique<Subscribing>(*this);
 }
 
 // Streams go first: their hot tails give their memory back to local_.
@@ -59,6 +61,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
     if (now_.mono >= forks_deadline()) {
         run_forks();
     }
+    if (subscribing_->due()) {
+        subscribing_->run();
+    }
     write_entries();
     if (!fetching_.empty()) {
         run_fetches();
@@ -78,6 +83,9 @@ void Shard::advance(std::span<const api::Call> calls, base::Now now,
         }
         if (now_.mono >= forks_deadline()) {
             run_forks();
+        }
+        if (subscribing_->due()) {
+            subscribing_->run();
         }
         write_entries();
         wal_->flush(now.mono);
@@ -335,7 +343,8 @@ bool Shard::ready() const {
 
 base::Instant Shard::deadline() const {
     base::Instant at = std::min({raft_deadline_, wal_->deadline(), removals_deadline(),
-                                 links_deadline(), own_deadline(), forks_deadline()});
+                                 links_deadline(), own_deadline(), forks_deadline(),
+                                 subscribing_->deadline()});
     if (!fetching_.empty()) {
         at = std::min(at, fetches_deadline());
     }

@@ -11,8 +11,9 @@
 // shard_send.cc frames out · shard_parts.cc what is too large
 // for one · shard_forward.cc writes of groups led elsewhere · shard_balance.cc who
 // leads · shard_links.cc which links there are · shard_members.cc memberships ·
-// bucket_removal.cc · shard_expiry.cc streams that go by themselves · shard_forks.cc forks are made
-// and let go · shard_inherited.cc their reads · shard_inspect.cc for operators.
+// bucket_removal.cc · shard_subscriptions.cc · shard_expiry.cc streams that go by themselves ·
+// shard_forks.cc forks are made and let go · shard_inherited.cc their reads · shard_inspect.cc for
+// operators.
 #pragma once
 
 #include <algorithm>
@@ -45,6 +46,8 @@
 #include "stream/read_plan.h"
 
 namespace ursula::shard {
+
+class Webhooks;
 
 struct ShardOptions {
     base::ShardId id;
@@ -80,7 +83,8 @@ struct ShardOptions {
     std::uint64_t cluster = 0;      // frames of another cluster are refused
     std::uint64_t boot = 0;         // random, not 0, and never given to another start of any node
     std::int64_t stranger_link_ms = base::limits::stranger_link_ms;  // shorter only in tests
-    bool spread_leaders = false;  // hand groups over until each is led by its preferred member
+    Webhooks* webhooks = nullptr;  // outlives the shard; null: no subscriptions here
+    bool spread_leaders = false;   // hand groups over until each is led by its preferred member
 };
 
 struct BootReport {
@@ -141,7 +145,8 @@ struct ShardEvent {
         disk_ok_again,
         data_damaged,
         member_is_stranger,  // a group names other storage by this node's id
-        member_unheard       // other storage than a member's speaks to this node
+        member_unheard,      // other storage than a member's speaks to this node
+        wake_not_announced   // a subscription's wake stream takes no appends
     };
     Kind kind;
     std::string text;
@@ -563,6 +568,8 @@ class Shard {
     void answer_ask(PeerLink& link, WaitingAsk& waiting);
     void on_bytes_read(api::Reply& reply);
 
+    class Subscribing;  // shard_subscriptions.h
+
     // bucket_removal.cc
     struct Removal {
         enum class Step : std::uint8_t { begin, sealing, decide, unsealing, removed, reopened };
@@ -666,6 +673,8 @@ class Shard {
     base::Instant kept_look_at_;
     std::uint64_t snapshot_look_at_ = 0;        // of the bytes written to the log
     std::uint64_t live_at_round_ = UINT64_MAX;  // live payload when the last round began
+
+    std::unique_ptr<Subscribing> subscribing_;
 
     std::vector<std::unique_ptr<Removal>> removals_;  // only on the shard of group 0, its first
     base::Term removals_resumed_;  // the newest term of group 0 in which they were

@@ -8,6 +8,7 @@
 #include "shard/entry_body.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -70,6 +71,9 @@ void Shard::apply_through(Replica& replica, base::LogIndex committed) {
     if (replica.id() == api::bucket_group && replica.group.is_leader() &&
         removals_resumed_ != replica.group.term()) {
         resume_removals();
+    }
+    if (replica.machine.subscriptions() != nullptr && subscribing_->is_new_leader(replica)) {
+        subscribing_->note(replica);
     }
 }
 
@@ -135,8 +139,17 @@ void Shard::apply_entry(Replica& replica, base::EntryId id, raft::EntryKind kind
             if (outcome.did == stream::Did::duplicate) {
                 ++counters_.duplicates;
             }
-            reply(ticket.from, ticket.call, answer_of(outcome));
+            if (outcome.did == stream::Did::subscribed) [[unlikely]] {
+                reply(ticket.from, ticket.call,
+                      api::SubscriptionReply{
+                          base::Slice::copy_of(replica.machine.subscriptions()->answer())});
+            } else {
+                reply(ticket.from, ticket.call, answer_of(outcome));
+            }
         }
+    }
+    if (replica.machine.take_subscriptions_changed()) [[unlikely]] {
+        subscribing_->note(replica);
     }
     // The body came through the log's checksums: one that does not decode is a bug or a newer
     // version's, and guessing would make replicas differ.
@@ -342,6 +355,8 @@ api::Answer Shard::answer_of(const stream::Outcome& outcome) {
         case stream::Did::sealed:
         case stream::Did::unsealed:
             return api::SealReply{outcome.empty};
+        case stream::Did::subscribed:
+            break;  // the machine has it
     }
     return api::Refused{api::Refusal::outcome_unknown};
 }

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 
 namespace ursula::shard {
 
@@ -108,6 +109,8 @@ void Shard::set_name(api::Verb& verb, std::string_view name) {
         resolve->bucket = name;
     } else if (auto* look = std::get_if<api::InspectCall>(&verb)) {
         look->key.name = name;
+    } else if (auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        asked->name = name;
     }
 }
 
@@ -151,6 +154,10 @@ void Shard::serve(Replica& replica, base::ShardId from, api::CallId id, const ap
     }
     if (const auto* look = std::get_if<api::InspectCall>(&verb)) {
         serve_stream_view(replica, from, id, *look, true);
+        return;
+    }
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&verb)) {
+        subscribing_->serve(replica, from, id, *asked);
         return;
     }
     const api::StreamKey* key = key_of(verb);
@@ -312,8 +319,14 @@ void Shard::take_listing(const api::Call& call, const api::ListStreamsCall& list
     auto listing = std::make_shared<ParkedListing>();
     listing->call = call.id;
     listing->from = call.from;
+    if (const auto* asked = std::get_if<api::SubscriptionCall>(&call.verb)) {
+        listing->marks = true;
+        listing->prefix = asked->name;
+    }
     listing->bucket = list.bucket;
-    listing->prefix = list.prefix;
+    if (!listing->marks) {
+        listing->prefix = list.prefix;
+    }
     listing->after = list.after;
     listing->count_max = list.count_max;
     if (!has_peers()) {
@@ -329,6 +342,10 @@ void Shard::take_listing(const api::Call& call, const api::ListStreamsCall& list
 // Walks this shard's streams: a listing is for people and tools, not for a hot path. Names come
 // without their bucket.
 void Shard::list_streams(const ParkedListing& list) {
+    if (list.marks) {
+        subscribing_->serve_marks(list.from, list.call, list.prefix);
+        return;
+    }
     std::vector<std::string_view> names;
     for (const auto& replica : replicas_) {
         for (const stream::Stream* stream = replica->machine.first(); stream != nullptr;

@@ -7,6 +7,7 @@
 #include "shard/entry_body.h"
 #include "shard/planted.h"
 #include "shard/shard.h"
+#include "shard/shard_subscriptions.h"
 #include "stream/json.h"
 
 namespace ursula::shard {
@@ -130,6 +131,14 @@ void Shard::take_here(const api::Call& call, Early early) {
         inspect(call, *look);
     } else if (const auto* hand_over = std::get_if<api::TransferCall>(&call.verb)) {
         transfer(call, *hand_over);
+    } else if (const auto* asked = std::get_if<api::SubscriptionCall>(&call.verb)) {
+        if (asked->op == api::SubscriptionOp::marks) {
+            take_listing(call, {});
+        } else if (api::is_read(asked->op)) {
+            take_read(call, {asked->name, 0, asked->group});
+        } else {
+            subscribing_->take(call, *asked);
+        }
     }
 }
 

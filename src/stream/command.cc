@@ -253,8 +253,10 @@ bool EntryReader::next(Command& command) {
     const auto verdict =
         static_cast<std::uint8_t>(base::load<std::uint8_t>(at + 2) & (verdict_fork - 1));
     if (kind < static_cast<std::uint8_t>(CommandKind::create_stream) ||
-        kind > static_cast<std::uint8_t>(CommandKind::forget_fork) ||
-        (kind >= static_cast<std::uint8_t>(CommandKind::begin_fork) && !forks) ||
+        (kind > static_cast<std::uint8_t>(CommandKind::forget_fork) &&
+         kind != static_cast<std::uint8_t>(CommandKind::subscription)) ||
+        (kind >= static_cast<std::uint8_t>(CommandKind::begin_fork) &&
+         kind <= static_cast<std::uint8_t>(CommandKind::forget_fork) && !forks) ||
         verdict > static_cast<std::uint8_t>(Verdict::json_too_deep)) {
         return false;
     }

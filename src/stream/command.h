@@ -69,6 +69,7 @@ enum class CommandKind : std::uint8_t {
     release_hold = 15,  // no more, or never
     abandon_fork = 16,  // asking -> releasing: no create takes the intent any more
     forget_fork = 17,   // its hold is released
+    subscription = 22,      // stream/subscriptions.h; the payload says what
 };
 
 // Of a create_stream that makes a fork, and of the commands around it. Fields that a kind does not

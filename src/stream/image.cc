@@ -139,6 +139,19 @@ void Machine::put_head(std::vector<std::byte>& out) const {
         item.finish();
     }
     put_fork_links(links_, late_holds_, out);
+    if (subscriptions_ != nullptr) {
+        std::vector<std::byte> state;
+        subscriptions_->write(state);
+        VERIFY(state.size() <= UINT32_MAX);
+        for (base::Bytes left = state; !left.empty();) {
+            const base::Bytes part = left.first(std::min(left.size(), subscription_part_bytes));
+            ItemWriter item(out, ItemKind::subscriptions);
+            item.put(static_cast<std::uint32_t>(state.size()));
+            item.put_text(base::as_text(part));
+            item.finish();
+            left = left.subspan(part.size());
+        }
+    }
 }
 
 std::uint64_t Machine::state_hash() const {
@@ -373,6 +386,9 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
     if (headed_ && membership_due_ != (kind == ItemKind::membership)) {
         return base::fail("an image's membership is missing or out of place");
     }
+    if (!subscriptions_.empty() && kind != ItemKind::subscriptions) {
+        return base::fail("an image's subscriptions are cut short");
+    }
     if (expiry_due_ != (kind == ItemKind::expiry)) {
         return base::fail("an image's expiry of a stream is missing or out of place");
     }
@@ -392,6 +408,8 @@ base::Result<void> ImageReader::item(ItemKind kind, std::uint8_t flags, base::By
             return bucket(flags, body);
         case ItemKind::sealed:
             return sealed(body);
+        case ItemKind::subscriptions:
+            return subscriptions(body);
         case ItemKind::stream:
             return stream(flags, body);
         case ItemKind::expiry:
@@ -486,6 +504,27 @@ base::Result<void> ImageReader::sealed(base::Bytes body) {
     }
     --sealed_left_;
     machine_.sealed_.push_back({first, last});
+    return {};
+}
+
+base::Result<void> ImageReader::subscriptions(base::Bytes body) {
+    base::WireReader in(body);
+    const auto size = in.get<std::uint32_t>();
+    const base::Bytes part = in.get_bytes(in.left());
+    if (!in.ok() || part.empty() || buckets_left_ != 0 || sealed_left_ != 0 ||
+        machine_.streams() != 0 || machine_.subscriptions_ != nullptr ||
+        subscriptions_.size() + part.size() > size) {
+        return base::fail("an image has subscriptions out of place");
+    }
+    subscriptions_.insert(subscriptions_.end(), part.begin(), part.end());
+    if (subscriptions_.size() < size) {
+        return {};
+    }
+    machine_.subscriptions_ = std::make_unique<Subscriptions>(machine_.group_);
+    if (!machine_.subscriptions_->read(subscriptions_)) {
+        return base::fail("an image's subscriptions cannot be read");
+    }
+    subscriptions_.clear();
     return {};
 }
 
@@ -589,7 +628,7 @@ base::Result<void> ImageReader::end(base::Bytes body) {
     const auto hash = in.get<std::uint64_t>();
     if (!in.ok() || in.left() != 0 || !headed_ || membership_due_ || buckets_left_ != 0 ||
         sealed_left_ != 0 || streams_left_ != 0 || producers_left_ != 0 || expiry_due_ ||
-        origin_due_ || holds_due_) {
+        origin_due_ || holds_due_ || !subscriptions_.empty()) {
         return base::fail("an image ends before everything its head promised");
     }
     if (hash != hash_) {

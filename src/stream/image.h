@@ -98,6 +98,7 @@ class ImageReader {
     base::Result<void> bucket(std::uint8_t flags, base::Bytes body);
     base::Result<void> seal_round(base::Bytes body);
     base::Result<void> sealed(base::Bytes body);
+    base::Result<void> subscriptions(base::Bytes body);
     base::Result<void> stream(std::uint8_t flags, base::Bytes body);
     base::Result<void> expiry(std::uint8_t flags, base::Bytes body);
     base::Result<void> producer(base::Bytes body);
@@ -117,6 +118,7 @@ class ImageReader {
     std::uint64_t buckets_left_ = 0;
     std::uint64_t sealed_left_ = 0;
     std::uint64_t streams_left_ = 0;
+    std::vector<std::byte> subscriptions_;  // what came of them so far
     bool expiry_due_ = false;  // of the stream that came last
     bool origin_due_ = false;  // likewise
     bool holds_due_ = false;

@@ -23,6 +23,8 @@
 //   group,
 //             the source's name; flag 1: releasing
 //   late_hold (by time) i64 time ms, u64 index, u32 ordinal, u32 group of the intent
+//   subscriptions (none, or as many as it takes) u32 bytes in all, then the next of them: the state
+//             of stream/subscriptions.h, which its write() makes
 //   stream    (by creation) u64 created index, u32 created ordinal, u32 producers, u64 bucket id,
 //   u64 tail,
 //             u64 first record, u64 next record, u16 name size, u16 content type size, u16
@@ -81,6 +83,7 @@ enum class ItemKind : std::uint8_t {
     late_hold = 13,
     origin = 14,
     holds = 15,
+    subscriptions = 21,
 };
 
 constexpr std::size_t frame_head_bytes = 8;
@@ -88,6 +91,7 @@ constexpr std::size_t item_head_bytes = 4;
 constexpr std::size_t frame_bytes_soft = 64 * 1024;  // a frame ends with the item that reaches it
 constexpr std::size_t frame_bytes_max = frame_bytes_soft + UINT16_MAX;
 constexpr std::uint32_t pieces_per_item = 1024;
+constexpr std::size_t subscription_part_bytes = 32 * 1024;  // in one item
 constexpr std::uint8_t flag_bucket_closing = 1;
 constexpr std::uint8_t flag_stream_closed = 1;
 constexpr std::uint8_t flag_stream_closer = 2;

@@ -99,6 +99,7 @@ void Machine::swap(Machine& other) {
     links_changed_ = true;
     std::swap(membership_index_, other.membership_index_);
     membership_.swap(other.membership_);
+    subscriptions_.swap(other.subscriptions_);
 }
 
 void Machine::enter(base::EntryId id, std::int64_t time_ms) {
@@ -170,6 +171,12 @@ Outcome Machine::judge(const Command& command, Found& found) const {
         case CommandKind::abandon_fork:
         case CommandKind::forget_fork:
             return judge_link(command);
+        case CommandKind::subscription: {
+            Outcome outcome;
+            outcome.did = Did::subscribed;
+            outcome.changed = true;
+            return outcome;
+        }
     }
     VERIFY(false);
 }
@@ -506,6 +513,9 @@ Outcome Machine::apply(const Command& command, base::EntryId id, std::uint32_t o
             seal_round_ = command.round;
             unseal(command.number);
             break;
+        case Did::subscribed:
+            subscribe(command, ordinal);
+            break;
         case Did::refused:
         case Did::existed:
         case Did::duplicate:
@@ -530,6 +540,9 @@ void Machine::append(const Command& command, const Found& found, const Outcome& 
     stream->tail_ = outcome.to;
     if (outcome.did == Did::appended && stream->json()) {
         stream->records_ += command.payload.elements;
+    }
+    if (subscriptions_ != nullptr && outcome.did == Did::appended) [[unlikely]] {
+        subscriptions_->note_data(*stream, command.producer.id);
     }
     if (command.close) {
         stream->closed_ = true;
@@ -565,9 +578,22 @@ void Machine::create(const Command& command, const Found& found, std::uint32_t o
     }
     outcome.stream = stream;
     outcome.incarnation = stream->incarnation(group_);
+    if (subscriptions_ != nullptr && outcome.to > 0) {
+        subscriptions_->note_data(*stream, {});
+    }
+}
+
+void Machine::subscribe(const Command& command, std::uint32_t ordinal) {
+    if (subscriptions_ == nullptr) {
+        subscriptions_ = std::make_unique<Subscriptions>(group_);
+    }
+    subscriptions_->apply(*this, command.name, command.stored, ordinal);
 }
 
 void Machine::remove(Stream* stream) {
+    if (subscriptions_ != nullptr) {
+        subscriptions_->note_gone(*stream);
+    }
     // First, while the pieces are still there: an image that is being taken may keep the index
     // itself.
     stream->locations.take_from(local_.segments);

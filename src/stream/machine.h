@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -21,6 +22,7 @@
 #include "base/siphash.h"
 #include "stream/command.h"
 #include "stream/stream.h"
+#include "stream/subscriptions.h"
 
 namespace ursula::stream {
 
@@ -59,7 +61,8 @@ enum class Did : std::uint8_t {
     held,        // stream: the source; fork_point
     released,    // now or before
     abandoned,   // now or before
-    fork_forgotten
+    fork_forgotten,
+    subscribed,  // Machine::subscriptions() has the answer
 };
 
 // A command's answer; maps one to one onto api answers.
@@ -156,6 +159,11 @@ class Machine {
     // Whether there are new ones to be looked after since it was asked last.
     bool take_links_changed() { return std::exchange(links_changed_, false); }
     const LateHolds& late_holds() const { return late_holds_; }
+    // Null while no command about one was applied.
+    const Subscriptions* subscriptions() const { return subscriptions_.get(); }
+    bool take_subscriptions_changed() {
+        return subscriptions_ != nullptr && subscriptions_->take_changed();
+    }
 
     // Exchanges everything with another machine of the same group, key and local. Streams keep
     // their addresses. No image of either is being taken.
@@ -229,6 +237,7 @@ class Machine {
     void retire(Stream* stream);
     void release_link(const ForkOrigin& origin);
 
+    void subscribe(const Command& command, std::uint32_t ordinal);
     void create(const Command& command, const Found& found, std::uint32_t ordinal,
                 Outcome& outcome);
     void append(const Command& command, const Found& found, const Outcome& outcome);
@@ -271,6 +280,7 @@ class Machine {
     ForkLinks links_;
     LateHolds late_holds_;
     bool links_changed_ = false;  // local
+    std::unique_ptr<Subscriptions> subscriptions_;
 
     ImageWriter* image_ = nullptr;  // the image being taken, or null
 };

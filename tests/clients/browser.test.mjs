@@ -65,8 +65,6 @@ before(async () => {
     const page = `http://127.0.0.1:${origin.address().port}/?server=${encodeURIComponent(server.url)}`;
     browser = spawn(BROWSER, [...FLAGS, `--user-data-dir=${profile}`, page], {
         stdio: ["ignore", "pipe", "pipe"],
-        // The browser is several processes; all of them end with the group.
-        detached: true,
     });
     browser.on("error", (error) => (said += error));
     for (const output of [browser.stdout, browser.stderr]) {
@@ -84,11 +82,8 @@ before(async () => {
 
 after(async () => {
     if (browser?.pid !== undefined) {
-        try {
-            process.kill(-browser.pid, "SIGKILL");
-        } catch {
-            // It ended by itself.
-        }
+        // Its other processes end with the first, and at the latest with this test's session (run.py).
+        browser.kill("SIGKILL");
     }
     origin.closeAllConnections();
     origin.close();

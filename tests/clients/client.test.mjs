@@ -4,6 +4,7 @@ import { after, before, test } from "node:test";
 import {
     DurableStream, DurableStreamError, FetchError, IdempotentProducer, StaleEpochError, stream,
 } from "@durable-streams/client";
+import { numbers, tail, untilAnswered } from "./readers.mjs";
 import { Server, sleep, until } from "./server.mjs";
 
 const server = new Server();
@@ -11,36 +12,6 @@ before(() => server.start());
 after(() => server.discard());
 
 const json = (name) => DurableStream.create({ url: server.path(name), contentType: "application/json" });
-const numbers = (count) => Array.from({ length: count }, (_, index) => index);
-
-// Reads a JSON tail into `items` as an application does: from the last offset it saw, again after every break. The
-// client goes on by itself except where a reply breaks off in the middle. `done` resolves at the stream's end.
-function tail(url, live, offset) {
-    const reader = { items: [], offsets: [], breaks: 0 };
-    const read = async () => {
-        for (let isOver = false; !isOver; ) {
-            try {
-                const response = await stream({ url, live, offset, onError: () => ({}) });
-                response.subscribeJson((batch) => {
-                    reader.items.push(...batch.items);
-                    reader.offsets.push(batch.offset);
-                    offset = batch.offset;
-                    isOver ||= batch.streamClosed;
-                });
-                await response.closed;
-                // `closed` says that the last reply is read; its items are handed over right after it.
-                await until("the last batch", () => isOver);
-            } catch (error) {
-                assert.match(`${error}`, /terminated|fetch failed|not within/);
-                reader.breaks += 1;
-                assert.ok(reader.breaks < 20, `${error}`);
-                await sleep(100);
-            }
-        }
-    };
-    reader.done = read();
-    return reader;
-}
 
 // What the client makes of a refusal differs by call; the status and the server's own code are always there.
 const refusedAs = (status, code) => (error) => error.status === status &&
@@ -262,17 +233,6 @@ test("text over SSE cannot forge events", async () => {
     // SSE has one kind of line end; everything else comes back as it was sent.
     assert.equal(read.replace(/\r\n|\r/g, "\n"), texts.join("").replace(/\r\n|\r/g, "\n"));
 });
-
-// The producer leaves it to its fetch to send a batch again; the server knows the ones that it has.
-async function untilAnswered(...request) {
-    for (;;) {
-        try {
-            return await fetch(...request);
-        } catch {
-            await sleep(50);
-        }
-    }
-}
 
 test("kill -9 and restart: the producer and both tails go on as if nothing had been", async () => {
     const handle = await json("killed");

@@ -3,16 +3,19 @@
 
     tests/clients/run.py [--only npm|pypi|browser|raw]... [--install-only]
 
-npm and browser: the *.test.mjs of this folder under Node's own test runner. pypi: the Python client
-in an environment of its own, with what requirements.txt names. raw: what further clients rely on,
-as requests of ours. Nothing may be skipped. Needs $URSULA_BIN or build/release/src/ursula, and
-Debian's `chromium` for the browser. The last line is `N passed, N failed`.
+npm and browser: the *.test.mjs of this folder under Node's own test runner, and the npm client on a
+cluster. pypi: the Python client in an environment of its own, with what requirements.txt names.
+raw: what further clients rely on, as requests of ours. Nothing may be skipped. Needs $URSULA_BIN or
+build/release/src/ursula, and Debian's `chromium` for the browser. The last line is
+`N passed, N failed`.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +27,12 @@ from npm_packages import INSTALL_ERRORS, install, install_once, node_path  # noq
 from ursula_server import server_binary  # noqa: E402
 
 FILE_LIMIT_S = 240
-NODE_TESTS = {"npm": ["client.test.mjs", "packages.test.mjs"], "browser": ["browser.test.mjs"]}
-PYTHON_TESTS = {"pypi": ["python_client_test.py"], "raw": ["behaviours_test.py"]}
-PARTS = ["npm", "pypi", "browser", "raw"]
+PARTS = {
+    "npm": ["client.test.mjs", "packages.test.mjs", "failover_test.py"],
+    "pypi": ["python_client_test.py"],
+    "browser": ["browser.test.mjs"],
+    "raw": ["behaviours_test.py"],
+}
 NODE_COUNT = re.compile(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", re.MULTILINE)
 COUNT = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 
@@ -49,29 +55,30 @@ def install_python():
 
 
 def run_bounded(command, environment, work=HERE):
-    """(what it printed, its exit code); one that hangs is ended and has failed."""
-    try:
-        ran = subprocess.run(
-            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=FILE_LIMIT_S, check=False,
+    """(what it printed, its exit code); one that hangs is ended and has failed. What it started
+    and left behind is ended too: all of it is one session."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )
-        return ran.stdout.decode("utf-8", "replace"), ran.returncode
-    except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode("utf-8", "replace")
-        return said + f"\nended after {FILE_LIMIT_S} s\n", -1
+        try:
+            code = process.wait(FILE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            code = -1
+            output.write(f"\nended after {FILE_LIMIT_S} s\n".encode())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return output.read().decode("utf-8", "replace"), code
 
 
-def run_node(file, installed):
+def run_node(file, work, environment):
     """One file under `node --test`. Returns (passed, failed)."""
-    environment = dict(os.environ, PATH=node_path(installed), URSULA_BIN=server_binary())
     command = ["node", "--test", "--test-reporter=tap", "--test-force-exit"]
-    with tempfile.TemporaryDirectory(prefix="clients-") as work:
-        # Packages are looked for from where a file lies.
-        os.symlink(os.path.join(installed, "node_modules"), os.path.join(work, "node_modules"))
-        for name in os.listdir(HERE):
-            if name.endswith(".mjs"):
-                shutil.copy(os.path.join(HERE, name), work)
-        said, code = run_bounded([*command, "--test-timeout=120000", file], environment, work)
+    said, code = run_bounded([*command, "--test-timeout=120000", file], environment, work)
     counts = {name: int(count) for name, count in NODE_COUNT.findall(said)}
     passed = counts.get("pass", 0)
     # A test that is left out counts as one that failed.
@@ -82,9 +89,9 @@ def run_node(file, installed):
     return passed, failed
 
 
-def run_python(file, interpreter):
-    """One file under the installed environment. Returns (passed, failed)."""
-    said, code = run_bounded([interpreter, os.path.join(HERE, file)], dict(os.environ))
+def run_python(file, interpreter, environment):
+    """One file of checks. Returns (passed, failed)."""
+    said, code = run_bounded([interpreter, os.path.join(HERE, file)], environment)
     counts = COUNT.findall(said)
     passed, failed = (int(count) for count in counts[-1]) if counts else (0, 0)
     if code != 0 or failed or not passed:
@@ -95,9 +102,11 @@ def run_python(file, interpreter):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=PARTS)
+    parser.add_argument("--only", action="append", choices=list(PARTS))
     parser.add_argument("--install-only", action="store_true")
     options = parser.parse_args()
+    # Who stops this program stops what it started: run_bounded's `finally` does that.
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
     try:
         installed = install("clients", HERE)
         interpreter = install_python()
@@ -107,14 +116,24 @@ def main():
     if options.install_only:
         return 0
     passed = failed = 0
-    for part in options.only or PARTS:
-        runs = [(file, run_node, installed) for file in NODE_TESTS.get(part, [])]
-        runs += [(file, run_python, interpreter) for file in PYTHON_TESTS.get(part, [])]
-        for file, run, tool in runs:
-            counts = run(file, tool)
-            print(f"clients {file}: {counts[0]} passed, {counts[1]} failed", flush=True)
-            passed += counts[0]
-            failed += counts[1]
+    with tempfile.TemporaryDirectory(prefix="clients-") as work:
+        # Packages are looked for from where a file lies.
+        os.symlink(os.path.join(installed, "node_modules"), os.path.join(work, "node_modules"))
+        for name in os.listdir(HERE):
+            if name.endswith(".mjs"):
+                shutil.copy(os.path.join(HERE, name), work)
+        environment = dict(
+            os.environ, PATH=node_path(installed), URSULA_BIN=server_binary(), CLIENTS_WORK=work,
+        )
+        for part in options.only or PARTS:
+            for file in PARTS[part]:
+                if file.endswith(".mjs"):
+                    counts = run_node(file, work, environment)
+                else:
+                    counts = run_python(file, interpreter, environment)
+                print(f"clients {file}: {counts[0]} passed, {counts[1]} failed", flush=True)
+                passed += counts[0]
+                failed += counts[1]
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

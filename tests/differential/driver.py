@@ -30,8 +30,8 @@ DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d
 READERS_MAX = 6
 GONE_FOR_GOOD_MS = 21_000  # beyond the long-poll timeout: no long-poll lasts longer
 PURGE_S = 5.0              # as the conformance suite has it
-POLL_LIFE_MS = 15_000      # one that is younger goes on
-EVENTS_LIFE_MS = 45_000    # and an event stream: it lives for a minute
+POLL_LIFE_MS = 10_000      # one that is younger goes on
+EVENTS_LIFE_MS = 40_000    # and an event stream: it lives for a minute
 
 
 class Differs(Exception):
@@ -53,10 +53,19 @@ class Reader:
         self.connection = connection
         self.wait = wait
         self.since_ms = now_ms
+        self.since_s = time.monotonic()
         self.tail = tail          # of an event stream
         self.offset = wait.offset
         self.cursor = 0
         self.closed_told = False
+
+    def age_ms(self, model):
+        """As the server sees it: a clock that is moved goes on by itself as well."""
+        age_ms = (time.monotonic() - self.since_s) * 1000
+        return age_ms + (model.now_ms - self.since_ms if model.timed else 0)
+
+    def may_stay(self, age_ms):
+        return age_ms < (POLL_LIFE_MS if self.tail is None else EVENTS_LIFE_MS)
 
 
 class Driver:
@@ -116,6 +125,10 @@ class Driver:
     # --- one operation ---
 
     def run(self, operation):
+        for reader in list(self.readers):
+            if not reader.may_stay(reader.age_ms(self.model)):
+                self.readers.remove(reader)
+                reader.connection.abort()
         kind = operation[0]
         if kind == "req":
             self.take_request(operation)
@@ -136,8 +149,10 @@ class Driver:
     def take_request(self, operation):
         request = self.request_of(operation)
         options = operation[5] if len(operation) > 5 else {}
-        # What is told to a live reader, and tags that are not known yet, need an order.
-        if self.pipe and (self.readers or "{tag}" in str(operation[3])):
+        # What is told to a live reader, and tags that are not known yet, need an order. Of several
+        # reasons to refuse a fork, which one is told may depend on what is under way.
+        if self.pipe and (self.readers or "{tag}" in str(operation[3]) or
+                          request.get("stream-forked-from") is not None):
             self.flush()
         expected = self.model.handle(request)
         if self.model.purged:
@@ -445,10 +460,9 @@ class Driver:
         stay = []
         for reader in self.readers:
             stream = reader.wait.stream
-            life_ms = self.model.now_ms + ms - reader.since_ms
             if reader.tail is None and ms >= GONE_FOR_GOOD_MS and stream.deadlines() is None:
                 over.append(reader)
-            elif life_ms < (POLL_LIFE_MS if reader.tail is None else EVENTS_LIFE_MS) and (
+            elif reader.may_stay(reader.age_ms(self.model) + ms) and (
                     stream.deadlines() is None or
                     (stream.ttl is not None and ms < int(stream.ttl) * 750)):
                 stay.append(reader)

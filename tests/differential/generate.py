@@ -35,16 +35,18 @@ CLOSED_VALUES = ["true", "true", "true", "TRUE", "True", "false", "1", "yes", ""
 
 class Generator:
     """`timed`: the clock may be moved; `kills`: the server may be killed; `forks`: are there;
-    `alone`: nobody else makes buckets."""
+    `alone`: nobody else makes buckets; `loops`: connections are served by several, so that nobody
+    knows when a long-poll's `now` is."""
 
     def __init__(self, rng, model, prefix, timed=True, kills=False, forks=False,
-                 alone=True):
+                 alone=True, loops=False):
         self.rng = rng
         self.model = model
         self.timed = timed
         self.kills = kills
         self.forks = forks
         self.alone = alone
+        self.loops = loops
         self.buckets = [f"{prefix}b0", f"{prefix}b1"]
         self.paths = [f"/v1/stream/{prefix}/s{n}" for n in range(6)]
         self.paths += [f"/v1/stream/{prefix}/deep/er/.s", f"/v1/stream/{prefix}/%C3%BC%20x"]
@@ -383,7 +385,11 @@ class Generator:
         path = self.path()
         query = [f"live={kind}"]
         if not self.chance(25):
-            query.append(f"offset={self.offset(path)}")
+            offset = self.offset(path)
+            there = self.stream(path)
+            if self.loops and offset.endswith("w") and kind == "long-poll" and there is not None:
+                offset = token(there.tail)
+            query.append(f"offset={offset}")
         if self.chance(4):
             interval = (self.model.now_ms - 1_728_432_000_000) // 20_000
             near = [interval, interval + 7, interval - 1]

@@ -492,8 +492,8 @@ class Model:
 
     def put(self, request, name):
         self.check_coding(request)
-        fork = self.fork_of(request)
         ttl, at = self.expiry_of(request)
+        fork = self.fork_of(request)
         media = request.get("content-type") or ""
         given_media = is_media_type(media)
         if not given_media:

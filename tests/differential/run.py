@@ -148,14 +148,15 @@ class Life:
 
     def generator(self, seed):
         return Generator(random.Random(seed), self.model, "w", timed=self.timed, kills=self.kills,
-                         forks=self.forks, alone=self.part != "shards")
+                         forks=self.forks, alone=self.part != "shards",
+                         loops=self.part == "shards")
 
     def companion(self, seed, count):
         """Another client with other streams, at the same time: neither may notice."""
         model = Model(self.model.host, real_time_ms(), timed=False)
         driver = Driver(self.server, model)
         generator = Generator(random.Random(seed), model, "c", timed=False, forks=self.forks,
-                              alone=False)
+                              alone=False, loops=True)
         for _ in range(count):
             model.now_ms = real_time_ms()
             driver.run(generator.next())
@@ -196,7 +197,7 @@ def run_life(part, seed, count, environment=None):
             try:
                 companion.result()
             except (Differs, wire.Broken, OSError) as its_error:
-                error = error or its_error
+                error = error or Differs(f"the other client: {its_error}")
         return error, kept
 
 
@@ -213,7 +214,7 @@ def reduced(part, operations, environment=None):
 
     wire.TIMEOUT = 2.0
     try:
-        return shrink(operations, fails, SHRINK_S), last[0] if last else "not seen again"
+        return shrink(operations, fails, SHRINK_S), last[0] if last else None
     finally:
         wire.TIMEOUT = 20.0
 
@@ -238,7 +239,10 @@ def work_on(job):
         lines = [f"{part}, seed {seed}, operation {len(operations)}: {error}"]
         if part != "follower":
             short, seen = reduced(part, operations)
-            lines += [f"shrunk to {len(short)}: {seen}", *curl_lines(short)[-SHOWN:]]
+            if seen is None:
+                lines += ["not seen again; the last ones:", *curl_lines(operations[-20:])]
+            else:
+                lines += [f"shrunk to {len(short)}: {seen}", *curl_lines(short)[-SHOWN:]]
         else:
             lines += ["the last ones:", *curl_lines(operations[-20:])]
         return False, part, len(operations), time.monotonic() - begin, "\n".join(lines)

@@ -180,7 +180,12 @@ def parse_events(text):
         if field == b"" and colon:
             comments += 1
         elif field == b"data" and colon:
-            data.append(value.removeprefix(b" "))
+            # Readers take one blank away; ours is there only to save one of the payload's.
+            if value.startswith(b" "):
+                value = value[1:]
+                if not value.startswith(b" "):
+                    raise Broken(f"a blank that readers take away: {line!r}")
+            data.append(value)
         elif field == b"event" and value.startswith(b" ") and kind is None:
             kind = value[1:]
         elif field == b"id" and value.startswith(b" ") and ident is None:

@@ -238,8 +238,7 @@ def check_holds(what, text, head, bodies):
 
 
 def events_of(body):
-    """(kind, payload) of all events, as the HTML standard reads them but for its blank behind the
-    colon, which is part of the payload here."""
+    """(kind, payload) of all events, as the HTML standard reads them."""
     events = []
     kind, data = "message", []
     for line in re.split(b"\r\n|\r|\n", body):
@@ -247,7 +246,7 @@ def events_of(body):
         if field == b"event":
             kind = value.strip().decode()
         elif field == b"data":
-            data.append(value)
+            data.append(value.removeprefix(b" "))
         elif field not in (b"id", b""):
             raise AssertionError(f"a field that we do not write: {line!r}")
         elif line == b"" and data:

@@ -31,10 +31,11 @@ INCLUDES = {
     "src/ops": {"base", "ops"},
     "src/admin": {"base", "api", "ops", "admin"},
     "src/http": {"base", "api", "net", "admin", "http"},
+    "src/hooks": {"base", "api", "net", "shard", "hooks"},
     "src/io": {"base", "raft", "storage", "net", "shard", "io"},
 }
 OUR_FOLDERS = {"base", "raft", "storage", "net", "api", "stream", "shard", "ops",
-               "admin", "http", "io"}
+               "admin", "http", "hooks", "io"}
 
 # Libraries from outside: header pattern -> the folders that may use it ("*" is all of ours).
 LIBRARIES = [
@@ -42,11 +43,11 @@ LIBRARIES = [
     (re.compile(r"fmt/"), {"*"}),
     (re.compile(r"liburing"), {"net", "src/io"}),
     (re.compile(r"llhttp"), {"net"}),
-    (re.compile(r"openssl/"), {"net"}),
-    (re.compile(r"curl/"), set()),
+    (re.compile(r"openssl/"), {"net", "src/hooks"}),
+    (re.compile(r"curl/"), {"src/hooks"}),
     (re.compile(r"zstd"), {"storage"}),
     (re.compile(r"simdjson|rapidjson/"), {"src/stream"}),
-    (re.compile(r"nlohmann/"), {"src/admin"}),
+    (re.compile(r"nlohmann/"), {"src/admin", "src/hooks", "src/http"}),
     (re.compile(r"toml\+\+|toml\.hpp|CLI/|systemd/|doctest"), set()),
 ]
 # Costly to compile: in .cc files only.
@@ -93,7 +94,7 @@ CPP = (".h", ".cc")
 TEXT = (".h", ".cc", ".c", ".py", ".md", ".mjs", ".json", ".txt", ".toml", ".jsonl", ".yml")
 SCRIPTS = {
     "tools/run", "tools/test", "tools/install-deps", "tools/measure", "tools/measure-cluster",
-    "tools/measure-failover", "tools/planted-sweep", ".ci/run",
+    "tools/measure-failover", "tools/measure-webhooks", "tools/planted-sweep", ".ci/run",
 }
 SKIPPED_FOLDERS = re.compile(r"^(build.*|\.git|\.cache|node_modules|__pycache__|data)$")
 

@@ -357,6 +357,46 @@ TEST_CASE("large events of single readers have a bound: who is above it waits fo
     CHECK(counters.sse_private_bytes == 0);
 }
 
+TEST_CASE("a crowd of readers with a backlog is served over several turns") {
+    EdgeOptions options = EdgeServer::default_options();
+    options.tail_turn_bytes_max = 250'000;
+    EdgeServer server(options);
+    std::vector<std::unique_ptr<Client>> crowd;
+    std::vector<api::CallId> reads;
+    for (int i = 0; i < 10; ++i) {
+        crowd.push_back(std::make_unique<Client>(server.port));
+        crowd.back()->send(live("s", "sse"));
+        reads.push_back(server.take<api::ReadCall>().id);
+    }
+    // All answers come in one turn: three events reach the bound.
+    std::uint64_t events = 0;
+    int turns = 0;
+    while (!reads.empty()) {
+        for (const api::CallId id : reads) {
+            server.answer(id, read_reply(0, std::string(100'000, 's')));
+        }
+        reads.clear();
+        server.turn();
+        ++turns;
+        const std::uint64_t now = server.front().counters().sse_events;
+        CHECK(now - events == std::min<std::uint64_t>(3, 10 - events));
+        events = now;
+        for (int i = 0; i < 10 && events < 10 && !server.has<api::ReadCall>(); ++i) {
+            server.now.mono = server.now.mono + base::milliseconds(20);
+            server.turn();
+        }
+        while (server.has<api::ReadCall>()) {
+            const SentCall again = server.take<api::ReadCall>();
+            CHECK(std::get<api::ReadCall>(again.verb).offset == 0);
+            reads.push_back(again.id);
+        }
+    }
+    CHECK(turns == 4);
+    for (const auto& client : crowd) {
+        server.receive_until(*client, next_offset(100'000));
+    }
+}
+
 TEST_CASE("a live reader that is gone is noticed soon, one that only has no more to say is not") {
     EdgeServer server;
     const EdgeCounters& counters = server.front().counters();
