@@ -228,6 +228,9 @@ void Machine::remove_or_retire(Stream* stream) {
 
 // Nobody but its forks has use for it any more, and they read nothing but bytes.
 void Machine::retire(Stream* stream) {
+    if (subscriptions_ != nullptr) {
+        subscriptions_->note_gone(*stream);
+    }
     before_change(stream, false);
     StreamExtra& extra = extra_of(stream);
     if (const Expiry* expiry = stream->expiry()) {
