@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/verify.h"
 #include "stream/machine.h"
+#include "stream/planted.h"
 
 namespace ursula::stream {
 
@@ -218,7 +219,7 @@ void Machine::release_link(const ForkOrigin& origin) {
 }
 
 void Machine::remove_or_retire(Stream* stream) {
-    if (stream->held()) {
+    if (stream->held() && !planted(Planted::source_not_kept)) {
         retire(stream);
     } else {
         remove(stream);
