@@ -8,6 +8,7 @@ Needs $URSULA_BIN or build/release/src/ursula. The last line is `N passed, N fai
 
 import json
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -409,6 +410,43 @@ def check_forks(work):
                (200, [("f/fork", "-1", tail)]))
         client.put("later", {"type": "pull-wake", "pattern": "f/*", "wake_stream": "wake/p"})
         expect("what is gone is not linked", sorted(client.links("later")), ["f/fork"])
+
+
+def check_the_key_is_rotated(work):
+    """New deliveries have the new key's signature; the old key is still published."""
+    where = os.path.join(work, "admin.sock")
+    flags = ["--set", f"server.admin_listen=unix:{where}"]
+    with Server(data_dir=os.path.join(work, "d"), flags=flags) as server, \
+            Receiver(lambda _: DONE) as receiver:
+        client = Client(server)
+        client.put("s", webhook(receiver, "a/*"))
+        client.create("a/1", b"x")
+        old = receiver.wait(1)
+        refused, _, _ = ask("POST", server.url + "/admin/v1/webhooks/rotate-key", {})
+        expect("not over the client listener", refused, 403)
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(where)
+            admin.sendall(b"POST /admin/v1/webhooks/rotate-key HTTP/1.1\r\nHost: u\r\n"
+                          b"Connection: close\r\nContent-Length: 2\r\n\r\n{}")
+            said = b""
+            while piece := admin.recv(65536):
+                said += piece
+        signs = [key["signs"] for key in
+                 json.loads(said.partition(b"\r\n\r\n")[2])["signing_keys"]]
+        expect("keys", signs, [False, True])
+        keys = client.keys()
+        verify_signature(old.body, old.headers["Webhook-Signature"], keys)
+        new_kid = keys["keys"][1]["kid"]
+        expect("shown", client.get("s")["webhook"]["signing"]["kid"], new_kid)
+
+        def signed_by_the_new():
+            count = len(receiver.received)
+            client.append("a/1")
+            got = receiver.wait(count + 1)
+            verify_signature(got.body, got.headers["Webhook-Signature"], keys)
+            return f"kid={new_kid}," in got.headers["Webhook-Signature"]
+
+        wait_for("the new key signs", signed_by_the_new, 40)
 
 
 def check_streams_of_a_bucket(work):
