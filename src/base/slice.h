@@ -92,6 +92,8 @@ class Slice {
     const std::byte* data() const { return data_; }
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
+    // Nothing else refers to its block.
+    bool sole() const { return block_ != nullptr && block_->references() == 1; }
     Slice sub(std::size_t offset, std::size_t size) const {
         VERIFY(offset + size <= size_);
         Slice slice = *this;

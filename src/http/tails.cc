@@ -539,6 +539,9 @@ void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now
     const bool data = read.next > read.from;
     const std::uint64_t cursor = cursor_for(tail, now.wall);
     finish(tail);
+    if (!responder_.has_room(exchange, read, now.mono)) {
+        return;
+    }
     net::ResponseWriter writer = responder_.begin(exchange, data ? 200 : 204, true);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), read.next);

@@ -41,6 +41,10 @@ struct KeyOf {
     void operator()(const api::InspectCall& call) { name = call.key.name; }
     void operator()(const api::TransferCall&) {}
     void operator()(const api::TouchCall& call) { name = call.key.name; }
+    void operator()(const api::SubscriptionCall& call) {
+        name = call.name;
+        body = base::as_text(call.body);
+    }
     void operator()(const api::ForkCall& call) {
         name = call.key.name;
         body = base::as_text(call.body);

@@ -1,0 +1,83 @@
+#include "http/read_room.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace ursula::http {
+
+namespace limits = base::limits;
+
+namespace {
+
+// Bytes that nobody else refers to: what is hot is in memory anyway.
+std::uint64_t own_bytes(const api::ReadReply& read) {
+    std::uint64_t bytes = 0;
+    for (const base::Slice& piece : read.pieces) {
+        bytes += piece.sole() ? piece.size() : 0;
+    }
+    return bytes;
+}
+
+}  // namespace
+
+bool ReadRoom::take(net::ConnectionId id, const api::ReadReply& read, base::Instant now) {
+    const std::uint64_t bytes = own_bytes(read);
+    if (bytes < limits::read_held_bytes_min) {
+        return true;
+    }
+    if (held_ + bytes > options_.read_held_bytes_max) {
+        look(now);
+        if (held_ > 0 && held_ + bytes > options_.read_held_bytes_max) {
+            return false;
+        }
+    }
+    if (holders_.size() <= id.slot) {
+        holders_.resize(id.slot + 1);
+    }
+    Holder& holder = holders_[id.slot];
+    if (holder.id != id) {
+        holder = {};
+        holder.id = id;
+        holder.since = now;
+    }
+    holder.bytes += bytes;
+    held_ += bytes;
+    return true;
+}
+
+void ReadRoom::closed(net::ConnectionId id) {
+    if (id.slot < holders_.size() && holders_[id.slot].id == id) {
+        held_ -= holders_[id.slot].bytes;
+        holders_[id.slot] = {};
+    }
+}
+
+void ReadRoom::end_turn() {
+    for (const net::ConnectionId id : stalled_) {
+        transport_.abort(id);
+    }
+    stalled_.clear();
+}
+
+// What was taken meanwhile is only known by looking.
+void ReadRoom::look(base::Instant now) {
+    held_ = 0;
+    for (Holder& holder : holders_) {
+        if (holder.bytes == 0) {
+            continue;
+        }
+        const std::uint64_t pending = transport_.output_pending(holder.id);
+        holder.bytes = std::min(holder.bytes, pending);
+        if (pending != holder.pending) {
+            holder.pending = pending;
+            holder.since = now;
+        } else if (now - holder.since >= base::milliseconds(limits::read_stall_ms)) {
+            stalled_.push_back(holder.id);
+            holder.bytes = 0;
+        }
+        held_ += holder.bytes;
+    }
+}
+
+}  // namespace ursula::http
