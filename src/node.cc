@@ -724,6 +724,7 @@ int run_node(const CommandLine& line) {
                              refused ? exit_refused : exit_failed));
         }
     }
+    sender.stop();  // before the doorbells that it rings are closed
     loops.clear();
     for (const auto& sockets : listening->by_shard) {
         for (const int socket : sockets) {

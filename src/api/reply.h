@@ -131,10 +131,10 @@ struct SubscriptionReply {
     base::Slice body;  // a packed SubscriptionAnswer
 };
 
-using Answer =
-    std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply, WatchReply,
-                 Post, BucketReply, SealReply, ListReply, InspectReply, TransferReply,
-                 ChangeMemberReply, TouchReply, ForkBegunReply, HoldReply, OriginReply, SubscriptionReply>;
+using Answer = std::variant<Refused, CreateReply, AppendReply, RemoveReply, HeadReply, ReadReply,
+                            WatchReply, Post, BucketReply, SealReply, ListReply, InspectReply,
+                            TransferReply, ChangeMemberReply, TouchReply, ForkBegunReply, HoldReply,
+                            OriginReply, SubscriptionReply>;
 // A reply is moved about on hot paths: what is rare must not make it larger.
 static_assert(sizeof(InspectReply) <= sizeof(ReadReply));
 

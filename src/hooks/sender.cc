@@ -258,6 +258,10 @@ Sender::Sender(SenderOptions options) : options_(std::move(options)) {
 }
 
 Sender::~Sender() {
+    stop();
+}
+
+void Sender::stop() {
     stopping_ = true;
     if (thread_.joinable()) {
         requests_->wake();

@@ -37,11 +37,12 @@ struct SenderCounters {
 class Sender {
   public:
     explicit Sender(SenderOptions options);
-    // Ends what is under way.
     ~Sender();
     Sender(const Sender&) = delete;
     Sender& operator=(const Sender&) = delete;
 
+    // Ends what is under way; from then on no doorbell is rung. After the last call of a shard.
+    void stop();
     // Of one shard; as long as the sender.
     shard::Webhooks& of_shard(std::uint32_t shard);
     const SenderCounters& counters() const { return counters_; }

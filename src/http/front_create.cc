@@ -56,11 +56,6 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
         responder_.problem(exchange, problem);
         return;
     }
-    api::Expiry expiry;
-    if (!read_expiry(headers, expiry, problem)) {
-        responder_.problem(exchange, problem);
-        return;
-    }
     ForkHeaders fork;
     if (!read_fork(headers, fork, problem)) {
         responder_.problem(exchange, problem);
@@ -68,6 +63,11 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     }
     api::StreamKey source;
     if (!fork.from.empty() && !find_source(exchange, fork.from, source)) {
+        return;
+    }
+    api::Expiry expiry;
+    if (!read_expiry(headers, expiry, problem)) {
+        responder_.problem(exchange, problem);
         return;
     }
     const bool inherits =

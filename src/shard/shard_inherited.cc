@@ -58,6 +58,12 @@ const stream::Stream* Shard::find_level(const Replica& replica, std::string_view
 void Shard::plan_level(const stream::Stream& stream, std::uint64_t offset, std::uint64_t end,
                        std::uint64_t bytes_max, bool more) {
     stream::plan_read(stream, offset, bytes_max, plan_);
+    if (end != UINT64_MAX && plan_.next < end && end - plan_.from <= bytes_max) {
+        // The append that `end` cuts is too large as a whole; what is meant of it fits.
+        const std::uint64_t from = plan_.from;
+        stream::plan_read(stream, plan_.next, 1, plan_);
+        stream::plan_read(stream, offset, plan_.next - from, plan_);
+    }
     stream::clamp_plan(plan_, end);
     if (more && plan_.next - plan_.from > bytes_max) {
         plan_.pieces.clear();

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/verify.h"
 #include "stream/machine.h"
+#include "stream/planted.h"
 
 namespace ursula::stream {
 
@@ -218,7 +219,7 @@ void Machine::release_link(const ForkOrigin& origin) {
 }
 
 void Machine::remove_or_retire(Stream* stream) {
-    if (stream->held()) {
+    if (stream->held() && !planted(Planted::source_not_kept)) {
         retire(stream);
     } else {
         remove(stream);
@@ -227,6 +228,9 @@ void Machine::remove_or_retire(Stream* stream) {
 
 // Nobody but its forks has use for it any more, and they read nothing but bytes.
 void Machine::retire(Stream* stream) {
+    if (subscriptions_ != nullptr) {
+        subscriptions_->note_gone(*stream);
+    }
     before_change(stream, false);
     StreamExtra& extra = extra_of(stream);
     if (const Expiry* expiry = stream->expiry()) {

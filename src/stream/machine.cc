@@ -578,7 +578,8 @@ void Machine::create(const Command& command, const Found& found, std::uint32_t o
     }
     outcome.stream = stream;
     outcome.incarnation = stream->incarnation(group_);
-    if (subscriptions_ != nullptr && outcome.to > 0) {
+    // What a fork inherits is no append.
+    if (subscriptions_ != nullptr && outcome.grew()) {
         subscriptions_->note_data(*stream, {});
     }
 }
@@ -591,7 +592,7 @@ void Machine::subscribe(const Command& command, std::uint32_t ordinal) {
 }
 
 void Machine::remove(Stream* stream) {
-    if (subscriptions_ != nullptr) {
+    if (subscriptions_ != nullptr && !stream->gone_) {
         subscriptions_->note_gone(*stream);
     }
     // First, while the pieces are still there: an image that is being taken may keep the index

@@ -15,6 +15,7 @@ enum class Planted : std::uint8_t {
     closed_after_type,    // another media type on a closed stream is told before its closure
     close_without_touch,  // closing does not renew a window
     dies_late,            // a stream lives a millisecond longer than its window
+    source_not_kept,      // a source that is deleted goes, forks or not
     append_split,         // an unaligned read begins inside the append
 };
 

@@ -676,7 +676,7 @@ void Subscriptions::enroll(Turn& turn, const api::EnrollSubscription& enroll) {
     }
     // Streams that are there are linked at their tail of now.
     const auto link_now = [&](const Stream& stream, std::string_view path) {
-        if (!turn.machine.is_dead(stream)) {
+        if (!stream.gone() && !turn.machine.is_dead(stream)) {
             mark(enrolment, stream, path, false, static_cast<std::int64_t>(stream.tail()));
         }
     };

@@ -389,6 +389,28 @@ def check_links(work):
                (200, "-1", "7"))
 
 
+def check_forks(work):
+    """What a fork inherits wakes nobody; a source that is deleted while it has one is gone."""
+    del work
+    with Server() as server:
+        client = Client(server)
+        client.pull("p", "f/*", lease_ms=600_000)
+        client.create("f/source", b"12345")
+        status, claimed = client.claim("p")
+        expect("ack", client.post("p", "ack", ack_of(claimed), claimed["token"])[0], 200)
+        client.create("f/fork", None, {**TEXT, "Stream-Forked-From": "/v1/stream/f/source"})
+        expect("nothing new", error_of(client.claim("p")), (409, "NO_PENDING_WORK"))
+        expect("delete", ask("DELETE", client.base + "f/source")[0], 204)
+        wait_for("its link is gone", lambda: "f/source" not in client.links("p"))
+        tail = client.append("f/fork")
+        status, claimed = client.claim("p")
+        expect("the fork", (status, [(one["path"], one["acked_offset"], one["tail_offset"])
+                                     for one in claimed["streams"]]),
+               (200, [("f/fork", "-1", tail)]))
+        client.put("later", {"type": "pull-wake", "pattern": "f/*", "wake_stream": "wake/p"})
+        expect("what is gone is not linked", sorted(client.links("later")), ["f/fork"])
+
+
 def check_streams_of_a_bucket(work):
     """/{bucket}/__ds/... is the same for the streams of one bucket."""
     with Server(data_dir=os.path.join(work, "d")) as server, Receiver(lambda _: DONE) as receiver:

@@ -34,6 +34,7 @@ constexpr Named<stream::Planted> stream_bugs[] = {
     {"close_without_touch", stream::Planted::close_without_touch},
     {"dies_late", stream::Planted::dies_late},
     {"append_split", stream::Planted::append_split},
+    {"source_not_kept", stream::Planted::source_not_kept},
 };
 constexpr Named<shard::Planted> shard_bugs[] = {
     {"producer_forgotten", shard::Planted::producer_forgotten},

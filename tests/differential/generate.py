@@ -2,7 +2,7 @@
 cut anywhere and still means something to the model and to the server.
 """
 
-from model import token
+from model import TOKEN, token
 
 TYPES = ["text/plain", "text/plain", "application/json", "application/json", "application/json",
          "application/octet-stream", "text/plain; charset=utf-8", "Application/JSON; charset=utf-8",
@@ -36,7 +36,7 @@ CLOSED_VALUES = ["true", "true", "true", "TRUE", "True", "false", "1", "yes", ""
 class Generator:
     """`timed`: the clock may be moved; `kills`: the server may be killed; `forks`: are there;
     `alone`: nobody else makes buckets; `loops`: connections are served by several, so that nobody
-    knows when a long-poll's `now` is."""
+    knows when a long-poll begins, whose offset is the tail then."""
 
     def __init__(self, rng, model, prefix, timed=True, kills=False, forks=False,
                  alone=True, loops=False):
@@ -387,7 +387,8 @@ class Generator:
         if not self.chance(25):
             offset = self.offset(path)
             there = self.stream(path)
-            if self.loops and offset.endswith("w") and kind == "long-poll" and there is not None:
+            if self.loops and kind == "long-poll" and there is not None and (
+                    offset.endswith("w") or TOKEN.fullmatch(offset)) and offset > token(there.tail):
                 offset = token(there.tail)
             query.append(f"offset={offset}")
         if self.chance(4):

@@ -492,6 +492,14 @@ class Model:
 
     def put(self, request, name):
         self.check_coding(request)
+        wrong = set()  # of several slips, any one may be told
+        for check in (self.expiry_of, self.fork_of):
+            try:
+                check(request)
+            except Problem as problem:
+                wrong |= problem.codes
+        if wrong:
+            raise Problem(400, wrong)
         ttl, at = self.expiry_of(request)
         fork = self.fork_of(request)
         media = request.get("content-type") or ""

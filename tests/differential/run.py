@@ -7,7 +7,8 @@ usage: run.py [--quick] [--seed N] [--ops N] [--part NAME]...
 Parts: `memory` (the server with the moved clock, $URSULA_CLOCKED), `shards` (the product,
 $URSULA_BIN, two shards), `durable` (moved clock, kill -9 and restarts), `follower` (the product,
 through one node of three), `planted` (bugs compiled into $URSULA_CLOCKED must be found),
-`absent` (the product has no clock to move), `model` (examples of the digest for the model itself).
+`absent` (the product has no clock to move), `found` (what was found before, found.py), `model`
+(examples of the digest for the model itself).
 The last line is `N passed, N failed`.
 """
 
@@ -17,6 +18,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +34,7 @@ for folder in ("tests/support", "tests/cluster", "tests/differential"):
 import wire  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from driver import Differs, Disturbed, Driver, curl_lines, real_time_ms  # noqa: E402
+from found import SEQUENCES  # noqa: E402
 from generate import Generator  # noqa: E402
 from model import CHUNK_BYTES, Model  # noqa: E402
 from shrink import shrink  # noqa: E402
@@ -55,7 +58,8 @@ PLANTED = [
     ("control_always_new", "memory"), ("duplicate_is_new", "memory"),
     ("poll_keeps_cursor", "memory"), ("seq_may_repeat", "memory"), ("gap_accepted", "memory"),
     ("closed_after_type", "memory"), ("close_without_touch", "memory"), ("dies_late", "memory"),
-    ("append_split", "memory"), ("touch_forgotten", "memory"), ("producer_forgotten", "durable"),
+    ("append_split", "memory"), ("source_not_kept", "memory"),
+    ("touch_forgotten", "memory"), ("producer_forgotten", "durable"),
 ]
 
 
@@ -219,6 +223,11 @@ def reduced(part, operations, environment=None):
         wire.TIMEOUT = 20.0
 
 
+def end_by_signals():
+    """A process that is told to end takes its servers along."""
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+
+
 def work_on(job):
     """One process's work: ('life', part, seed, count), or ('planted', bug, part, seed)."""
     sys.setrecursionlimit(5000)
@@ -290,6 +299,14 @@ def check_model():
     return result.testsRun
 
 
+def check_found():
+    for name, operations in SEQUENCES.items():
+        with Life("memory") as life:
+            error = life.run(operations)
+        if error is not None:
+            raise Differs(f"{name}: {error}")
+
+
 def jobs_of(parts, seed, total):
     jobs = []
     for part, share in SHARES.items():
@@ -303,7 +320,7 @@ def jobs_of(parts, seed, total):
 
 
 def main():
-    known = [*SHARES, "planted", "absent", "model"]
+    known = [*SHARES, "planted", "absent", "found", "model"]
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
@@ -313,7 +330,8 @@ def main():
     parts = options.part or known
     total = options.ops or (QUICK_OPERATIONS if options.quick else OPERATIONS)
     passed = failed = 0
-    for name, check in (("model", check_model), ("absent", check_absent)):
+    for name, check in (("model", check_model), ("absent", check_absent),
+                        ("found", check_found)):
         if name in parts:
             try:
                 check()
@@ -323,7 +341,7 @@ def main():
                 print(f"FAILED {name}: {error}")
     done = {}
     begin = time.monotonic()
-    with multiprocessing.Pool(2, maxtasksperchild=8) as pool:
+    with multiprocessing.Pool(2, end_by_signals, maxtasksperchild=8) as pool:
         for good, what, count, seconds, text in pool.imap_unordered(
                 work_on, jobs_of(parts, options.seed, total)):
             passed += good

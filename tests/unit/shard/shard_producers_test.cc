@@ -92,8 +92,8 @@ void producer_script(Between between) {
     // Closed by a producer: its own retry is a duplicate, everything else is refused.
     accepted(node.append_as("b", 7, 3, "v1/p", "b3", true), {Kind::appended, 18, 7, 3, true});
     accepted(node.append_as("b", 7, 3, "v1/p", "b3", true), {Kind::duplicate, 18, 7, 3, true});
-    refused(node.append_as("b", 7, 2, "v1/p", "b2"), Refusal::stream_closed);
-    refused(node.append_as("a", 2, 2, "v1/p", "x"), Refusal::stream_closed);
+    refused(node.append_as("b", 7, 2, "v1/p", "b2"), Refusal::stream_closed, 2, 1);
+    refused(node.append_as("a", 2, 2, "v1/p", "x"), Refusal::stream_closed, 2, 1);
     refused(node.append("v1/p", "x"), Refusal::stream_closed);
     CHECK(node.content("v1/p") == "a0a1A0A1b0--b1b2b3");
 

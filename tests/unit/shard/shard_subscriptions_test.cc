@@ -124,7 +124,7 @@ TEST_CASE("a wake survives a kill in the middle of its delivery, with its schedu
     node.restart();
     node.run(base::milliseconds(500));
     CHECK(receiver.taken.size() == 2);  // not before its time
-    node.pass(base::seconds(1));
+    node.pass(base::seconds(2));  // a second, and its jitter
     node.run();
     REQUIRE(receiver.taken.size() == 3);
     receiver.end(2, true, true);
