@@ -764,7 +764,7 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
                 return;
             }
             if (const auto& read = std::get<api::ReadReply>(answer);
-                responder_.has_room(exchange, read, now.mono)) {
+                responder_.has_room(exchange, exchange.shard, read, now.mono)) {
                 answer_read(exchange, read);
             }
             return;

@@ -10,19 +10,28 @@ namespace limits = base::limits;
 
 namespace {
 
-// Bytes that nobody else refers to: what is hot is in memory anyway.
+// Bytes whose blocks nobody else refers to: what is hot is in memory anyway. Pieces of one block
+// stand together.
 std::uint64_t own_bytes(const api::ReadReply& read) {
     std::uint64_t bytes = 0;
-    for (const base::Slice& piece : read.pieces) {
-        bytes += piece.sole() ? piece.size() : 0;
+    for (std::size_t first = 0; first < read.pieces.size();) {
+        const base::Slice& piece = read.pieces[first];
+        std::uint64_t size = 0;
+        std::size_t end = first;
+        for (; end < read.pieces.size() && read.pieces[end].same_block(piece); ++end) {
+            size += read.pieces[end].size();
+        }
+        bytes += piece.references() == end - first ? size : 0;
+        first = end;
     }
     return bytes;
 }
 
 }  // namespace
 
-bool ReadRoom::take(net::ConnectionId id, const api::ReadReply& read, base::Instant now) {
-    const std::uint64_t bytes = own_bytes(read);
+bool ReadRoom::take(net::ConnectionId id, const api::ReadReply& read, bool copied,
+                    base::Instant now) {
+    const std::uint64_t bytes = copied ? read.next - read.from : own_bytes(read);
     if (bytes < limits::read_held_bytes_min) {
         return true;
     }

@@ -22,7 +22,9 @@ class ReadRoom {
     // Whether this reply may be sent to the connection; then it counts until it was taken. One
     // always may when nothing is held, so that each append can be read, however large. When there
     // is no room, connections that took nothing for limits::read_stall_ms lose theirs first.
-    [[nodiscard]] bool take(net::ConnectionId id, const api::ReadReply& read, base::Instant now);
+    // `copied`: the reply came from another core, so nobody else has its bytes.
+    [[nodiscard]] bool take(net::ConnectionId id, const api::ReadReply& read, bool copied,
+                            base::Instant now);
     // The connection has gone; nothing happens when it held nothing.
     void closed(net::ConnectionId id);
     // Behind the last write of a turn: connections that lost their room are ended.

@@ -234,8 +234,9 @@ void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
     problem(exchange, problem_of(refused, place(exchange)), extra);
 }
 
-bool Responder::has_room(Exchange& exchange, const api::ReadReply& read, base::Instant now) {
-    if (read_room_.take(exchange.connection, read, now)) [[likely]] {
+bool Responder::has_room(Exchange& exchange, base::ShardId from, const api::ReadReply& read,
+                         base::Instant now) {
+    if (read_room_.take(exchange.connection, read, from != options_.shard, now)) [[likely]] {
         return true;
     }
     ++counters_.reads_refused;

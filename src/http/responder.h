@@ -44,7 +44,9 @@ class Responder {
                  std::string_view extra_header_lines = {});
     void refuse(Exchange& exchange, const api::Refused& refused);
     // False: it would hold more memory than there is for what clients do not take; 503 was sent.
-    [[nodiscard]] bool has_room(Exchange& exchange, const api::ReadReply& read, base::Instant now);
+    // `from`: the shard that answered.
+    [[nodiscard]] bool has_room(Exchange& exchange, base::ShardId from, const api::ReadReply& read,
+                                base::Instant now);
     void connection_closed(net::ConnectionId id) { read_room_.closed(id); }
     void end_turn() { read_room_.end_turn(); }
 
