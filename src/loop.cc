@@ -683,6 +683,7 @@ void Loop::publish() {
     metrics.sse_disconnects_shutdown.set(edge.sse_ended_shutdown);
     metrics.admission_rejects_bodies.set(edge.bodies_refused);
     metrics.admission_rejects_slow_bodies.set(edge.bodies_too_slow);
+    metrics.admission_rejects_reads.set(edge.reads_refused);
     metrics.sse_disconnects_send_stalled.set(transport_->counters().stalled);
     const std::uint64_t leaders = shard_->leaders();
     metrics.raft_groups_leader.set(leaders);

@@ -522,6 +522,8 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.bodies_in_flight_bytes_max = std::max<std::uint64_t>(
         limits::bodies_in_flight_bytes_max / layout.shards, config.server.max_body);
     edge.read_chunk_bytes = config.server.read_chunk;
+    edge.read_held_bytes_max = std::max<std::uint64_t>(limits::read_held_bytes_max / layout.shards,
+                                                       limits::read_held_bytes_max / 4);
     edge.long_poll_timeout = config.server.long_poll_timeout;
     edge.sse_heartbeat = config.server.sse_heartbeat;
     edge.sse_lifetime = config.server.sse_lifetime;

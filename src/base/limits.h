@@ -101,7 +101,14 @@ constexpr std::uint32_t segment_number_end = (1u << 31) - (1u << 20);
 constexpr std::size_t gzip_bytes_min = 1024;
 constexpr std::size_t gzip_bytes_max = 1024 * kib;
 constexpr std::size_t read_chunk_bytes_default =
-    1 * mib;                                            // soft: one whole append is always returned
+    1 * mib;  // soft: one whole append is always returned
+// Bytes read for one client alone, in responses it has not taken: per process, in equal parts per
+// loop, each at least a quarter; 503 above. Smaller replies are always sent. Above, a connection
+// that took nothing for read_stall_ms is ended: 4 MiB in the kernel last a client of 1 MiB/s that
+// long.
+constexpr std::size_t read_held_bytes_max = 256 * mib;
+constexpr std::size_t read_held_bytes_min = 64 * kib;
+constexpr std::int64_t read_stall_ms = 4'000;
 constexpr std::size_t cold_reads_bytes_max = 64 * mib;  // per shard, being read back for clients
 constexpr std::uint32_t disk_read_bytes_max = 1 * mib;  // one request to the disk
 constexpr std::uint32_t disk_read_gap_bytes_max = 16 * kib;  // cheaper to read than to skip

@@ -92,6 +92,9 @@ class Slice {
     const std::byte* data() const { return data_; }
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
+    // Of its block, this one included.
+    std::uint32_t references() const { return block_ != nullptr ? block_->references() : 0; }
+    bool same_block(const Slice& other) const { return block_ == other.block_; }
     Slice sub(std::size_t offset, std::size_t size) const {
         VERIFY(offset + size <= size_);
         Slice slice = *this;

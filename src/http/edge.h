@@ -43,6 +43,7 @@ struct EdgeOptions {
     std::uint64_t bodies_in_flight_bytes_max = 0;  // of this loop
     const base::Capacity* connections = nullptr;   // of the node; null: no bound
     std::uint64_t read_chunk_bytes = 0;
+    std::uint64_t read_held_bytes_max = base::limits::read_held_bytes_max;  // of this loop
     std::uint64_t tails_max = base::limits::tails_per_core_max;  // live readers of this loop
     std::uint64_t tail_private_bytes_max = base::limits::tail_private_bytes_max;
     std::uint64_t tail_turn_bytes_max = base::limits::tail_turn_bytes_max;
@@ -102,6 +103,7 @@ struct EdgeCounters {
     std::uint64_t sse_ended_shutdown = 0;
     std::uint64_t bodies_refused = 0;
     std::uint64_t bodies_too_slow = 0;
+    std::uint64_t reads_refused = 0;
     std::uint64_t sse_events = 0;  // encoded, not delivered
 };
 

@@ -91,6 +91,7 @@ void Front::drop(net::ConnectionId id) {
         exchanges_.give(exchange);
     }
     tails_.on_closed(id);
+    responder_.connection_closed(id);
     peer.reader.reset(parser_);
     peer.id = {};
     peer.first = peer.last = 0;
@@ -457,6 +458,7 @@ void Front::finish_turn(base::Now now) {
     }
     waiting_now_.clear();
     unlink_ended(now);
+    responder_.end_turn();
 }
 
 void Front::begin_drain(base::Now now) {
@@ -703,7 +705,6 @@ void Front::respond(api::Reply& reply, base::Now now) {
 }
 
 void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
-    static_cast<void>(now);
     if (auto* refused = std::get_if<api::Refused>(&answer)) {
         if (exchange.asked == Asked::admin) {
             take_admin(exchange, answer);
@@ -762,7 +763,10 @@ void Front::answer(Exchange& exchange, api::Answer& answer, base::Now now) {
                 refuse_query(exchange);
                 return;
             }
-            answer_read(exchange, std::get<api::ReadReply>(answer));
+            if (const auto& read = std::get<api::ReadReply>(answer);
+                responder_.has_room(exchange, exchange.shard, read, now.mono)) {
+                answer_read(exchange, read);
+            }
             return;
         case Asked::remove: {
             net::ResponseWriter writer = responder_.begin(exchange, 204, false);

@@ -163,6 +163,7 @@ class Front {
     // Sends the call, or answers 503 when that shard takes no more now.
     void call(Exchange& exchange, base::ShardId to, api::Verb verb);
     api::StreamKey key_of(const Route& route) const;
+    std::string base_url(const Exchange& exchange) const;
 
     const EdgeOptions& options_;
     net::Transport& transport_;

@@ -182,10 +182,15 @@ bool Front::find_source(Exchange& exchange, std::string_view path, api::StreamKe
     return true;
 }
 
+// Of this server, as clients reach it.
+std::string Front::base_url(const Exchange& exchange) const {
+    return options_.public_url.empty() ? "http://" + exchange.host : options_.public_url;
+}
+
 void Front::answer_create(Exchange& exchange, const api::CreateReply& reply) {
     net::ResponseWriter writer = responder_.begin(exchange, reply.created ? 201 : 200, false);
     if (reply.created) {
-        writer.header("Location", fmt::format("http://{}{}", exchange.host, exchange.path));
+        writer.header("Location", base_url(exchange) + exchange.path);
     }
     writer.header("Content-Type", base::as_text(reply.content_type.bytes()));
     std::array<char, offset_token_bytes> token;
@@ -249,7 +254,7 @@ void Front::answer_bucket(Exchange& exchange, const api::BucketReply& reply) {
     }
     net::ResponseWriter writer = responder_.begin(exchange, reply.created ? 201 : 200, false);
     if (reply.created) {
-        writer.header("Location", fmt::format("http://{}{}", exchange.host, exchange.path));
+        writer.header("Location", base_url(exchange) + exchange.path);
     }
     responder_.end(exchange, writer.end_with_body({}));
 }

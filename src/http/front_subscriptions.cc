@@ -67,8 +67,7 @@ void Front::start_subscription(Exchange& exchange, const net::Request& request,
     ask.id = id;
     const std::string bucket(route.bucket);
     ask.name = (bucket.empty() ? "v1" : bucket) + "/" + ask.id;
-    ask.base_url = (options_.public_url.empty() ? "http://" + exchange.host : options_.public_url) +
-                   (bucket.empty() ? "/v1/stream" : "/" + bucket) + "/__ds";
+    ask.base_url = base_url(exchange) + (bucket.empty() ? "/v1/stream" : "/" + bucket) + "/__ds";
     const std::string_view action = next();
     const auto wrong_method = [&](std::string_view allow) {
         refuse_subscription(exchange, 405, "METHOD_NOT_ALLOWED", "not with this method",

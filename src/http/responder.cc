@@ -50,6 +50,7 @@ Responder::Responder(const EdgeOptions& options, net::Transport& transport, Edge
     : options_(options),
       transport_(transport),
       counters_(counters),
+      read_room_(options, transport),
       request_number_(base::Random(options.random_seed).next()) {
     options_changed();
     first_lines_ = date_name;
@@ -231,6 +232,18 @@ void Responder::refuse(Exchange& exchange, const api::Refused& refused) {
                  "\r\nProducer-Received-Seq: " + std::to_string(refused.numbers[1]) + "\r\n";
     }
     problem(exchange, problem_of(refused, place(exchange)), extra);
+}
+
+bool Responder::has_room(Exchange& exchange, base::ShardId from, const api::ReadReply& read,
+                         base::Instant now) {
+    if (read_room_.take(exchange.connection, read, from != options_.shard, now)) [[likely]] {
+        return true;
+    }
+    ++counters_.reads_refused;
+    Problem why = problem_of_status(503, "reads_not_taken");
+    why.hint = "too many clients do not take what they asked for; try again in a second";
+    problem(exchange, why);
+    return false;
 }
 
 void Responder::append_accepted(Exchange& exchange, std::uint64_t tail) {

@@ -12,6 +12,7 @@
 #include "http/edge.h"
 #include "http/exchange.h"
 #include "http/problem.h"
+#include "http/read_room.h"
 #include "net/response_writer.h"
 #include "net/transport.h"
 
@@ -42,6 +43,12 @@ class Responder {
     void problem(Exchange& exchange, const Problem& problem,
                  std::string_view extra_header_lines = {});
     void refuse(Exchange& exchange, const api::Refused& refused);
+    // False: it would hold more memory than there is for what clients do not take; 503 was sent.
+    // `from`: the shard that answered.
+    [[nodiscard]] bool has_room(Exchange& exchange, base::ShardId from, const api::ReadReply& read,
+                                base::Instant now);
+    void connection_closed(net::ConnectionId id) { read_room_.closed(id); }
+    void end_turn() { read_room_.end_turn(); }
 
     // 204 of an append, the one response that is written without a ResponseWriter.
     void append_accepted(Exchange& exchange, std::uint64_t tail);
@@ -86,6 +93,7 @@ class Responder {
     net::Transport& transport_;
     EdgeCounters& counters_;
     net::OutputPool held_pool_;
+    ReadRoom read_room_;
     std::int64_t dated_ms_ = 0;  // the start of the second in the two heads
     std::string first_lines_;    // Date, and what every response has
     std::string open_cors_;      // block for "*"

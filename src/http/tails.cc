@@ -538,7 +538,11 @@ void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now
     Exchange& exchange = exchange_of(tail);
     const bool data = read.next > read.from;
     const std::uint64_t cursor = cursor_for(tail, now.wall);
+    const base::ShardId from = tail.watch_->shard;
     finish(tail);
+    if (!responder_.has_room(exchange, from, read, now.mono)) {
+        return;
+    }
     net::ResponseWriter writer = responder_.begin(exchange, data ? 200 : 204, true);
     std::array<char, offset_token_bytes> token;
     write_offset(token.data(), read.next);

@@ -86,6 +86,7 @@ namespace ursula::ops {
     SERIES(admission_rejects_overload, "reason=\"overload\"")                                 \
     SERIES(admission_rejects_bodies, "reason=\"bodies_in_flight\"")                           \
     SERIES(admission_rejects_slow_bodies, "reason=\"body_too_slow\"")                         \
+    SERIES(admission_rejects_reads, "reason=\"reads_not_taken\"")                             \
     FAMILY("counter", "ursula_core_stall_seconds_total",                                      \
            "Time by which turns of a core were longer than a client should notice.")          \
     SECONDS(core_stall, "")                                                                   \

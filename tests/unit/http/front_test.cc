@@ -387,6 +387,23 @@ TEST_CASE("the refusal over the connection limit looks like any other") {
     }
 }
 
+TEST_CASE("Location begins with the public URL, when there is one") {
+    EdgeOptions options = EdgeServer::default_options();
+    for (const std::string_view url : {"", "https://public.example:8443"}) {
+        options.public_url = url;
+        EdgeServer server(options);
+        Client client(server.port);
+        client.send(head("PUT", "/v1/stream/a%20b", text_type));
+        api::CreateReply created;
+        created.created = true;
+        created.content_type = slice_of("text/plain");
+        server.answer(server.take<api::CreateCall>().id, created);
+        const std::string base(url.empty() ? std::string_view("http://h") : url);
+        CHECK(server.receive_until(client, "\r\n\r\n")
+                  .find("\r\nLocation: " + base + "/v1/stream/a%20b\r\n") != std::string::npos);
+    }
+}
+
 TEST_CASE("JSON reads vary by Accept, beside a list of origins") {
     EdgeOptions options = EdgeServer::default_options();
     options.cors_origins = {"http://page.example"};
@@ -545,6 +562,65 @@ TEST_CASE("Prefer: redirect sends a write to the leader's URL, when there is one
     Client reader(server.port);
     reader.send(head("GET", "/v1/stream/s", "Prefer: redirect\r\n"));
     CHECK(!server.take<api::ReadCall>().redirect);
+}
+
+TEST_CASE("what clients asked for alone and do not take has a bound; who takes nothing loses it") {
+    EdgeOptions options = EdgeServer::default_options();
+    options.read_held_bytes_max = 1'000'000;
+    EdgeServer server(options);
+    const EdgeCounters& counters = server.front().counters();
+    const auto read = [&](Client& client, std::size_t bytes, std::string_view mode = "") {
+        client.send(head("GET", "/v1/stream/s?offset=-1" + std::string(mode)));
+        server.answer(server.take<api::ReadCall>().id, read_reply(0, std::string(bytes, 'r')));
+        server.turns(3);
+    };
+    constexpr std::size_t large = 6 << 20;  // more than a socket takes
+    // The first is above the bound, and served all the same.
+    Client deaf(server.port, 4096);
+    read(deaf, large);
+    Client other(server.port);
+    for (const std::string_view mode : {"", "&live=long-poll"}) {
+        CAPTURE(mode);
+        read(other, large, mode);
+        const std::string got = server.receive_until(other, "request_id");
+        CHECK(says(got, 503, "reads_not_taken"));
+        CHECK(got.find("\r\nRetry-After: 1\r\n") != std::string::npos);
+    }
+    CHECK(counters.reads_refused == 2);
+    // What is small, and what others hold too, is not asked.
+    read(other, limits::read_held_bytes_min - 1);
+    CHECK(server.receive_until(other, "rrr").starts_with("HTTP/1.1 200 "));
+    Client third(server.port);
+    const base::Slice shared = slice_of(std::string(large, 'h'));
+    third.send(head("GET", "/v1/stream/s?offset=-1"));
+    api::ReadReply hot = read_reply(0, "x");
+    hot.pieces = {shared};
+    hot.next = large;
+    server.answer(server.take<api::ReadCall>().id, hot);
+    CHECK(server.receive_until(third, "hhh").starts_with("HTTP/1.1 200 "));
+    // Nothing was taken for so long: its room is the next one's.
+    server.pass(base::milliseconds(limits::read_stall_ms + 100));
+    Client next(server.port);
+    next.send(head("GET", "/v1/stream/s?offset=-1"));
+    server.answer(server.take<api::ReadCall>().id, read_reply(0, std::string(large, 'n')));
+    const std::string begin = server.receive_until(next, "nnn");
+    CHECK(begin.starts_with("HTTP/1.1 200 "));
+    server.turns(5);
+    CHECK(counters.reads_refused == 2);
+    std::size_t got_by_deaf = 0;
+    server.turn_until([&] {
+        got_by_deaf += deaf.receive().size();
+        return deaf.over || deaf.error != 0;
+    });
+    CHECK(got_by_deaf < large);
+    // One that takes all gives its room back.
+    std::size_t taken = begin.size();
+    server.turn_until([&] {
+        taken += next.receive().size();
+        return taken > large;
+    });
+    read(next, large);
+    CHECK(counters.reads_refused == 2);
 }
 
 TEST_CASE("a group without a leader is 503 with Retry-After, an unknown outcome 500 without") {

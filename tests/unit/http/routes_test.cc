@@ -50,11 +50,11 @@ TEST_CASE("what is refused says why") {
     CHECK(find("/health/x").route.why == NameTrouble::reserved_bucket);
     CHECK(find("/v1").route.why == NameTrouble::reserved_bucket);
     CHECK(find("/v1/other/x").route.why == NameTrouble::reserved_bucket);
-    CHECK(find("/v1/stream/__ds").route.why == NameTrouble::reserved_segment);
-    CHECK(find("/v1/stream/__ds/jwks.json").route.why == NameTrouble::reserved_segment);
+    CHECK(find("/v1/stream/__ds").route.kind == RouteKind::subscriptions);
+    CHECK(find("/v1/stream/__ds/jwks.json").route.kind == RouteKind::subscriptions);
     CHECK(find("/demo/attrs").route.why == NameTrouble::reserved_segment);
     CHECK(find("/demo/a/$transaction").route.why == NameTrouble::reserved_segment);
-    CHECK(find("/demo/__ds/x").route.why == NameTrouble::reserved_segment);
+    CHECK(find("/demo/__ds/x").route.kind == RouteKind::subscriptions);
     // In any mix of cases; what only begins like it is anybody's.
     for (const char* path :
          {"/v1/stream/__DS", "/v1/stream/__Ds/x", "/demo/__dS", "/demo/__DS/x", "/demo/a/__DS"}) {
