@@ -135,6 +135,11 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
             bad_request("producer_id", "Producer-Id is empty or too long", "send 1 to 256 bytes");
         return false;
     }
+    if (producer.id.starts_with("__ds/")) {
+        problem = bad_request("producer_id", "Producer-Id may not begin with __ds/",
+                              "that is the server's own, which announces wakes by it");
+        return false;
+    }
     const auto epoch_number = parse_producer_number(headers.get(KnownHeader::producer_epoch));
     const auto seq_number = parse_producer_number(headers.get(KnownHeader::producer_seq));
     if (!epoch_number || !seq_number) {

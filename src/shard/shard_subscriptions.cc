@@ -43,6 +43,25 @@ std::string_view id_in(std::string_view name) {
     return name.substr(name.find('/') + 1);
 }
 
+// RFC 3986 section 2.3: everything but unreserved characters is escaped.
+std::string url_segment(std::string_view text) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    std::string out;
+    for (const char c : text) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain) {
+            out += c;
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out += '%';
+            out += digits[byte >> 4];
+            out += digits[byte & 15];
+        }
+    }
+    return out;
+}
+
 std::string scoped(std::string_view name, std::string_view path) {
     return std::string(name.substr(0, name.find('/') + 1)) += path;
 }
@@ -61,7 +80,8 @@ void append_json(std::string& out, std::string_view text) {
 // What no later attempt would do any better.
 bool is_final(api::Refusal why) {
     return why == api::Refusal::stream_not_found || why == api::Refusal::stream_closed ||
-           why == api::Refusal::content_type_mismatch || why == api::Refusal::producer_epoch_stale;
+           why == api::Refusal::stream_deleted || why == api::Refusal::content_type_mismatch ||
+           why == api::Refusal::producer_epoch_stale;
 }
 
 }  // namespace
@@ -527,6 +547,9 @@ void Shard::Subscribing::run() {
 void Shard::Subscribing::look(Replica& replica) {
     const stream::Subscriptions* all = replica.machine.subscriptions();
     if (all == nullptr || !leads(replica)) {
+        if (replica.group.is_leader()) {  // a hand-over may come to nothing
+            wake_at(shard_.now_.mono + base::milliseconds(limits::subscription_retry_ms));
+        }
         return;
     }
     Led& own = led(replica);
@@ -688,7 +711,7 @@ void Shard::Subscribing::deliver(Replica& replica, Led& own, const std::string& 
     delivery.generation = subscription.generation;
     delivery.streams = subscription.view(limits::webhook_streams_max);
     delivery.callback_url =
-        subscription.base_url + "/subscriptions/" + std::string(id_in(name)) + "/callback";
+        subscription.base_url + "/subscriptions/" + url_segment(id_in(name)) + "/callback";
     const TokenContent content{subscription.id, subscription.generation,
                                shard_.group_clock(replica) + limits::subscription_token_ms};
     delivery.callback_token =
@@ -727,6 +750,10 @@ void Shard::Subscribing::take_results() {
             commit(replica, task.name, task.subscription, SubscriptionOp::delivered,
                    api::pack(
                        stream::Delivered{task.subscription, task.number, result.ok, result.done}));
+        } else if (replica.group.term() == task.term && replica.group.is_leader()) {
+            Led& own = led(replica);  // it may hand over in vain
+            own.delivering.erase(task.subscription);
+            retry_later(own);
         }
     }
 }

@@ -191,7 +191,14 @@ void Machine::apply_fork(const Command& command, const Found& found, std::uint32
             rare.holds = std::make_unique<Holds>();
         }
         rare.holds->insert(fork.link);
-    } else if (outcome.did == Did::released && found.stream != nullptr) {
+    } else if (outcome.did == Did::released) {
+        // Whether it was there or not: a deposed leader may have asked twice, and what it sent can
+        // still be on its way.
+        late_holds_.forget(time_ms_);
+        late_holds_.add(fork.link, time_ms_);
+        if (found.stream == nullptr) {
+            return;
+        }
         before_change(found.stream, false);
         StreamRare& rare = extra_of(found.stream).rare_part();
         rare.holds->erase(fork.link);
@@ -201,9 +208,6 @@ void Machine::apply_fork(const Command& command, const Found& found, std::uint32
                 remove(found.stream);
             }
         }
-    } else if (outcome.did == Did::released) {
-        late_holds_.forget(time_ms_);
-        late_holds_.add(fork.link, time_ms_);
     } else if (outcome.did == Did::abandoned) {
         links_.find(fork.link)->second.releasing = true;
         links_changed_ = true;

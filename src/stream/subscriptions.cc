@@ -53,9 +53,15 @@ void end_wake(Subscription& subscription) {
     }
 }
 
+// What a delivery has no room for is not shown: `done` must not acknowledge it.
 void show_tails(Subscription& subscription) {
+    const bool all = subscription.config.type != SubscriptionType::webhook ||
+                     subscription.links.size() <= limits::webhook_streams_max;
+    std::size_t room = limits::webhook_streams_max;
     for (auto& [path, link] : subscription.links) {
-        link.shown = link.tail;
+        const bool shown = all || (link.pending() && room > 0);
+        link.shown = shown ? link.tail : api::not_shown;
+        room -= shown && !all ? 1 : 0;
     }
 }
 
@@ -183,8 +189,9 @@ std::vector<api::LinkView> Subscription::view(std::size_t count_max) const {
     const bool all = links.size() <= count_max;
     for (const bool pending : {true, false}) {
         for (const auto& [path, link] : links) {
-            if (views.size() == count_max || (!all && link.pending() != pending) ||
-                (all && !pending)) {
+            // Of many, those that the wake is about come first.
+            const bool first = awake ? link.shown != api::not_shown : link.pending();
+            if (views.size() == count_max || (!all && first != pending) || (all && !pending)) {
                 continue;
             }
             // Within a wake its own tails are shown: those are what `done` acknowledges.
@@ -667,6 +674,13 @@ void Subscriptions::enroll(Turn& turn, const api::EnrollSubscription& enroll) {
     Enrolment& enrolment = is_new ? enrolments_[enroll.subscription] : found->second;
     enrolment.paths = {enroll.paths.begin(), enroll.paths.end()};
     enrolment.version = enroll.version;
+    // What it does not look for any more is not told: nobody would say when such a stream goes.
+    std::erase_if(enrolment.marks, [&enrolment](const auto& entry) {
+        return enrolment.paths.count(entry.first) == 0 && !enrolment.glob.matches(entry.first);
+    });
+    if (enrolment.marks.empty()) {
+        marked_.erase(enroll.subscription);
+    }
     if (is_new) {
         enrolment.id = enroll.subscription;
         enrolment.name = enroll.name;
@@ -802,8 +816,11 @@ api::GroupMarks Subscriptions::marks_of(const Machine& machine, base::Incarnatio
         if (!mark.gone) {
             const std::string name = found->second.scope + path;
             const Stream* stream = machine.find(name, machine.hash_of(name));
-            VERIFY(stream != nullptr);  // else the mark would say that it is gone
-            told.tail = stream->tail();
+            if (stream == nullptr) {
+                told.gone = true;
+            } else {
+                told.tail = stream->tail();
+            }
         }
     }
     return out;
