@@ -84,6 +84,7 @@ Transport::~Transport() {
             ::shutdown(connection->socket, SHUT_RDWR);
             ::close(connection->socket);
         }
+        delete connection->vector;  // of a send in flight, which copied it when it began
     }
     for (SendVector* vector : vectors_) {
         delete vector;

@@ -514,6 +514,7 @@ LoopOptions options_of(const Config& config, const Layout& layout, base::ShardId
     edge.groups = layout.groups;
     edge.table_key = key;
     edge.random_seed = random_number();
+    edge.data_id = config.clustered() ? layout.node.cluster.id : layout.node.salt;
     edge.cors_origins = config.server.cors_origins;
     edge.auto_create_buckets = config.server.auto_create_buckets;
     edge.public_url = config.server.public_url;

@@ -35,6 +35,9 @@ struct EdgeOptions {
     std::uint32_t groups = 1;
     base::HashKey table_key;        // the process's: api::StreamKey::hash
     std::uint64_t random_seed = 0;  // cursors, lifetimes, request ids
+    // Of the data: the cluster's, the directory's, or of a node without one this start's. In every
+    // ETag, since other data has the same incarnations.
+    std::uint64_t data_id = 0;
     std::vector<std::string> cors_origins = {"*"};
     bool auto_create_buckets = false;
     std::string public_url;  // without a slash at its end; empty: by the Host of each request

@@ -172,7 +172,8 @@ void Front::answer_head(Exchange& exchange, const api::HeadReply& reply) {
 
 void Front::answer_read(Exchange& exchange, const api::ReadReply& reply) {
     const Form form = Responder::form_of(exchange, reply);
-    const std::string tag = etag(reply.incarnation, reply.from, reply.next, reply.closed, form);
+    const std::string tag =
+        etag(options_.data_id, reply.incarnation, reply.from, reply.next, reply.closed, form);
     const bool not_modified = !exchange.from_now && !exchange.if_none_match.empty() &&
                               etag_matches(exchange.if_none_match, tag);
     net::ResponseWriter writer = responder_.begin(exchange, not_modified ? 304 : 200, true);

@@ -561,7 +561,8 @@ void TailHub::answer_long_poll(Tail& tail, const api::ReadReply& read, base::Now
         return;
     }
     const Form form = Responder::form_of(exchange, read);
-    writer.header("ETag", etag(read.incarnation, read.from, read.next, read.closed, form));
+    writer.header(
+        "ETag", etag(options_.data_id, read.incarnation, read.from, read.next, read.closed, form));
     writer.constant("Cache-Control: public, max-age=60, stale-while-revalidate=300\r\n");
     responder_.body(exchange, writer, read, form);
 }

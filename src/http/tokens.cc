@@ -84,11 +84,15 @@ std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Ran
     return sent > UINT64_MAX - step ? UINT64_MAX : sent + step;
 }
 
-std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to,
-                 bool closed, const Form& form) {
+std::string etag(std::uint64_t data_id, const base::Incarnation& incarnation, std::uint64_t from,
+                 std::uint64_t to, bool closed, const Form& form) {
     std::array<char, 160> text;
     char* at = text.data();
     *at++ = '"';
+    if (data_id != 0) {
+        at = write_decimal(at, data_id);
+        *at++ = '.';
+    }
     at = write_decimal(at, incarnation.group.value);
     *at++ = '.';
     const bool lifeless = planted(Planted::tag_without_life);

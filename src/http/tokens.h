@@ -35,8 +35,8 @@ std::uint64_t next_cursor(std::string_view client, base::WallTime now, base::Ran
 
 // Strong, quoted: identity of the incarnation, the range, closure and the form it is sent in
 // (digest 2.9).
-std::string etag(const base::Incarnation& incarnation, std::uint64_t from, std::uint64_t to,
-                 bool closed, const Form& form = {});
+std::string etag(std::uint64_t data_id, const base::Incarnation& incarnation, std::uint64_t from,
+                 std::uint64_t to, bool closed, const Form& form = {});
 // RFC 9110 13.1.2: `*`, lists, weak comparison.
 bool etag_matches(std::string_view if_none_match, std::string_view tag);
 

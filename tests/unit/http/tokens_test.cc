@@ -53,13 +53,14 @@ TEST_CASE("a cursor is the interval, or strictly above the client's own") {
 TEST_CASE("an ETag names incarnation, range and closure") {
     const base::Incarnation one{base::GroupId(3), base::LogIndex(9), 1};
     const base::Incarnation two{base::GroupId(3), base::LogIndex(10), 1};
-    const std::string tag = etag(one, 0, 100, false);
+    const std::string tag = etag(0, one, 0, 100, false);
     CHECK(tag.front() == '"');
     CHECK(tag.back() == '"');
-    CHECK(tag != etag(two, 0, 100, false));
-    CHECK(tag != etag(one, 1, 100, false));
-    CHECK(tag != etag(one, 0, 101, false));
-    CHECK(tag != etag(one, 0, 100, true));
+    CHECK(tag != etag(0, two, 0, 100, false));
+    CHECK(tag != etag(7, one, 0, 100, false));
+    CHECK(tag != etag(0, one, 1, 100, false));
+    CHECK(tag != etag(0, one, 0, 101, false));
+    CHECK(tag != etag(0, one, 0, 100, true));
     CHECK(etag_matches(tag, tag));
     CHECK(etag_matches("W/" + tag, tag));
     CHECK(etag_matches("\"x\", W/\"y\" ," + tag, tag));
