@@ -21,6 +21,8 @@ enum class Method : std::uint8_t {
     options,
     other
 };  // other: 405, then close
+constexpr std::array<std::string_view, 7> method_names = {"GET",    "HEAD",    "PUT",  "POST",
+                                                          "DELETE", "OPTIONS", "other"};
 
 // Headers that are looked up by name; everything else is only in the table. The order is that of
 // known_header_names.

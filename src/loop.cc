@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/test_clock.h"
 #include "formation.h"
+#include "net/http_message.h"
 #include "shard/call_wire.h"
 #include "shard/mail_codec.h"
 
@@ -665,6 +666,7 @@ void Loop::publish() {
     ops::ShardMetrics& metrics = neighbours_.metrics[self_];
     const http::EdgeCounters& edge = front_->counters();
     const shard::ShardCounters& counted = shard_->counters();
+    static_assert(ops::http_method_names == net::method_names);
     for (std::size_t method = 0; method < ops::http_method_names.size(); ++method) {
         for (std::size_t column = 0; column < ops::http_classes; ++column) {
             metrics.http_requests[method][column].set(edge.responses[method][column + 2]);

@@ -11,15 +11,13 @@
 #include "base/random.h"
 #include "http/http_date.h"
 #include "http/tokens.h"
+#include "net/http_message.h"
 
 namespace ursula::http {
 namespace {
 
 namespace limits = base::limits;
 
-// By net::Method.
-constexpr std::array<std::string_view, 7> method_names = {"GET",    "HEAD",    "PUT",  "POST",
-                                                          "DELETE", "OPTIONS", "other"};
 constexpr std::string_view date_name = "Date: ";
 constexpr std::string_view append_status = "HTTP/1.1 204 No Content\r\n";
 constexpr std::string_view safe_headers =
@@ -188,7 +186,7 @@ void Responder::log_refusal(const Exchange& exchange, const Problem& problem, st
               {{"request_id", id},
                {"status", problem.status},
                {"code", problem.code},
-               {"method", method_names[exchange.method]},
+               {"method", net::method_names[exchange.method]},
                {"path", exchange.path},
                {"left_out", std::exchange(room.left_out, 0)}});
 }

@@ -108,8 +108,9 @@ namespace ursula::ops {
            "Webhook requests that would have gone to an address that is not allowed.")        \
     SERIES(webhook_refused_connections, "")
 
-enum class HttpMethod : std::uint8_t { get, head, post, put, del, options, other };
-constexpr std::array<std::string_view, 7> http_method_names = {"GET",    "HEAD",    "POST", "PUT",
+// In the order of net::Method, which src/loop.cc sees to.
+enum class HttpMethod : std::uint8_t { get, head, put, post, del, options, other };
+constexpr std::array<std::string_view, 7> http_method_names = {"GET",    "HEAD",    "PUT",  "POST",
                                                                "DELETE", "OPTIONS", "other"};
 constexpr std::size_t http_classes = 4;  // 2xx .. 5xx
 

@@ -62,6 +62,11 @@ def main():
         ]
         if not appended:
             failures.append(f"no sample of appends grew by {APPENDS}: {sorted(grown.items())}")
+        for method, times in (("PUT", 1), ("POST", APPENDS)):
+            checks += 1
+            name = f'ursula_http_requests_total{{method="{method}",code="2xx"}}'
+            if grown.get(name) != times:
+                failures.append(f"{name} grew by {grown.get(name)}, not by {times}")
         checks += 1
         if not all(name.startswith("ursula_") or name.startswith("process_") for name in after):
             failures.append(f"foreign names: {sorted(after)}")
