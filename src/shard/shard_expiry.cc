@@ -191,12 +191,13 @@ void Shard::keep_alive(std::uint32_t watch) {
 
 // Sent by run_own_commands: whoever finds that it is due may stand in the middle of an entry.
 void Shard::begin_own(Replica& replica, stream::Stream& stream, bool touches) {
-    const std::uint64_t number = (std::uint64_t{2} << 56) | next_internal_++;
+    const std::uint64_t number = next_internal_number();
     const base::Incarnation incarnation = stream.incarnation(replica.id());
     OwnCommand& own = own_[number];
     own.life = incarnation;
     own.name = stream.name();
     own.touches = touches;
+    own.begun = now_.mono;
     own.touched_ms = stream.expiry()->touched_ms;
     stream.expiry()->under_way = number;
     own_due_.push_back(number);
@@ -264,7 +265,9 @@ void Shard::end_own(std::uint64_t number) {
         if (own.why == api::Refusal::none ||
             (!own.touches && own.why == api::Refusal::stream_not_found)) {
             set_name(read.verb, read.name);
-            serve(replica, read.from, read.call, read.verb, own.touches);
+            // A touch that was under way before the read came may have been stamped long before.
+            const bool touched = own.touches && own.begun >= read.since;
+            serve(replica, read.from, read.call, read.verb, touched);
         } else if (own.why == api::Refusal::stream_not_found) {
             // After the group had confirmed it: here it may still seem to be there.
             reply(read.from, read.call, api::Refused{own.why});

@@ -20,6 +20,7 @@ void Cluster::ask_about_bucket(Client& client) {
     client.bucket = bucket;
     client.bucket_stream = chosen;
     const bool open = chosen < bucket_streams_.size() && !bucket_streams_[chosen].removing;
+    client.existed = open && bucket_streams_[chosen].acknowledged;
     if (dice < 7 && (dice < 1 || id == bucket_ids_.end())) {
         ask_for_bucket(client, api::CreateBucketCall{bucket});
     } else if (dice < 2) {
@@ -98,7 +99,7 @@ void Cluster::answer_about_bucket(const Client& client, const api::Answer& answe
         stream.acknowledged = true;
     } else if (const auto* refused = std::get_if<api::Refused>(&answer);
                refused != nullptr && refused->why == api::Refusal::stream_not_found &&
-               stream.acknowledged && !stream.removing) {
+               client.existed && !stream.removing) {
         fail(fmt::format("n{} says that there is no {}", client.node, stream.name));
     }
 }
