@@ -272,9 +272,20 @@ def check_architecture(files):
         yield Finding("ARCHITECTURE.md", 1, "architecture", "it names no file")
 
 
-def check_tree(files):
+def read_runnable(root, files):
+    """Those of the files that may be started."""
+    return {path for path in files if os.access(os.path.join(root, path), os.X_OK)}
+
+
+def check_runnable(files, runnable):
+    for path, text in files.items():
+        if text.startswith("#!") != (path in runnable):
+            yield Finding(path, 1, "runnable", "'#!' and the mode x go together: chmod +x or -x")
+
+
+def check_tree(files, runnable=frozenset()):
     """All findings of all rules over {path: text}."""
-    findings = []
+    findings = list(check_runnable(files, runnable))
     for path, text in files.items():
         rules = [check_lines]
         if path.endswith(CPP):
@@ -367,6 +378,8 @@ CASES = [
     ("architecture", {"ARCHITECTURE.md": "see `src/m.cc`, `src/m`, `src/` and `a b`\n"}, []),
     ("architecture", {"ARCHITECTURE.md": "names nothing\n"}, [1]),
     ("architecture", {"ARCHITECTURE.md": None}, [1]),
+    ("runnable", {"tests/x.py": "#!/usr/bin/env python3\n"}, [1]),
+    ("runnable", {"tests/x.py": "import os\n"}, []),
 ]
 
 
@@ -387,7 +400,7 @@ def self_test():
     tried = {rule for rule, _, lines in CASES if lines}
     missing = {
         "include", "library", "heavy-header", "pure", "banned", "columns", "trailing", "tab",
-        "leftover", "machine-path", "pragma-once", "unbuilt", "architecture",
+        "leftover", "machine-path", "pragma-once", "unbuilt", "architecture", "runnable",
     } - tried
     if missing:
         wrong.append(f"self-test: no bad snippet for {sorted(missing)}")
@@ -399,7 +412,7 @@ def main():
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(here))
     passed, wrong = self_test()
     files = read_tree(root)
-    findings = check_tree(files)
+    findings = check_tree(files, read_runnable(root, files))
     if len(files) < 20:
         wrong.append(f"only {len(files)} files under {root}")
     for line in wrong:
