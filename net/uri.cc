@@ -56,6 +56,11 @@ std::uint32_t special_mask(__m128i x) {
                      _mm_or_si128(_mm_or_si128(equal('%'), equal('.')), equal('\\')))));
 }
 
+bool is_forbidden(char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f || c == '\\';
+}
+
 bool has_dot_segment(std::string_view path) {
     while (!path.empty()) {
         const std::size_t slash = std::min(path.find('/'), path.size());
@@ -98,6 +103,10 @@ bool valid_utf8(std::string_view text) {
     return true;
 }
 
+bool may_be_in_path(std::string_view text) {
+    return valid_utf8(text) && std::none_of(text.begin(), text.end(), is_forbidden);
+}
+
 DecodedPath decode_path(std::string_view raw, std::span<char> buffer) {
     // Most paths have nothing to decode or to refuse.
     if (raw.size() <= buffer.size() && !any_byte(raw, special_mask)) {
@@ -110,11 +119,10 @@ DecodedPath decode_path(std::string_view raw, std::span<char> buffer) {
     bool ascii = true;
     bool dots = false;
     for (const char c : decoded.text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f || c == '\\') {
+        if (is_forbidden(c)) {
             return {{}, UriError::forbidden_byte};
         }
-        ascii = ascii && byte < 0x80;
+        ascii = ascii && static_cast<unsigned char>(c) < 0x80;
         dots = dots || c == '.';
     }
     if (!ascii && !valid_utf8(decoded.text)) {

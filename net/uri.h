@@ -48,5 +48,7 @@ class QueryIterator {
 };
 
 [[nodiscard]] bool valid_utf8(std::string_view text);
+// Of bytes that decode_path lets through; dot segments are another matter.
+[[nodiscard]] bool may_be_in_path(std::string_view text);
 
 }  // namespace ursula::net

@@ -69,7 +69,9 @@ enum class SubscriptionError : std::uint8_t {
 
 // Paths are relative to the namespace of the subscription's name, without slashes at their ends.
 constexpr std::int64_t before_all = -1;  // an offset: nothing was acknowledged
-constexpr std::int64_t not_shown = -2;   // of SubscriptionLink::shown
+// Of the producers of wake events, which wake nobody: no client's own may begin so.
+constexpr std::string_view wake_producer_prefix = "__ds/";
+constexpr std::int64_t not_shown = -2;  // of SubscriptionLink::shown
 
 struct SubscriptionConfig {
     SubscriptionType type = SubscriptionType::webhook;

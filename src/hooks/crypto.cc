@@ -7,15 +7,15 @@
 #include <openssl/sha.h>
 
 #include <memory>
+#include <utility>
 
+#include "base/base64url.h"
 #include "base/verify.h"
 
 namespace ursula::hooks {
 
 namespace {
 
-constexpr std::string_view alphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr std::size_t key_bytes = 32;
 constexpr std::size_t mac_bytes = 32;
 
@@ -42,43 +42,6 @@ void mac_of(std::string_view secret, base::Bytes content, unsigned char* out) {
 
 }  // namespace
 
-std::string base64url(base::Bytes bytes) {
-    std::string out;
-    unsigned bits = 0;
-    unsigned count = 0;
-    for (const std::byte byte : bytes) {
-        bits = bits << 8 | static_cast<unsigned>(byte);
-        for (count += 8; count >= 6; count -= 6) {
-            out += alphabet[bits >> (count - 6) & 63];
-        }
-        bits &= 255;
-    }
-    if (count > 0) {
-        out += alphabet[bits << (6 - count) & 63];
-    }
-    return out;
-}
-
-bool from_base64url(std::string_view text, std::vector<std::byte>& out) {
-    out.clear();
-    unsigned bits = 0;
-    unsigned count = 0;
-    for (const char c : text) {
-        const std::size_t value = alphabet.find(c);
-        if (value == std::string_view::npos) {
-            return false;
-        }
-        bits = (bits << 6 | static_cast<unsigned>(value)) & 0xffff;
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            out.push_back(static_cast<std::byte>(bits >> count & 255));
-        }
-    }
-    // One text per content: no bits are left over, and none is set in what is not used.
-    return count < 6 && (bits & ((1u << count) - 1)) == 0;
-}
-
 void fill_random(base::MutableBytes out) {
     VERIFY(RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(out.size())) ==
            1);
@@ -97,10 +60,10 @@ api::SigningKey make_key() {
     VERIFY(EVP_PKEY_get_raw_public_key(
                key.get(), reinterpret_cast<unsigned char*>(made.public_key.data()), &size) == 1);
     const std::string thumbprint = R"({"crv":"Ed25519","kty":"OKP","x":")" +
-                                   base64url(base::as_bytes(made.public_key)) + "\"}";
+                                   base::to_base64url(base::as_bytes(made.public_key)) + "\"}";
     std::byte digest[SHA256_DIGEST_LENGTH];
     SHA256(raw(thumbprint), thumbprint.size(), reinterpret_cast<unsigned char*>(digest));
-    made.kid = "ds_" + base64url(digest);
+    made.kid = "ds_" + base::to_base64url(digest);
     return made;
 }
 
@@ -118,25 +81,29 @@ std::string signature_header(const api::SigningKey& key, std::int64_t time_s,
     VERIFY(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, own.get()) == 1);
     VERIFY(EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature), &size,
                           raw(text), text.size()) == 1);
-    return "t=" + time + ",kid=" + key.kid + ",ed25519=" + base64url({signature, size});
+    return "t=" + time + ",kid=" + key.kid + ",ed25519=" + base::to_base64url({signature, size});
 }
 
 std::string make_token(std::string_view secret, base::Bytes content) {
     std::byte mac[mac_bytes];
     mac_of(secret, content, reinterpret_cast<unsigned char*>(mac));
-    return base64url(content) + "." + base64url(mac);
+    return base::to_base64url(content) + "." + base::to_base64url(mac);
 }
 
 bool read_token(std::string_view secret, std::string_view token, std::vector<std::byte>& content) {
     const std::size_t dot = token.find('.');
-    std::vector<std::byte> given;
-    if (dot == std::string_view::npos || !from_base64url(token.substr(0, dot), content) ||
-        !from_base64url(token.substr(dot + 1), given) || given.size() != mac_bytes) {
+    if (dot == std::string_view::npos) {
         return false;
     }
+    auto said = base::from_base64url(token.substr(0, dot));
+    const auto given = base::from_base64url(token.substr(dot + 1));
+    if (!said || !given || given->size() != mac_bytes) {
+        return false;
+    }
+    content = std::move(*said);
     std::byte mac[mac_bytes];
     mac_of(secret, content, reinterpret_cast<unsigned char*>(mac));
-    return CRYPTO_memcmp(mac, given.data(), mac_bytes) == 0;
+    return CRYPTO_memcmp(mac, given->data(), mac_bytes) == 0;
 }
 
 }  // namespace ursula::hooks

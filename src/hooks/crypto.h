@@ -11,10 +11,6 @@
 
 namespace ursula::hooks {
 
-// Without padding (RFC 4648 section 5).
-std::string base64url(base::Bytes bytes);
-[[nodiscard]] bool from_base64url(std::string_view text, std::vector<std::byte>& out);
-
 void fill_random(base::MutableBytes out);
 
 // Ed25519. kid: "ds_" and the RFC 7638 thumbprint of the public key.

@@ -52,11 +52,7 @@ struct WaitingCreate {
     api::Expiry expiry;      // its text is beside it
     std::string expires_at;  // as the client wrote it
     std::string source;      // of a fork; empty: it is none
-    base::GroupId source_group;
-    std::uint64_t fork_offset = 0;
-    std::uint64_t fork_sub_offset = 0;
-    bool has_fork_offset = false;
-    bool has_content_type = false;  // a fork may go without
+    api::ForkCall fork;      // its texts are beside it
     bool closed = false;
     bool making_bucket = false;  // server.auto_create_buckets: the bucket is being created
 };

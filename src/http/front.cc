@@ -17,31 +17,6 @@ namespace limits = base::limits;
 using net::KnownHeader;
 using net::Method;
 
-namespace {
-
-constexpr std::string_view every_method = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
-
-std::string_view allowed_methods(RouteKind kind) {
-    switch (kind) {
-        case RouteKind::bucket:
-            return "PUT, GET, HEAD, DELETE, OPTIONS";
-        case RouteKind::root:
-        case RouteKind::livez:
-        case RouteKind::readyz:
-        case RouteKind::health:
-        case RouteKind::metrics:
-            return "GET, HEAD, OPTIONS";
-        case RouteKind::stream:
-        case RouteKind::subscriptions:  // each of its paths has its own
-        case RouteKind::admin:
-        case RouteKind::refused:
-            break;
-    }
-    return every_method;
-}
-
-}  // namespace
-
 Front::Front(const EdgeOptions& options, net::Transport& transport, CallSink& calls,
              NodePages& pages, base::Now now)
     : options_(options),
@@ -502,6 +477,19 @@ api::StreamKey Front::key_of(const Route& route) const {
     return key;
 }
 
+// A path, in memory of this turn. Empty: it cannot be read one way only; no path is.
+std::span<char> Front::decode(std::string_view path) {
+    char* text = arena_.room(path.size());
+    const net::DecodedPath decoded = net::decode_path(path, {text, path.size()});
+    if (decoded.error != net::UriError::none) {
+        return {};
+    }
+    if (decoded.text.data() != text) {
+        std::memcpy(text, decoded.text.data(), decoded.text.size());
+    }
+    return {text, decoded.text.size()};
+}
+
 // What the request's path names. False: it cannot be read one way only.
 bool Front::find_target(const net::Request& request, Route& route, api::StreamKey& key) {
     KnownTarget* known = request.known.known ? &targets_[request.known.slot] : nullptr;
@@ -522,21 +510,17 @@ bool Front::find_target(const net::Request& request, Route& route, api::StreamKe
         }
         return true;
     }
-    char* text = arena_.room(request.path.size());
-    const net::DecodedPath decoded = net::decode_path(request.path, {text, request.path.size()});
-    if (decoded.error != net::UriError::none || request.path == "*") {
+    const std::span<char> text = decode(request.path);
+    if (text.empty() || request.path == "*") {
         return false;
     }
-    if (decoded.text.data() != text) {
-        std::memcpy(text, decoded.text.data(), decoded.text.size());
-    }
     if (known != nullptr) {
-        known->decoded.assign(text, decoded.text.size());
+        known->decoded.assign(text.data(), text.size());
         known->route = find_route(known->decoded.data(), known->decoded.size());
         known->version = request.known.version;
         known->filled = true;
     }
-    route = find_route(text, decoded.text.size());
+    route = find_route(text.data(), text.size());
     if (route.kind == RouteKind::stream) {
         key = key_of(route);
     }
@@ -568,7 +552,7 @@ void Front::start(Peer& peer, const net::Request& request, base::Now now) {
     peer.appends_only = request.method == Method::post && route.kind == RouteKind::stream &&
                         (peer.open == 1 || peer.appends_only);
     peer.group = key.group;
-    const std::string_view allow = readable ? allowed_methods(route.kind) : every_method;
+    const std::string_view allow = allowed_methods(readable ? route.kind : RouteKind::refused);
     if (request.method == Method::options) {
         answer_options(exchange, request, allow);
         return;

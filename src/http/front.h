@@ -96,6 +96,7 @@ class Front {
     bool too_many_bodies(const Peer& peer) const;
     void refuse_body(Peer& peer);
     void pump(Peer& peer, base::Now now);
+    std::span<char> decode(std::string_view path);
     bool find_target(const net::Request& request, Route& route, api::StreamKey& key);
     bool may_start(const Peer& peer, const net::Request& request, const Route& route,
                    base::GroupId group) const;

@@ -1,6 +1,5 @@
 // POST: append, close, both.
 #include <array>
-#include <cstring>
 
 #include "api/placement.h"
 #include "base/limits.h"
@@ -62,13 +61,9 @@ void Front::start_append(Exchange& exchange, const net::Request& request,
 // The stream has another type than the append's: the answer names both, and a HEAD knows the
 // stream's.
 void Front::ask_stream_type(Exchange& exchange) {
-    char* text = arena_.room(exchange.path.size());
-    const net::DecodedPath decoded = net::decode_path(exchange.path, {text, exchange.path.size()});
-    VERIFY(decoded.error == net::UriError::none);  // as when it was appended to
-    if (decoded.text.data() != text) {
-        std::memcpy(text, decoded.text.data(), decoded.text.size());
-    }
-    const api::StreamKey key = key_of(find_route(text, decoded.text.size()));
+    const std::span<char> text = decode(exchange.path);
+    VERIFY(!text.empty());  // as when it was appended to
+    const api::StreamKey key = key_of(find_route(text.data(), text.size()));
     exchange.asked = Asked::stream_type;
     call(exchange, exchange.shard, api::HeadCall{key});
 }

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "api/content_type.h"
 #include "api/placement.h"
+#include "base/json_text.h"
 #include "base/limits.h"
 #include "http/front.h"
 #include "http/header_values.h"
@@ -26,23 +26,6 @@ namespace {
 
 std::string_view or_default(std::string_view content_type) {
     return api::is_media_type(content_type) ? content_type : api::default_content_type;
-}
-
-// JSON string content of a stream or bucket name; names are valid UTF-8 without controls.
-void append_json_text(std::string& out, std::string_view text) {
-    for (char c : text) {
-        if (c == '"' || c == '\\') {
-            out += '\\';
-        }
-        out += c;
-    }
-}
-
-// The bytes net::decode_path lets into a name.
-bool may_be_in_a_name(std::string_view text) {
-    return net::valid_utf8(text) && std::none_of(text.begin(), text.end(), [](char c) {
-               return (c >= 0 && c < ' ') || c == 0x7f || c == '\\';
-           });
 }
 
 }  // namespace
@@ -79,21 +62,23 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
                                                  "send at most 256 bytes"));
         return;
     }
-    if (route.built_in && !fork.from.empty()) {
-        api::ForkCall create;
-        create.key = key;
-        create.source = source.name;
-        create.source_group = source.group;
-        create.has_content_type = !inherits;
-        create.has_offset = fork.has_offset;
-        create.closed = says_closed(headers);
-        create.offset = fork.offset;
-        create.sub_offset = fork.sub_offset;
-        create.content_type = content_type;
-        create.body = request.body;
-        create.expiry = expiry;
-        call(exchange, api::shard_of(key.group, options_.shards), create);
-        return;
+    api::ForkCall forked;
+    if (!fork.from.empty()) {
+        forked.key = key;
+        forked.source = source.name;
+        forked.source_group = source.group;
+        forked.has_content_type = !inherits;
+        forked.has_offset = fork.has_offset;
+        forked.closed = says_closed(headers);
+        forked.offset = fork.offset;
+        forked.sub_offset = fork.sub_offset;
+        forked.content_type = content_type;
+        forked.body = request.body;
+        forked.expiry = expiry;
+        if (route.built_in) {
+            call(exchange, api::shard_of(key.group, options_.shards), forked);
+            return;
+        }
     }
     if (route.built_in) {
         api::CreateCall create;
@@ -119,11 +104,7 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
     waiting.expiry.text = {};
     waiting.bucket = route.bucket;
     waiting.source = source.name;
-    waiting.source_group = source.group;
-    waiting.has_fork_offset = fork.has_offset;
-    waiting.fork_offset = fork.offset;
-    waiting.fork_sub_offset = fork.sub_offset;
-    waiting.has_content_type = !inherits;
+    waiting.fork = forked;
     call(exchange, api::shard_of(api::bucket_group, options_.shards),
          api::ResolveBucketCall{route.bucket});
 }
@@ -131,19 +112,12 @@ void Front::start_create(Exchange& exchange, const net::Request& request, const 
 void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
     const WaitingCreate& waiting = *exchange.create;
     if (!waiting.source.empty()) {
-        api::ForkCall fork;
+        api::ForkCall fork = waiting.fork;
         fork.key = {arena_.keep(waiting.name), waiting.hash, waiting.group};
         fork.source = arena_.keep(waiting.source);
-        fork.source_group = waiting.source_group;
-        fork.has_content_type = waiting.has_content_type;
-        fork.has_offset = waiting.has_fork_offset;
-        fork.closed = waiting.closed;
-        fork.offset = waiting.fork_offset;
-        fork.sub_offset = waiting.fork_sub_offset;
         fork.bucket_id = bucket_id;
         fork.content_type = arena_.keep(waiting.content_type);
         fork.body = base::as_bytes(arena_.keep(waiting.body));
-        fork.expiry = waiting.expiry;
         fork.expiry.text = arena_.keep(waiting.expires_at);
         call(exchange, api::shard_of(waiting.group, options_.shards), fork);
         return;
@@ -162,15 +136,8 @@ void Front::send_create(Exchange& exchange, std::uint64_t bucket_id) {
 // What Stream-Forked-From names, read as a request's path is. False: it names no stream, and the
 // client was told.
 bool Front::find_source(Exchange& exchange, std::string_view path, api::StreamKey& source) {
-    char* text = arena_.room(path.size());
-    const net::DecodedPath decoded = net::decode_path(path, {text, path.size()});
-    Route route;
-    if (decoded.error == net::UriError::none) {
-        if (decoded.text.data() != text) {
-            std::memcpy(text, decoded.text.data(), decoded.text.size());
-        }
-        route = find_route(text, decoded.text.size());
-    }
+    const std::span<char> text = decode(path);
+    const Route route = text.empty() ? Route() : find_route(text.data(), text.size());
     if (route.kind != RouteKind::stream) {
         responder_.problem(exchange,
                            bad_request("forked_from", "Stream-Forked-From names no stream",
@@ -241,7 +208,7 @@ void Front::start_bucket(Exchange& exchange, const net::Request& request, const 
         case Method::post:
         case Method::options:
         case Method::other:
-            refuse_method(exchange, "PUT, GET, HEAD, DELETE, OPTIONS");
+            refuse_method(exchange, allowed_methods(route.kind));
             return;
     }
 }
@@ -291,7 +258,7 @@ void Front::start_listing(Exchange& exchange, const net::Request& request, const
                                            "send prefix, after and limit at most once each"));
             return;
         }
-        if ((is_prefix || is_after) && !may_be_in_a_name(value.text)) {
+        if ((is_prefix || is_after) && !net::may_be_in_path(value.text)) {
             responder_.problem(
                 exchange, bad_request("bad_query", "prefix or after can be in no stream's name",
                                       "send valid UTF-8 without control characters"));
@@ -368,15 +335,13 @@ void Front::answer_list(Exchange& exchange, const api::ListReply& reply) {
     }
     std::string text = exchange.asked == Asked::list_buckets ? "{\"buckets\":[" : "{\"streams\":[";
     for (std::size_t i = 0; i < listing.parts.size(); ++i) {
-        text += i == 0 ? "\"" : ",\"";
-        append_json_text(text, listing.parts[i]);
-        text += '"';
+        text += i == 0 ? "" : ",";
+        base::append_json_name(text, listing.parts[i]);
     }
     text += ']';
     if (listing.more && !listing.parts.empty()) {
-        text += ",\"after\":\"";
-        append_json_text(text, listing.parts.back());
-        text += '"';
+        text += ",\"after\":";
+        base::append_json_name(text, listing.parts.back());
     }
     text += "}\n";
     net::ResponseWriter writer = responder_.begin(exchange, 200, true);

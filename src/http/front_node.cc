@@ -24,7 +24,7 @@ constexpr std::string_view root_text =
 
 void Front::start_page(Exchange& exchange, const net::Request& request, const Route& route) {
     if (request.method != Method::get && request.method != Method::head) {
-        refuse_method(exchange, "GET, HEAD, OPTIONS");
+        refuse_method(exchange, allowed_methods(route.kind));
         return;
     }
     std::string text;

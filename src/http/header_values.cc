@@ -1,6 +1,7 @@
 #include "http/header_values.h"
 
 #include "api/content_type.h"
+#include "api/subscription.h"
 #include "base/limits.h"
 #include "http/instant.h"
 #include "http/tokens.h"
@@ -135,7 +136,7 @@ bool read_producer(const net::Headers& headers, api::Producer& producer, Problem
             bad_request("producer_id", "Producer-Id is empty or too long", "send 1 to 256 bytes");
         return false;
     }
-    if (producer.id.starts_with("__ds/")) {
+    if (producer.id.starts_with(api::wake_producer_prefix)) {
         problem = bad_request("producer_id", "Producer-Id may not begin with __ds/",
                               "that is the server's own, which announces wakes by it");
         return false;

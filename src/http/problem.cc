@@ -222,10 +222,13 @@ Problem problem_of(const api::Refused& refused, const Place& place) {
                     "Stream-Fork-Offset; without that, nothing follows",
                     false};
         case api::Refusal::fork_too_deep:
-            return {400, "fork_too_deep", "Forks of forks end at a depth of 1024",
+            return {400, "fork_too_deep",
+                    fmt::format("Forks of forks end at a depth of {}", limits::fork_depth_max),
                     "fork a stream that is nearer to the first one", false};
         case api::Refusal::forks_too_many:
-            return {409, "forks_too_many", "The source has as many forks as it may: 100000",
+            return {409, "forks_too_many",
+                    fmt::format("The source has as many forks as it may: {}",
+                                limits::forks_per_stream_max),
                     "delete some of them, or fork a fork", false};
         case api::Refusal::fork_abandoned:
             return {503, "fork_abandoned", "The fork was given up while its leader changed",

@@ -179,4 +179,23 @@ Route find_route(char* decoded, std::size_t size) {
     return route;
 }
 
+std::string_view allowed_methods(RouteKind kind) {
+    switch (kind) {
+        case RouteKind::bucket:
+            return "PUT, GET, HEAD, DELETE, OPTIONS";
+        case RouteKind::root:
+        case RouteKind::livez:
+        case RouteKind::readyz:
+        case RouteKind::health:
+        case RouteKind::metrics:
+            return "GET, HEAD, OPTIONS";
+        case RouteKind::stream:
+        case RouteKind::subscriptions:  // each of its paths has its own
+        case RouteKind::admin:
+        case RouteKind::refused:
+            break;
+    }
+    return "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+}
+
 }  // namespace ursula::http

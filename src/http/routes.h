@@ -44,4 +44,7 @@ struct Route {
 // stands right before the rest.
 Route find_route(char* decoded, std::size_t size);
 
+// For Allow.
+std::string_view allowed_methods(RouteKind kind);
+
 }  // namespace ursula::http

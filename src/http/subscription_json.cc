@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/content_type.h"
+#include "base/base64url.h"
 #include "base/limits.h"
 #include "http/tokens.h"
 #include "net/uri.h"
@@ -92,24 +93,6 @@ std::string text_of(const ordered_json& value) {
     return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-std::string base64url(std::string_view bytes) {
-    constexpr std::string_view digits =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    std::string out;
-    unsigned bits = 0;
-    unsigned count = 0;
-    for (const char c : bytes) {
-        bits = (bits << 8 | static_cast<unsigned char>(c)) & 0xffff;
-        for (count += 8; count >= 6; count -= 6) {
-            out += digits[bits >> (count - 6) & 63];
-        }
-    }
-    if (count > 0) {
-        out += digits[bits << (6 - count) & 63];
-    }
-    return out;
-}
-
 }  // namespace
 
 bool names_subscriptions(std::string_view raw_path) {
@@ -128,7 +111,7 @@ bool read_path(std::string_view text, std::string& path) {
         text.remove_suffix(1);
     }
     path = text;
-    if (path.empty() || path.size() > limits::path_bytes_max || !net::valid_utf8(path)) {
+    if (path.empty() || path.size() > limits::path_bytes_max || !net::may_be_in_path(path)) {
         return false;
     }
     std::size_t segments = 0;
@@ -141,8 +124,7 @@ bool read_path(std::string_view text, std::string& path) {
         }
         left.remove_prefix(std::min(left.size(), segment.size() + 1));
     }
-    return std::none_of(path.begin(), path.end(),
-                        [](char c) { return (c >= 0 && c < ' ') || c == 0x7f || c == '\\'; });
+    return true;
 }
 
 BadSubscription read_put(std::string_view body, const net::WebhookRules* rules,
@@ -326,7 +308,7 @@ std::string keys_json(const api::SubscriptionAnswer& answer) {
     for (const api::SigningKey& key : answer.keys) {
         keys.push_back({{"kty", "OKP"},
                         {"crv", "Ed25519"},
-                        {"x", base64url(key.public_key)},
+                        {"x", base::to_base64url(base::as_bytes(key.public_key))},
                         {"kid", key.kid},
                         {"use", "sig"},
                         {"alg", "EdDSA"}});

@@ -100,14 +100,14 @@ void Shard::submit_removal_step(Removal& removal, stream::CommandKind kind) {
     command.number = removal.bucket_id;
     Ticket ticket;
     ticket.from = internal;
-    ticket.call = api::CallId((std::uint64_t{2} << 56) | next_internal_++);
+    ticket.call = api::CallId(next_internal_number());
     removal.waiting_for = ticket.call;
     removal.waiting = 1;
     submit(replica, command, ticket);
 }
 
 void Shard::seal_everywhere(Removal& removal, bool seal) {
-    removal.waiting_for = api::CallId((std::uint64_t{2} << 56) | next_internal_++);
+    removal.waiting_for = api::CallId(next_internal_number());
     removal.waiting = options_.groups;
     for (std::uint32_t group = 0; group < options_.groups; ++group) {
         api::Call call;

@@ -170,7 +170,7 @@ class Shard {
     void leave() { leaving_ = true; }
     // The answer to one of those.
     void on_internal_reply(const api::Reply& reply);
-    static bool is_internal(api::CallId id) { return (id.value >> 56) == 2; }
+    static bool is_internal(api::CallId id) { return (id.value >> 56) == internal_call; }
 
     // Every group leads and has applied what it found: calls are welcome. With several members:
     // every group knows its leader.
@@ -217,6 +217,9 @@ class Shard {
     // the shard's own.
     static constexpr base::ShardId elsewhere{0x8000'0000};
     static constexpr base::ShardId internal{UINT32_MAX};
+    // In the top byte of ids of the shard's own calls and commands.
+    static constexpr std::uint64_t internal_call = 2;
+    std::uint64_t next_internal_number() { return internal_call << 56 | next_internal_++; }
 
     struct Watcher {
         base::ShardId to;
@@ -236,6 +239,7 @@ class Shard {
         base::Incarnation life;
         std::string name;
         bool touches = false;
+        base::Instant begun{};                  // before a leader stamps it
         std::int64_t touched_ms = 0;            // expire_stream: the last touch it is about
         api::Refusal why = api::Refusal::none;  // its answer, as far as reads need it
         std::vector<ParkedRead> reads;          // wait for that
@@ -452,6 +456,7 @@ class Shard {
                       const api::StreamKey& key, bool touched);
     void serve_read(const Replica& replica, const stream::Stream& stream, base::ShardId from,
                     api::CallId id, const api::ReadCall& read);
+    void send_pieces(api::ReadReply&& out, base::ShardId from, api::CallId id);
     void serve_watch(Replica& replica, stream::Stream& stream, base::ShardId from, api::CallId id);
     static void set_name(api::Verb& verb, std::string_view name);
     void unwatch(const api::UnwatchCall& unwatch, base::ShardId from);
@@ -462,7 +467,6 @@ class Shard {
 
     // shard_forks.cc
     void take_fork(const api::Call& call, const api::ForkCall& fork, Early early);
-    std::uint64_t next_internal_number();
     void wait_for(std::uint64_t number, std::unique_ptr<Forking> forking);
     void measure_source(std::unique_ptr<Forking> forking, Forking::Step step);
     static bool judge_source(Forking& forking, const api::ReadReply& read, api::Refusal& why,

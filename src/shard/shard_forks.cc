@@ -99,10 +99,6 @@ void Shard::take_fork(const api::Call& call, const api::ForkCall& fork, Early ea
     measure_source(std::move(forking), Forking::Step::measure);
 }
 
-std::uint64_t Shard::next_internal_number() {
-    return (std::uint64_t{2} << 56) | next_internal_++;
-}
-
 // The answer to this number is what it waits for next.
 void Shard::wait_for(std::uint64_t number, std::unique_ptr<Forking> forking) {
     forkings_.emplace(number, std::move(forking));

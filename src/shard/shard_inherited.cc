@@ -117,19 +117,7 @@ void Shard::send_plan(api::ReadReply&& out, base::ShardId from, api::CallId id) 
     out.up_to_date = plan_.up_to_date;
     out.from = out.pieces.empty() ? plan_.from : out.from;
     out.next = plan_.next;
-    if (plan_.disk_bytes == 0) {
-        out.pieces.reserve(out.pieces.size() + plan_.pieces.size());
-        for (stream::ReadPiece& piece : plan_.pieces) {
-            out.pieces.push_back(std::move(piece.memory));
-        }
-        reply(from, id, std::move(out));
-        return;
-    }
-    ++counters_.disk_reads;
-    if (!disk_reads_.start(*wal_, plan_, api::Reply{id, from, std::move(out)})) {
-        ++counters_.refused_overloaded;
-        reply(from, id, api::Refused{api::Refusal::overloaded});
-    }
+    send_pieces(std::move(out), from, id);
 }
 
 // --- at the fork ---

@@ -224,8 +224,13 @@ void Shard::serve_read(const Replica& replica, const stream::Stream& stream, bas
         reply(from, id, std::move(out));
         return;
     }
+    send_pieces(std::move(out), from, id);
+}
+
+// plan_'s pieces behind those of the answer, when the disk has given what it has of them.
+void Shard::send_pieces(api::ReadReply&& out, base::ShardId from, api::CallId id) {
     if (plan_.disk_bytes == 0) {
-        out.pieces.reserve(plan_.pieces.size());
+        out.pieces.reserve(out.pieces.size() + plan_.pieces.size());
         for (stream::ReadPiece& piece : plan_.pieces) {
             out.pieces.push_back(std::move(piece.memory));
         }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "api/stream_group.h"
+#include "base/json_text.h"
 #include "base/limits.h"
 
 namespace ursula::shard {
@@ -66,15 +67,19 @@ std::string scoped(std::string_view name, std::string_view path) {
     return std::string(name.substr(0, name.find('/') + 1)) += path;
 }
 
-void append_json(std::string& out, std::string_view text) {
-    out += '"';
-    for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            out += '\\';
-        }
-        out += c;  // names have no controls
-    }
-    out += '"';
+// Both outlive it.
+stream::Command command_of(std::string_view name, base::Bytes packed) {
+    stream::Command command;
+    command.kind = stream::CommandKind::subscription;
+    command.name = name;
+    command.has_body = true;
+    command.payload.bytes = packed;
+    return command;
+}
+
+const stream::Subscription* find_in(const Replica& replica, std::string_view name) {
+    const stream::Subscriptions* all = replica.machine.subscriptions();
+    return all == nullptr ? nullptr : all->find(name);
 }
 
 // What no later attempt would do any better.
@@ -123,7 +128,7 @@ void Shard::Subscribing::retry_later(Led& led) {
 
 Shard::Subscribing::Task& Shard::Subscribing::new_task(Task::Kind kind, const Replica& replica,
                                                        std::uint64_t& number) {
-    number = (std::uint64_t{2} << 56) | shard_.next_internal_++;
+    number = shard_.next_internal_number();
     Task& task = tasks_[number];
     task.kind = kind;
     task.group = replica.id();
@@ -146,15 +151,10 @@ void Shard::Subscribing::submit(Replica& replica, std::uint64_t number, Task& ta
                                 SubscriptionOp op, const std::vector<api::GroupMarks>& marks,
                                 base::Bytes body) {
     task.body = stream::pack_command(op, chance(), marks, body);
-    stream::Command command;
-    command.kind = stream::CommandKind::subscription;
-    command.name = task.name;
-    command.has_body = true;
-    command.payload.bytes = task.body;
     Ticket ticket;
     ticket.call = api::CallId(number);
     ticket.from = internal;
-    shard_.submit(replica, command, ticket);
+    shard_.submit(replica, command_of(task.name, task.body), ticket);
 }
 
 template <class Body>
@@ -186,7 +186,7 @@ void Shard::Subscribing::serve(Replica& replica, base::ShardId from, api::CallId
         shard_.reply(from, id, answer_with(answer));
         return;
     }
-    const stream::Subscription* found = all == nullptr ? nullptr : all->find(asked.name);
+    const stream::Subscription* found = find_in(replica, asked.name);
     if (found == nullptr) {
         answer.error = SubscriptionError::not_found;
     } else {
@@ -286,18 +286,13 @@ void Shard::Subscribing::take(const api::Call& call, const api::SubscriptionCall
     }
     if (direct) {
         shard_.taken_bytes_.push_back(stream::pack_command(asked.op, chance(), {}, body));
-        stream::Command command;
-        command.kind = stream::CommandKind::subscription;
-        command.name = asked.name;
-        command.has_body = true;
-        command.payload.bytes = shard_.taken_bytes_.back();
-        shard_.submit(replica, command, ticket);
+        shard_.submit(replica, command_of(asked.name, shard_.taken_bytes_.back()), ticket);
         return;
     }
-    const stream::Subscriptions* all = replica.machine.subscriptions();
+    const stream::Subscription* found = find_in(replica, asked.name);
     // Alone, with nothing on its way, this node knows what is not there: nobody fills the log so.
     if (asked.op != SubscriptionOp::put && !shard_.has_peers() && replica.entries.empty() &&
-        replica.queued.empty() && (all == nullptr || all->find(asked.name) == nullptr)) {
+        replica.queued.empty() && found == nullptr) {
         api::SubscriptionAnswer answer;
         answer.error = SubscriptionError::not_found;
         shard_.reply(call.from, call.id, answer_with(answer));
@@ -314,7 +309,6 @@ void Shard::Subscribing::take(const api::Call& call, const api::SubscriptionCall
     operation.body = std::move(body);
     operation.since = shard_.now_.mono;
     wake_at(operation.since + base::milliseconds(limits::subscription_wait_ms));
-    const stream::Subscription* found = all == nullptr ? nullptr : all->find(operation.name);
     if (found != nullptr && needs_pull(*found, operation)) {
         begin_pull(number, operation, found->id);
     } else {
@@ -365,8 +359,7 @@ stream::AckCommand Shard::Subscribing::prepare(const Replica& replica, const std
     stream::AckCommand command;
     command.ack = std::move(ack);
     const std::string token = std::exchange(command.ack.token, {});
-    const stream::Subscriptions* all = replica.machine.subscriptions();
-    const stream::Subscription* found = all == nullptr ? nullptr : all->find(name);
+    const stream::Subscription* found = find_in(replica, name);
     if (found == nullptr) {
         return command;
     }
@@ -770,14 +763,14 @@ void Shard::Subscribing::announce(Replica& replica, Led& own, const std::string&
     task.subscription = subscription.id;
     task.number = subscription.generation;
     task.stream = scoped(name, subscription.config.wake_stream);
-    task.producer = std::string(stream::wake_producer_prefix) +
-                    std::to_string(subscription.id.group.value) + "." +
-                    std::to_string(subscription.id.index.value) + "." +
-                    std::to_string(subscription.id.ordinal);
+    task.producer =
+        std::string(api::wake_producer_prefix) + std::to_string(subscription.id.group.value) + "." +
+        std::to_string(subscription.id.index.value) + "." + std::to_string(subscription.id.ordinal);
     std::string event = "{\"type\":\"wake\",\"subscription_id\":";
-    append_json(event, id_in(name));
+    base::append_json_name(event, id_in(name));
     event += ",\"stream\":";
-    append_json(event, pending == subscription.links.end() ? std::string_view() : pending->first);
+    base::append_json_name(
+        event, pending == subscription.links.end() ? std::string_view() : pending->first);
     event += ",\"generation\":" + std::to_string(subscription.generation) +
              ",\"ts\":" + std::to_string(shard_.now_.wall.ms) + "}";
     const base::Bytes bytes = base::as_bytes(event);

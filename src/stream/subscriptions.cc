@@ -778,7 +778,7 @@ void Subscriptions::mark(Enrolment& enrolment, const Stream& stream, std::string
 }
 
 void Subscriptions::note_data(const Stream& stream, std::string_view producer_id) {
-    if (enrolments_.empty() || producer_id.starts_with(wake_producer_prefix)) {
+    if (enrolments_.empty() || producer_id.starts_with(api::wake_producer_prefix)) {
         return;
     }
     for (Enrolment* enrolment : matches(stream)) {

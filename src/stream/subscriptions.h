@@ -228,9 +228,6 @@ class Subscriptions {
     bool changed_ = true;
 };
 
-// The producer id of wake events, which wake nobody.
-constexpr std::string_view wake_producer_prefix = "__ds/";
-
 template <class Io, api::Like<PutCommand> T>
 void fields(Io& io, T& m) {
     io(m.put, m.secret, m.groups);

@@ -3,15 +3,12 @@
 
     tests/conformance/run.py [--mode memory|durable|cluster|killed]... [--url URL] [--install-only]
 
-Every test must pass, except those named in not-yet.txt, which belong to parts that are not built
-yet: each of them must FAIL. One that passes fails the run until it is struck from the list, so the
-list can only shrink.
+Every test must pass.
 With --url an already running server is tested instead (its long-poll timeout should be 500 ms).
 Needs $URSULA_BIN or build/release/src/ursula. The last line is `N passed, N failed`.
 """
 
 import argparse
-import collections
 import json
 import os
 import shutil
@@ -30,12 +27,6 @@ from ursula_server import ServerFailed  # noqa: E402
 SUITE_TIMEOUT_S = 300
 # Version 0.3.6 has 338 tests. Fewer means that the suite did not really run.
 SUITE_TESTS = 338
-
-
-def read_not_yet():
-    with open(os.path.join(HERE, "not-yet.txt"), encoding="utf-8") as handle:
-        lines = [line.strip() for line in handle]
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def run_suite(installed, mode, work):
@@ -72,29 +63,16 @@ def run_suite(installed, mode, work):
     return outcomes
 
 
-def judge(outcomes, not_yet):
+def judge(outcomes):
     """Returns (passed, [what is wrong])."""
     wrong = []
     passed = 0
-    listed = collections.Counter(not_yet)
-    seen = collections.Counter()
     for name, ok, message in outcomes:
-        seen[name] += 1
-        if name in listed:
-            if ok:
-                wrong.append(f"PASSES BUT IS LISTED: {name}\n    strike it from not-yet.txt")
-            else:
-                passed += 1
-        elif ok:
+        if ok:
             passed += 1
         else:
             short = "\n".join(message.splitlines()[:6])
             wrong.append(f"FAILED: {name}\n    " + short.replace("\n", "\n    "))
-    for name in listed:
-        if listed[name] > 1:
-            wrong.append(f"LISTED TWICE: {name}")
-        if name not in seen:
-            wrong.append(f"LISTED BUT UNKNOWN TO THE SUITE: {name}")
     if len(outcomes) < SUITE_TESTS:
         wrong.append(f"only {len(outcomes)} tests ran, {SUITE_TESTS} were expected")
     return passed, wrong
@@ -107,7 +85,7 @@ def check_mode(name, make, installed):
     try:
         with make(work) as mode:
             outcomes = run_suite(installed, mode, work)
-            passed, wrong = judge(outcomes, read_not_yet())
+            passed, wrong = judge(outcomes)
             wrong += mode.complaints()
     except (ServerFailed, AssertionError, subprocess.SubprocessError, OSError) as error:
         passed, wrong = 0, [str(error)]
@@ -115,9 +93,8 @@ def check_mode(name, make, installed):
         shutil.rmtree(work, ignore_errors=True)
     for line in wrong:
         print(f"[{name}] {line}")
-    listed = len(read_not_yet())
     print(
-        f"conformance {name}: {passed} as expected ({listed} of them listed), {len(wrong)} wrong,"
+        f"conformance {name}: {passed} passed, {len(wrong)} wrong,"
         f" {time.monotonic() - begin:.0f} s"
     )
     sys.stdout.flush()

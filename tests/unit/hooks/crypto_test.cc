@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "base/base64url.h"
+
 namespace ursula::hooks {
 
 namespace {
@@ -14,8 +16,9 @@ std::string text_of(const std::vector<std::byte>& bytes) {
 }
 
 bool verifies(const api::SigningKey& key, std::string_view text, std::string_view signature) {
-    std::vector<std::byte> bytes;
-    REQUIRE(from_base64url(signature, bytes));
+    const auto decoded = base::from_base64url(signature);
+    REQUIRE(decoded);
+    const std::vector<std::byte>& bytes = *decoded;
     EVP_PKEY* own = EVP_PKEY_new_raw_public_key(
         EVP_PKEY_ED25519, nullptr, reinterpret_cast<const unsigned char*>(key.public_key.data()),
         key.public_key.size());
@@ -34,15 +37,14 @@ bool verifies(const api::SigningKey& key, std::string_view text, std::string_vie
 TEST_CASE("base64url has one text for each content") {
     for (const std::string& text : {std::string(), std::string("f"), std::string("fo"),
                                     std::string("foo"), std::string("\xff\xfe\x00\x01", 4)}) {
-        std::vector<std::byte> back;
-        REQUIRE(from_base64url(base64url(base::as_bytes(text)), back));
-        CHECK(text_of(back) == text);
+        const auto back = base::from_base64url(base::to_base64url(base::as_bytes(text)));
+        REQUIRE(back);
+        CHECK(text_of(*back) == text);
     }
-    CHECK(base64url(base::as_bytes("\xfb\xff")) == "-_8");
-    std::vector<std::byte> out;
+    CHECK(base::to_base64url(base::as_bytes("\xfb\xff")) == "-_8");
     for (const char* bad : {"A", "AB=", "A+", "A/", "-_9", "AAAAA", " AA", "AA\n"}) {
         CAPTURE(bad);
-        CHECK_FALSE(from_base64url(bad, out));
+        CHECK_FALSE(base::from_base64url(bad).has_value());
     }
 }
 

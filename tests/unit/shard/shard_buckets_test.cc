@@ -1,7 +1,7 @@
 // Buckets: created, resolved, removed in committed steps over all groups and shards, and a removal
 // that a crash interrupted goes on after the start.
 #include "api/placement.h"
-#include "tests/unit/shard/shard_node.h"
+#include "tests/unit/shard/shard_set.h"
 
 namespace ursula::shard::test {
 
@@ -11,40 +11,11 @@ using api::Refusal;
 
 namespace {
 
-// One node of one or two shards; calls go to the shard that owns them.
-class Shards {
+class Shards : public ShardSet {
   public:
-    explicit Shards(std::uint32_t count, bool memory = false) {
-        for (std::uint32_t i = 0; i < count; ++i) {
-            ShardOptions options = small_options();
-            options.id = base::ShardId(i);
-            options.shards = count;
-            options.groups = 6;
-            nodes_.push_back(std::make_unique<Node>(options));
-            if (memory) {
-                nodes_.back()->use_memory();
-            }
-        }
-        std::vector<Node*> peers;
-        for (const auto& node : nodes_) {
-            peers.push_back(node.get());
-        }
-        for (const auto& node : nodes_) {
-            node->set_peers(peers);
-        }
-    }
-    // The second shard starts later, so what the first one wants of it at once comes too early.
-    void start() {
-        for (const auto& node : nodes_) {
-            node->start();
-        }
-    }
+    explicit Shards(std::uint32_t count, bool memory = false) : ShardSet(count, 6, memory) {}
     Node& operator[](std::size_t i) { return *nodes_[i]; }
     Node& of_group_0() { return *nodes_[0]; }
-    Node& of_stream(std::string_view name) {
-        const base::GroupId group = api::group_of(name, nodes_[0]->options().groups);
-        return *nodes_[group.value % nodes_.size()];
-    }
     std::vector<std::unique_ptr<Node>>& all() { return nodes_; }
     // All shards until none has a reason for a turn.
     void run(base::Duration horizon = base::milliseconds(100)) {
@@ -78,9 +49,6 @@ class Shards {
         REQUIRE((why == Refusal::bucket_not_found || why == Refusal::bucket_being_removed));
         return why == Refusal::bucket_not_found ? 0 : UINT64_MAX;
     }
-
-  private:
-    std::vector<std::unique_ptr<Node>> nodes_;
 };
 
 // Names of streams in bucket b that lie in each of the groups.

@@ -7,6 +7,7 @@
 
 #include "api/placement.h"
 #include "base/limits.h"
+#include "tests/unit/shard/shard_set.h"
 #include "tests/unit/shard/trio.h"
 
 namespace ursula::shard::test {
@@ -50,41 +51,15 @@ api::CallId fork(Node& node, const Ask& ask, std::uint32_t count) {
     return node.call(call);
 }
 
-// One node of one or two shards; calls go to the shard that owns them.
-class Shards {
+class Shards : public ShardSet {
   public:
-    explicit Shards(std::uint32_t count, bool memory = false) {
-        for (std::uint32_t i = 0; i < count; ++i) {
-            ShardOptions options = small_options();
-            options.id = base::ShardId(i);
-            options.shards = count;
-            options.groups = groups;
-            nodes_.push_back(std::make_unique<Node>(options));
-            if (memory) {
-                nodes_.back()->use_memory();
-            }
-        }
-        std::vector<Node*> peers;
-        for (const auto& node : nodes_) {
-            peers.push_back(node.get());
-        }
-        for (const auto& node : nodes_) {
-            node->set_peers(peers);
-        }
+    explicit Shards(std::uint32_t count, bool memory = false) : ShardSet(count, groups, memory) {
         start();
-    }
-    void start() {
-        for (const auto& node : nodes_) {
-            node->start();
-        }
     }
     void kill() {
         for (const auto& node : nodes_) {
             node->kill();
         }
-    }
-    Node& of(std::string_view name) {
-        return *nodes_[api::group_of(name, groups).value % nodes_.size()];
     }
     void step() {
         for (const auto& node : nodes_) {
@@ -101,26 +76,26 @@ class Shards {
     }
     template <class T = CreateReply>
     T fork(const Ask& ask) {
-        Node& node = of(ask.name);
+        Node& node = of_stream(ask.name);
         return wait<T>(node, test::fork(node, ask, groups));
     }
     Refusal refusal(const Ask& ask) { return fork<api::Refused>(ask).why; }
     void create(const std::string& name, const std::string& body,
                 const std::string& type = "text/plain") {
-        Node& node = of(name);
+        Node& node = of_stream(name);
         CHECK(wait<CreateReply>(node, node.create(name, type, body)).created);
     }
     void append(const std::string& name, const std::string& body,
                 const std::string& type = "text/plain") {
-        Node& node = of(name);
+        Node& node = of_stream(name);
         wait<api::AppendReply>(node, node.append(name, body, type));
     }
     void remove(const std::string& name) {
-        Node& node = of(name);
+        Node& node = of_stream(name);
         wait<api::RemoveReply>(node, node.remove(name));
     }
     ReadReply read(const std::string& name, std::uint64_t offset, std::uint64_t bytes_max) {
-        Node& node = of(name);
+        Node& node = of_stream(name);
         return wait<ReadReply>(node, node.read(name, offset, bytes_max));
     }
     std::string content(const std::string& name, std::uint64_t bytes_max = 1 << 20) {
@@ -139,7 +114,7 @@ class Shards {
         }
     }
     Refusal read_refusal(const std::string& name) {
-        Node& node = of(name);
+        Node& node = of_stream(name);
         return wait<api::Refused>(node, node.head(name)).why;
     }
     const stream::Machine& machine(std::uint32_t group) {
@@ -186,9 +161,6 @@ class Shards {
         }
         CHECK(holds.empty());
     }
-
-  private:
-    std::vector<std::unique_ptr<Node>> nodes_;
 };
 
 // A name of the group.
@@ -375,7 +347,7 @@ TEST_CASE("a fork keeps its source's window, in its own time, and its end lets t
     const std::string source = name_in(0, "s");
     const std::string fork = name_in(1, "f");
     {
-        Node& shard = node.of(source);
+        Node& shard = node.of_stream(source);
         api::CreateCall create;
         create.key = shard.key(source);
         create.content_type = "text/plain";
@@ -384,23 +356,23 @@ TEST_CASE("a fork keeps its source's window, in its own time, and its end lets t
         node.wait<CreateReply>(shard, shard.call(create));
     }
     CHECK(node.fork(Ask{fork, source}).created);
-    Node& shard = node.of(fork);
+    Node& shard = node.of_stream(fork);
     CHECK(node.wait<api::HeadReply>(shard, shard.head(fork)).ttl_ms == 5000);
     // Its readers keep the fork alone.
     for (int i = 0; i < 6; ++i) {
-        node.of(source).pass(base::milliseconds(1000));
-        node.of(fork).pass(base::milliseconds(1000));
-        node.of(source).shift_wall(1000);
-        node.of(fork).shift_wall(1000);
+        node.of_stream(source).pass(base::milliseconds(1000));
+        node.of_stream(fork).pass(base::milliseconds(1000));
+        node.of_stream(source).shift_wall(1000);
+        node.of_stream(fork).shift_wall(1000);
         CHECK(node.content(fork) == "hello");
     }
     node.settle();
     CHECK(node.read_refusal(source) == Refusal::stream_deleted);
     CHECK(node.find(source)->gone());
-    node.of(source).pass(base::milliseconds(6000));
-    node.of(fork).pass(base::milliseconds(6000));
-    node.of(source).shift_wall(6000);
-    node.of(fork).shift_wall(6000);
+    node.of_stream(source).pass(base::milliseconds(6000));
+    node.of_stream(fork).pass(base::milliseconds(6000));
+    node.of_stream(source).shift_wall(6000);
+    node.of_stream(fork).shift_wall(6000);
     node.settle();
     CHECK(node.find(fork) == nullptr);
     CHECK(node.find(source) == nullptr);
@@ -421,7 +393,7 @@ TEST_CASE("a crash between any two steps leaves neither a dangling fork nor a ho
                 const std::string source = name_in(0, "s");
                 const std::string fork = name_in(1, "f");
                 node.create(source, "hello");
-                Node& shard = node.of(fork);
+                Node& shard = node.of_stream(fork);
                 api::CallId call;
                 if (removing) {
                     CHECK(node.fork(Ask{fork, source, "own"}).created);
@@ -473,7 +445,8 @@ TEST_CASE("a hundred forks of one source at a time, all let go") {
     std::vector<std::pair<Node*, api::CallId>> calls;
     for (std::uint64_t i = 0; i < 100; ++i) {
         const std::string name = numbered("v1/many", i);
-        calls.emplace_back(&node.of(name), test::fork(node.of(name), Ask{name, source}, groups));
+        calls.emplace_back(&node.of_stream(name),
+                           test::fork(node.of_stream(name), Ask{name, source}, groups));
     }
     for (const auto& call : calls) {
         CHECK(node.wait<CreateReply>(*call.first, call.second).created);
@@ -494,7 +467,7 @@ TEST_CASE("two PUTs of one fork at a time: one makes it, the other finds it") {
     const std::string source = name_in(0, "s");
     const std::string name = name_in(1, "f");
     node.create(source, "hello");
-    Node& shard = node.of(name);
+    Node& shard = node.of_stream(name);
     const api::CallId first = test::fork(shard, Ask{name, source}, groups);
     const api::CallId second = test::fork(shard, Ask{name, source}, groups);
     const int created = (node.wait<CreateReply>(shard, first).created ? 1 : 0) +

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -197,6 +198,59 @@ TEST_CASE("explicit links that go and come again begin at the tail of then") {
     CHECK(world.at("v1/s").links.at("m/1").tail == 8);
     world.step(append("v1/m/1", "9"));
     CHECK(world.marks(id).marks.size() == 1);
+}
+
+TEST_CASE("what is not looked for any more is not told, whatever becomes of its stream") {
+    World world;
+    api::SubscriptionConfig config = webhook("");
+    config.streams = {"m/1", "m/2"};
+    const base::Incarnation id = world.put("v1/s", config);
+    world.enroll("v1/s");
+    world.step(create("v1/m/1", "text/plain", "x"));
+    world.step(create("v1/m/2", "text/plain", "x"));
+    CHECK(world.marks(id).marks.size() == 2);
+    world.run(SubscriptionOp::change_streams, "v1/s",
+              api::pack(api::ChangeSubscriptionStreams{{}, {"m/1"}}));
+    world.enroll("v1/s");
+    world.step(simple(CommandKind::remove_stream, "v1/m/1"));
+    const api::GroupMarks left = world.marks(id);
+    REQUIRE(left.marks.size() == 1);
+    CHECK(left.marks[0].path == "m/2");
+}
+
+TEST_CASE("a delivery that has no room for all links does not acknowledge the others") {
+    World world;
+    world.put("v1/s", webhook("a/*"));
+    world.enroll("v1/s");
+    const auto name_of = [](std::size_t i) { return numbered("v1/a/", 10'000 + i); };
+    const std::size_t count = limits::webhook_streams_max + 1;
+    const auto tell_all = [&] {
+        while (!world.marks(world.at("v1/s").id).marks.empty()) {
+            world.sync("v1/s");
+        }
+    };
+    const auto pending = [&] {
+        const auto& links = world.at("v1/s").links;
+        return static_cast<std::size_t>(std::count_if(
+            links.begin(), links.end(), [](const auto& link) { return link.second.pending(); }));
+    };
+    for (std::size_t i = 0; i < count; ++i) {
+        world.step(create(name_of(i), "text/plain", "x"));
+    }
+    tell_all();
+    for (std::size_t i = 0; i < count; ++i) {
+        world.step(append(name_of(i), "y"));
+    }
+    tell_all();
+    world.deliver("v1/s", true, true);
+    REQUIRE(pending() == count);  // the second appends of all
+    CHECK(world.at("v1/s").view(limits::webhook_streams_max).size() == count - 1);
+    world.deliver("v1/s", true, true);
+    CHECK(pending() == 1);
+    CHECK(world.at("v1/s").awake);
+    world.deliver("v1/s", true, true);
+    CHECK(pending() == 0);
+    CHECK_FALSE(world.at("v1/s").awake);
 }
 
 TEST_CASE("a webhook's wake: retries own it, then the lease") {

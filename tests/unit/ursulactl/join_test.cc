@@ -11,6 +11,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/base64url.h"
 #include "tests/support/temp_dir.h"
 #include "tools/ursulactl/command.h"
 #include "tools/ursulactl/join/authority.h"
@@ -332,7 +333,7 @@ TEST_CASE("what the desk refuses costs no token but a wrong one's credit") {
     CHECK(desk.ask(request).refusal == Refusal::none);
     CHECK(!desk.told.empty());
     for (const std::string& sentence : desk.told) {
-        CHECK(sentence.find(to_base64url(desk.two)) == std::string::npos);
+        CHECK(sentence.find(base::to_base64url(desk.two)) == std::string::npos);
     }
 }
 

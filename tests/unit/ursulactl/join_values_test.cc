@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/base64url.h"
 #include "base/random.h"
 #include "tools/ursulactl/command.h"
 #include "tools/ursulactl/join/invitations.h"
@@ -46,15 +47,15 @@ TEST_CASE("base64 for URLs: back and forth, and one spelling for each") {
         for (std::size_t i = 0; i < size; ++i) {
             bytes.push_back(static_cast<std::byte>(random.below(256)));
         }
-        const std::string text = to_base64url(bytes);
+        const std::string text = base::to_base64url(bytes);
         CHECK(text.size() == (size * 4 + 2) / 3);
-        CHECK(from_base64url(text) == bytes);
+        CHECK(base::from_base64url(text) == bytes);
     }
-    CHECK(to_base64url(base::as_bytes("\xfb\xff")) == "-_8");
-    CHECK(!from_base64url("-_9"));  // a bit that no byte has
-    CHECK(!from_base64url("A"));
-    CHECK(!from_base64url("AA=="));
-    CHECK(!from_base64url("A+/A"));
+    CHECK(base::to_base64url(base::as_bytes("\xfb\xff")) == "-_8");
+    CHECK(!base::from_base64url("-_9"));  // a bit that no byte has
+    CHECK(!base::from_base64url("A"));
+    CHECK(!base::from_base64url("AA=="));
+    CHECK(!base::from_base64url("A+/A"));
 }
 
 TEST_CASE("a join line says where, who and what, and survives the way") {
@@ -153,7 +154,7 @@ TEST_CASE("guesses are counted, good tokens are not") {
 TEST_CASE("tokens are never alike") {
     std::set<std::string> seen;
     for (int i = 0; i < 1000; ++i) {
-        seen.insert(to_base64url(random_token()));
+        seen.insert(base::to_base64url(random_token()));
     }
     CHECK(seen.size() == 1000);
 }

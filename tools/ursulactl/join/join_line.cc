@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/base64url.h"
 #include "base/limits.h"
 #include "config_reader.h"
 #include "tools/ursulactl/command.h"
@@ -48,7 +49,8 @@ void read_as_configured(const std::string& option, const std::string& text, Read
 std::string JoinLine::text() const {
     std::vector<std::byte> secret(token.begin(), token.end());
     secret.insert(secret.end(), authority.begin(), authority.end());
-    return fmt::format("{}{}/{}/{}#{}", scheme, issuer.text(), cluster, node, to_base64url(secret));
+    return fmt::format("{}{}/{}/{}#{}", scheme, issuer.text(), cluster, node,
+                       base::to_base64url(secret));
 }
 
 JoinLine parse_join_line(const std::string& text) {
@@ -82,7 +84,7 @@ JoinLine parse_join_line(const std::string& text) {
     if (line.issuer.port == 0) {
         refuse_line("its address has no port");
     }
-    const auto secret = from_base64url(left.substr(hash + 1));
+    const auto secret = base::from_base64url(left.substr(hash + 1));
     if (!secret || secret->size() != line.token.size() + line.authority.size()) {
         refuse_line("what stands behind its '#' is cut off or changed");
     }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/base64url.h"
 #include "base/limits.h"
 
 namespace ursula::ctl {
@@ -85,7 +86,7 @@ std::string dump(const Json& json) {
 std::string text_of(const JoinRequest& request) {
     Json json;
     json["version"] = version;
-    json["token"] = to_base64url(request.token);
+    json["token"] = base::to_base64url(request.token);
     json["node"] = request.node;
     json["address"] = request.address;
     json["request"] = request.request;
@@ -123,7 +124,7 @@ std::optional<JoinRequest> read_request(const std::string& text) {
         !take(json, "address", request.address) || !take(json, "request", request.request)) {
         return std::nullopt;
     }
-    auto bytes = from_base64url(token);
+    auto bytes = base::from_base64url(token);
     forget(token);
     if (!bytes) {
         return std::nullopt;

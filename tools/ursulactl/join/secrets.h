@@ -1,12 +1,9 @@
-// Tokens, digests and how they are written: base64 for URLs without padding (RFC 4648 section 5).
+// Tokens and digests; they are written in base/base64url.h.
 #pragma once
 
 #include <array>
 #include <cstddef>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "base/bytes.h"
 
@@ -22,9 +19,5 @@ Digest digest_of(base::Bytes bytes);
 bool same_secret(base::Bytes a, base::Bytes b);
 // Zeroes what must not stay in memory.
 void forget(std::string& secret);
-
-std::string to_base64url(base::Bytes bytes);
-// Nothing: there is another character, or bits that no byte has.
-std::optional<std::vector<std::byte>> from_base64url(std::string_view text);
 
 }  // namespace ursula::ctl
